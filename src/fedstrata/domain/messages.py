@@ -1,0 +1,173 @@
+"""What server and clients say to each other: requests and replies, keyed by a stable client name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fedstrata.domain.ids import ClientId, TensorName
+from fedstrata.domain.layers import Mask
+from fedstrata.domain.stats import LayerStats, Statistic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Weights = Mapping[TensorName, Tensor]
+    """Trainable tensors by state-dict key; shared by reference, never changed in place."""
+else:
+    Weights = Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePlan:
+    """How a client measures its gradient statistics.
+
+    Attributes:
+        batches: Number of mini-batches; 0 means every row of the client.
+        batch_size: Rows per mini-batch.
+        statistics: What the score needs.
+    """
+
+    batches: int = 1
+    batch_size: int = 32
+    statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """How a client trains, the same for every client of a run.
+
+    Attributes:
+        steps: Local steps tau; exclusive with ``epochs``.
+        epochs: Passes over the client's rows; exclusive with ``steps``.
+        batch_size: Rows per step; 0 means all rows (full batch).
+        optimizer: ``sgd`` (the paper), ``momentum`` or ``adamw``.
+        lr: Learning rate, already decayed for the round.
+        momentum: Coefficient for ``momentum``.
+        weight_decay: Decoupled for ``adamw``, L2 otherwise.
+        clip_norm: Clip the global gradient norm to this; ``None`` for no clipping.
+        precision: ``fp32``, ``bf16``, ``fp16`` (autocast), or ``auto``.
+    """
+
+    steps: int | None = None
+    epochs: int | None = 1
+    batch_size: int = 32
+    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask a client for its gradient statistics at these weights."""
+
+    client: ClientId
+    round: int
+    weights: Weights
+    plan: ProbePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Ask a client to train its mask, starting from these weights."""
+
+    client: ClientId
+    round: int
+    weights: Weights
+    mask: Mask
+    plan: TrainPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Ask a client to evaluate these weights on its held-out rows."""
+
+    client: ClientId
+    round: int
+    weights: Weights
+
+
+Request = Probe | Train | Evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A client's gradient statistics.
+
+    Attributes:
+        stats: One entry per selectable layer, input to output.
+        loss: Mean loss over the probed rows.
+        seconds: Time the client spent.
+    """
+
+    client: ClientId
+    round: int
+    stats: tuple[LayerStats, ...]
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a client trained: deltas of exactly its mask and ``always``.
+
+    Attributes:
+        mask: The mask that was trained.
+        deltas: ``local - global`` per tensor, float32.
+        num_examples: Training rows of the client: its weight in the aggregate.
+        steps: Optimizer steps taken.
+        loss_first: Loss of the first step's batch, before that step.
+        loss_mean: Mean over the steps.
+        seconds: Time the client spent.
+    """
+
+    client: ClientId
+    round: int
+    mask: Mask
+    deltas: Weights
+    num_examples: int
+    steps: int
+    loss_first: float
+    loss_mean: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Sums over a client's held-out rows; sums of different clients add up.
+
+    Attributes:
+        loss_sum: Sum of the rows' losses.
+        correct: Number of rows classified correctly.
+        num_examples: Number of rows.
+    """
+
+    client: ClientId
+    round: int
+    loss_sum: float
+    correct: int
+    num_examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A client that did not do what was asked; the round goes on without it.
+
+    Attributes:
+        phase: ``probe``, ``train`` or ``evaluate``.
+        reason: A reason code such as ``CLIENT_ERROR`` or ``NONFINITE``.
+        message: One sentence for people.
+    """
+
+    client: ClientId
+    round: int
+    phase: Literal["probe", "train", "evaluate"]
+    reason: str
+    message: str
+
+
+Reply = Probed | Update | Evaluated | Failure

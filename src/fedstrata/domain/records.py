@@ -1,0 +1,109 @@
+"""What a round did, as plain values: the single source for the event log, tables, report and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedstrata.domain.ids import ClientId, LayerName
+
+SCHEMA = 1
+"""Version of the event log's fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Accuracy and mean loss over a set of rows.
+
+    Attributes:
+        accuracy: Share of rows classified correctly, in [0, 1].
+        loss: Mean cross-entropy in nats.
+        num_examples: Number of rows.
+    """
+
+    accuracy: float
+    loss: float
+    num_examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """One client in one round.
+
+    Attributes:
+        mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
+        scores: Score per layer; empty where it was not probed.
+        update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).
+        bytes_up: Deltas and scores it sent.
+        bytes_down: Layers it lacked, and its mask.
+        failure: ``None``, or the reason code; ``failure_message`` says more.
+    """
+
+    round: int
+    client: ClientId
+    num_examples: int
+    budget: float
+    mask: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    probe_loss: float | None = None
+    loss_first: float | None = None
+    loss_mean: float | None = None
+    steps: int = 0
+    update_norms: Mapping[str, float] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds_probe: float = 0.0
+    seconds_train: float = 0.0
+    failure: str | None = None
+    failure_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """One block in one round, at the server.
+
+    Attributes:
+        contributors: k_l, how many clients' updates entered the aggregate.
+        data_mass: A_l, their share of the cohort's training rows, in [0, 1].
+        chi2: ``1 / A_l - 1`` (METHODS: chi-square of the layer's weights against the data); ``None`` if A_l = 0.
+        update_norm: Euclidean norm of the change of the global weights; exactly 0.0 where nobody trained it.
+    """
+
+    name: LayerName
+    contributors: int
+    data_mass: float
+    chi2: float | None
+    update_norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round, whole.
+
+    Attributes:
+        round: 0-based round number.
+        clients: One record per client of the cohort, ascending by name.
+        layers: One record per selectable layer, input to output, then one per ``always`` block.
+        frozen_norms: Norm of the change of each ``never`` block since the run began: 0.0, measured.
+        certificate: ``objective``, ``bound``, ``gap``, ``rule`` of the solver, or ``None``.
+        test: Central test metrics after the round, or ``None`` if not evaluated.
+        validation: Sums over the clients' held-out rows, or ``None``.
+        client_accuracy: Accuracy on each client's held-out rows.
+        bytes_up: Sum over the cohort.
+        bytes_down: Sum over the cohort.
+        seconds: Wall time of the round without evaluation.
+        peak_bytes: Peak memory seen so far (resident set on CPU, allocator on a GPU).
+    """
+
+    round: int
+    clients: tuple[ClientRecord, ...]
+    layers: tuple[LayerRecord, ...]
+    frozen_norms: Mapping[str, float] = field(default_factory=dict)
+    certificate: Mapping[str, float | str] | None = None
+    test: Metrics | None = None
+    validation: Metrics | None = None
+    client_accuracy: Mapping[str, float] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    peak_bytes: int = 0

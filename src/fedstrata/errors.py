@@ -1,0 +1,87 @@
+"""Every error that fedstrata raises, and the exit code that the command line gives it.
+
+FedstrataError                     1   anything below; catch this to catch all
+├── ConfigError                    2   the configuration, or what it names, is wrong (all problems at once)
+│   ├── LayerError                 2   a layer that does not exist, is tied, or may not be selected
+│   ├── ModelError                 2   a model folder that is missing, unreadable, or has the wrong head
+│   └── BudgetError                2   a budget that nobody can spend, or that a selector cannot honour
+├── DataError                      3   a file, column, label or client without usable rows
+└── TrainingError                  4   a run that cannot go on
+    ├── ClientError                4   a client's local work failed (crosses the engine as a ``Failure`` value)
+    ├── SelectionError             4   a selector broke its contract
+    └── CheckpointError            4   a run folder that cannot be read or resumed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FedstrataError(Exception):
+    """The base of every error that a caller may act on."""
+
+    exit_code = 1
+
+
+class ConfigError(FedstrataError):
+    """The configuration, or something that it names, is wrong."""
+
+    exit_code = 2
+
+
+class LayerError(ConfigError):
+    """A layer does not exist, is tied to another, or may not be selected."""
+
+
+class ModelError(ConfigError):
+    """A model cannot be loaded or does not fit the task."""
+
+
+class BudgetError(ConfigError):
+    """A budget cannot be spent or honoured."""
+
+
+class DataError(FedstrataError):
+    """The data cannot be read or do not fit the task."""
+
+    exit_code = 3
+
+
+class TrainingError(FedstrataError):
+    """A run cannot go on."""
+
+    exit_code = 4
+
+
+class ClientError(TrainingError):
+    """A client's local work failed; ``reason`` is the code that the records count."""
+
+    def __init__(self, message: str, *, reason: str = "CLIENT_ERROR") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SelectionError(TrainingError):
+    """A selector returned something that its problem does not allow."""
+
+
+class CheckpointError(TrainingError):
+    """A run folder cannot be read or resumed."""
+
+
+def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+    """Return a hint that names the known words nearest to ``word``, or all of them if none is near.
+
+    Example:
+        >>> nearest("slector", ["selector", "sampler"])
+        "did you mean 'selector'?"
+        >>> nearest("zzz", ["full", "top"])
+        'known: full, top'
+    """
+    words = list(known)
+    close = get_close_matches(word, words, n=count, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(f"'{w}'" for w in close) + "?"
+    shown = ", ".join(words[:12])
+    return f"known: {shown}" + (f", ... ({len(words)} in all)" if len(words) > 12 else "")
