@@ -61,9 +61,7 @@ class SelectionProblem:
     def required_scores(self, selector: str) -> NDArray[np.float64]:
         """Return the scores, or say clearly that this selector cannot work without them."""
         if self.scores is None:
-            raise SelectionError(
-                f"selector '{selector}' needs scores, but this round was not probed; add a score"
-            )
+            raise SelectionError(f"selector '{selector}' needs scores, but this round was not probed; add a score")
         return self.scores
 
 
@@ -116,9 +114,7 @@ def check(selection: Selection, problem: SelectionProblem) -> None:
     for client, mask in selection.masks.items():
         for index in mask:
             if not 0 <= index < len(problem.layers):
-                raise SelectionError(
-                    f"client {client}: layer {index} is outside 0..{len(problem.layers) - 1}"
-                )
+                raise SelectionError(f"client {client}: layer {index} is outside 0..{len(problem.layers) - 1}")
             tied = problem.layers.layers[index].tied_with
             if tied:
                 name = problem.layers.layers[index].name
@@ -127,13 +123,7 @@ def check(selection: Selection, problem: SelectionProblem) -> None:
                 )
         if not problem.affordable(client, mask):
             price, budget = problem.price(client, mask), problem.profiles[client].budget
-            raise SelectionError(
-                f"client {client}: mask {sorted(mask)} costs {price}, over its budget {budget}"
-            )
+            raise SelectionError(f"client {client}: mask {sorted(mask)} costs {price}, over its budget {budget}")
     certificate = selection.certificate
-    if certificate is not None and not (
-        isfinite(certificate.objective) and certificate.bound >= certificate.objective
-    ):
-        raise SelectionError(
-            f"certificate bound {certificate.bound} is below objective {certificate.objective}"
-        )
+    if certificate is not None and not (isfinite(certificate.objective) and certificate.bound >= certificate.objective):
+        raise SelectionError(f"certificate bound {certificate.bound} is below objective {certificate.objective}")

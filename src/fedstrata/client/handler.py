@@ -1,0 +1,100 @@
+"""The client's side of every request: the same function under every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from fedstrata.client.evaluate import evaluate
+from fedstrata.client.probe import probe
+from fedstrata.client.resident import ResidentModel
+from fedstrata.client.train import train
+from fedstrata.data.tensors import ClientRows
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import Evaluate, Evaluated, Probe, Probed, Reply, Request, Train, Update
+from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.errors import ClientError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Serves the clients whose rows are at hand, with one resident model.
+
+    Attributes:
+        model: The resident model.
+        clients: Rows of each client.
+        seeds: The run's random streams.
+        eval_batch: Rows per evaluation batch.
+    """
+
+    model: ResidentModel
+    clients: Mapping[ClientId, ClientRows]
+    seeds: Seeds
+    eval_batch: int = 256
+
+    def handle(self, request: Request) -> Reply:
+        """Do what is asked.
+
+        Raises:
+            ClientError: The client is unknown, or its work failed.
+        """
+        if request.client not in self.clients:
+            raise ClientError(f"no data for client {request.client}; {nearest(request.client, self.clients)}")
+        match request:
+            case Probe():
+                return self._probe(request)
+            case Train():
+                return self._train(request)
+            case Evaluate():
+                return self._evaluate(request)
+
+    def _probe(self, request: Probe) -> Probed:
+        start = perf_counter()
+        data, plan = self.clients[request.client], request.plan
+        rng = self.seeds.generator(Phase.PROBE, round=request.round, client=request.client)
+        drawn = data.train[torch.from_numpy(rng.permutation(len(data.train)))]
+        indices: Tensor = drawn[: plan.batches * plan.batch_size] if plan.batches else drawn
+        stats, loss = probe(
+            self.model,
+            request.weights,
+            rows=data.rows,
+            indices=indices,
+            batch_size=plan.batch_size,
+            statistics=plan.statistics,
+        )
+        return Probed(request.client, request.round, stats, loss=loss, seconds=perf_counter() - start)
+
+    def _train(self, request: Train) -> Update:
+        start = perf_counter()
+        data = self.clients[request.client]
+        result = train(
+            self.model,
+            request.weights,
+            mask=request.mask,
+            rows=data.rows,
+            indices=data.train,
+            plan=request.plan,
+            rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
+        )
+        return Update(
+            client=request.client,
+            round=request.round,
+            mask=request.mask,
+            deltas=result.deltas,
+            num_examples=len(data.train),
+            steps=result.steps,
+            loss_first=result.loss_first,
+            loss_mean=result.loss_mean,
+            seconds=perf_counter() - start,
+        )
+
+    def _evaluate(self, request: Evaluate) -> Evaluated:
+        data = self.clients[request.client]
+        loss, correct = evaluate(
+            self.model, request.weights, rows=data.rows, indices=data.held_out, batch_size=self.eval_batch
+        )
+        return Evaluated(request.client, request.round, loss, correct, num_examples=len(data.held_out))

@@ -1,0 +1,142 @@
+"""The one model that lives in a process: weights mounted by reference, only what trains is copied.
+
+Every parameter points at the server's tensor. A client that trains a mask gets clones of those tensors alone, and
+afterwards the parameters point at the server's tensors again: nothing else is copied or restored, and a client that
+raises leaves no trace.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fedstrata.domain.ids import LayerName, TensorName
+from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.messages import Weights
+
+
+class ResidentModel:
+    """A module whose trainable parameters are mounted from weights held elsewhere.
+
+    Args:
+        module: Any classifier that returns logits, or an object with ``logits``.
+        layers: Its partition; only these tensors are ever mounted or trained.
+    """
+
+    def __init__(self, module: nn.Module, layers: LayerMap) -> None:
+        self.module = module
+        self.layers = layers
+        self._parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
+        self._by_keyword = _accepts_keywords(module)
+        self._module_kwargs = _without_cache(module)
+        module.requires_grad_(False)
+        self._frozen = {block.name: self._checksum(block.tensor_names) for block in layers.never}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(iter(self._parameters.values())).device
+
+    def weights(self) -> dict[TensorName, Tensor]:
+        """Return the trainable tensors (all layers and ``always``) by reference."""
+        tensors = self.layers.tensors_of(self.layers.everything)
+        return {t.name: self._parameters[t.name].data for t in tensors}
+
+    def mount(self, weights: Weights) -> None:
+        """Point the trainable parameters at these tensors; nothing is copied."""
+        for name, tensor in weights.items():
+            self._parameters[name].data = tensor
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return class logits. Shape ``[rows, classes]``."""
+        if self._by_keyword:
+            output = self.module(**inputs, **self._module_kwargs)
+        else:
+            output = self.module(next(iter(inputs.values())))
+        logits: Tensor = output if isinstance(output, Tensor) else output.logits
+        return logits
+
+    @contextmanager
+    def training(self, weights: Weights, mask: Mask) -> Iterator[dict[TensorName, nn.Parameter]]:
+        """Give the parameters of a mask and ``always`` clones to train, and take them back at the end.
+
+        Yields:
+            The parameters that require gradients, by name. All others are frozen, so that back-propagation stops at
+            the lowest selected layer.
+        """
+        self.mount(weights)
+        names = [t.name for t in self.layers.tensors_of(mask)]
+        trained = {name: self._parameters[name] for name in names}
+        try:
+            for name, parameter in trained.items():
+                parameter.data = weights[name].detach().clone()
+                parameter.requires_grad_(True)
+            yield trained
+        finally:
+            self._release(trained, weights)
+
+    @contextmanager
+    def probing(self, weights: Weights) -> Iterator[dict[TensorName, nn.Parameter]]:
+        """Let every selectable layer's parameters require gradients; they are not to be changed."""
+        self.mount(weights)
+        names = [t.name for layer in self.layers for t in layer.tensors]
+        probed = {name: self._parameters[name] for name in names}
+        try:
+            for parameter in probed.values():
+                parameter.requires_grad_(True)
+            yield probed
+        finally:
+            self._release(probed, weights)
+
+    def set_training(self) -> None:
+        """Switch dropout on, and keep normalisation layers on their stored running statistics.
+
+        Running statistics are buffers: they never travel, so a client must not move them.
+        """
+        self.module.train()
+        for child in self.module.modules():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                child.eval()
+
+    def set_evaluation(self) -> None:
+        """Switch dropout off."""
+        self.module.eval()
+
+    def frozen_drift(self) -> dict[LayerName, float]:
+        """Return, per ``never`` block, 0.0 if its bits are those of the start, else infinity."""
+        return {
+            block.name: 0.0 if self._checksum(block.tensor_names) == self._frozen[block.name] else float("inf")
+            for block in self.layers.never
+        }
+
+    def _release(self, parameters: Mapping[TensorName, nn.Parameter], weights: Weights) -> None:
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(False)
+            parameter.grad = None
+            parameter.data = weights[name]
+
+    def _checksum(self, names: tuple[TensorName, ...]) -> tuple[int, ...]:
+        return tuple(_bits(self._parameters[name].data) for name in names)
+
+
+def _bits(tensor: Tensor) -> int:
+    """Return the sum of a tensor's bytes, each weighted by its position modulo a prime."""
+    data = tensor.detach().contiguous().flatten().view(torch.uint8)
+    if data.is_meta:
+        return 0
+    words = data[: data.numel() // 4 * 4].view(torch.int32)
+    return hash((int(words.sum(dtype=torch.int64)), int(words[::3].sum(dtype=torch.int64)), data.numel()))
+
+
+def _accepts_keywords(module: nn.Module) -> bool:
+    names = set(inspect.signature(module.forward).parameters)
+    return bool(names & {"pixel_values", "input_ids"})
+
+
+def _without_cache(module: nn.Module) -> dict[str, bool]:
+    """Keep decoders from building a key-value cache that nobody reads."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}

@@ -1,0 +1,159 @@
+"""Local training: tau steps or epochs on the masked layers and ``always``, in our own loop.
+
+Local SGD as in arXiv 2408.15600, section 3: the optimizer is new in every round, so momentum and Adam moments never
+outlive the mask that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedstrata.client.resident import ResidentModel
+from fedstrata.data.tensors import TensorRows
+from fedstrata.domain.layers import Mask
+from fedstrata.domain.messages import TrainPlan, Weights
+from fedstrata.errors import ClientError, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResult:
+    """What local training produced.
+
+    Attributes:
+        deltas: ``local - global`` per trained tensor, float32.
+        steps: Optimizer steps.
+        loss_first: Loss of the first batch, before its step.
+        loss_mean: Mean over the steps.
+    """
+
+    deltas: Weights
+    steps: int
+    loss_first: float
+    loss_mean: float
+
+
+def train(
+    model: ResidentModel,
+    weights: Weights,
+    *,
+    mask: Mask,
+    rows: TensorRows,
+    indices: Tensor,
+    plan: TrainPlan,
+    rng: np.random.Generator,
+) -> LocalResult:
+    """Train one client's mask and return what changed; the resident model is left as it was found.
+
+    Args:
+        model: The resident model.
+        weights: Global weights; never changed.
+        mask: Layers to train besides ``always``.
+        rows: All rows at hand.
+        indices: The client's training rows.
+        plan: Steps, batches, optimizer.
+        rng: The client's stream for this round: batch order and dropout.
+
+    Raises:
+        ClientError: The loss or a delta is not finite.
+    """
+    if not model.layers.blocks(mask):
+        raise ClientError("there is nothing to train: the mask is empty and no block is 'always'", reason="NOTHING")
+    model.set_training()
+    with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
+        torch.manual_seed(int(rng.integers(2**63)))
+        losses = _steps(model, list(parameters.values()), rows, batches(indices, plan, rng), plan)
+        deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
+    _check_finite(deltas)
+    return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
+
+
+def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Yield the row indices of each local step: epochs of shuffled batches, cut to ``plan.steps`` if given.
+
+    Example:
+        >>> plan = TrainPlan(steps=3, epochs=None, batch_size=2)
+        >>> [len(b) for b in batches(torch.arange(3), plan, np.random.default_rng(0))]
+        [2, 1, 2]
+    """
+    size = plan.batch_size or len(indices)
+    done, epoch = 0, 0
+    while plan.epochs is None or epoch < plan.epochs:
+        order = indices if size >= len(indices) else indices[torch.from_numpy(rng.permutation(len(indices)))]
+        for batch in order.split(size):
+            if plan.steps is not None and done >= plan.steps:
+                return
+            yield batch
+            done += 1
+        epoch += 1
+
+
+def _steps(
+    model: ResidentModel,
+    parameters: list[nn.Parameter],
+    rows: TensorRows,
+    order: Iterable[Tensor],
+    plan: TrainPlan,
+) -> list[float]:
+    device = model.device
+    dtype = autocast_dtype(plan.precision, device)
+    optimizer = _optimizer(parameters, plan)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+    losses = []
+    for batch in order:
+        inputs, labels = rows.take(batch)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            logits = model.logits({k: v.to(device) for k, v in inputs.items()})
+        loss = nn.functional.cross_entropy(logits.float(), labels.to(device))
+        losses.append(float(loss))
+        if not np.isfinite(losses[-1]):
+            raise ClientError(
+                f"the loss became {losses[-1]} at local step {len(losses)}; lower train.lr or set train.clip_norm",
+                reason="NONFINITE",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        if plan.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+    return losses
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the autocast type for a precision on a device, or ``None`` for float32.
+
+    Raises:
+        ConfigError: ``fp16`` on a device without it.
+    """
+    if precision == "auto":
+        usable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if usable else None
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("train.precision: fp16 needs a GPU and this run is on the CPU; use fp32, bf16 or auto")
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _optimizer(parameters: list[nn.Parameter], plan: TrainPlan) -> torch.optim.Optimizer:
+    if plan.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.weight_decay)
+    momentum = plan.momentum if plan.optimizer == "momentum" else 0.0
+    return torch.optim.SGD(parameters, lr=plan.lr, momentum=momentum, weight_decay=plan.weight_decay)
+
+
+def _check_finite(deltas: Weights) -> None:
+    for name, delta in deltas.items():
+        if not bool(torch.isfinite(delta).all()):
+            raise ClientError(
+                f"the update of {name} is not finite; lower train.lr or set train.clip_norm",
+                reason="NONFINITE",
+            )
+
+
+def _cuda_of(model: ResidentModel) -> list[torch.device]:
+    return [model.device] if model.device.type == "cuda" else []

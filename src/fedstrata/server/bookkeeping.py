@@ -1,0 +1,140 @@
+"""The ledger of one round: what each client did, turned into the round's record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.layers import Layer, Mask
+from fedstrata.domain.messages import Failure, Probed, Update, Weights
+from fedstrata.domain.records import ClientRecord, LayerRecord, RoundRecord
+from fedstrata.domain.selection import Selection
+from fedstrata.server.memory import peak_bytes
+from fedstrata.server.method import Setting
+from fedstrata.server.state import ServerState
+from fedstrata.server.theory import chi2
+from fedstrata.server.traffic import mask_bytes, score_bytes, update_bytes
+
+
+class Ledger:
+    """Collects a round's facts as they happen; ``close`` turns them into values."""
+
+    def __init__(self, state: ServerState, setting: Setting, cohort: Sequence[ClientId]) -> None:
+        self.round = state.round
+        self.failures: dict[ClientId, Failure] = {}
+        self.contributors: dict[ClientId, tuple[int, Mask]] = {}
+        self._state, self._setting, self._cohort = state, setting, cohort
+        self._probed: dict[ClientId, Probed] = {}
+        self._scores: dict[ClientId, tuple[float, ...]] = {}
+        self._masks: Mapping[ClientId, Mask] = {}
+        self._updates: dict[ClientId, dict[str, float | int]] = {}
+        self._norms: dict[ClientId, dict[str, float]] = {}
+
+    def note_failure(self, failure: Failure) -> None:
+        """Keep a client's failure."""
+        self.failures[failure.client] = failure
+
+    def note_selection(
+        self, selection: Selection, probed: Mapping[ClientId, Probed], scores: NDArray[np.float64] | None
+    ) -> None:
+        """Keep masks, and the scores of those who were probed."""
+        self._masks, self._probed = selection.masks, dict(probed)
+        for row, client in enumerate(selection.masks):
+            if client in probed and scores is not None:
+                self._scores[client] = tuple(float(s) for s in scores[row])
+
+    def note_update(self, update: Update, refusal: Failure | None) -> bool:
+        """Keep what an update says of itself; return whether it enters the aggregate."""
+        if refusal is not None:
+            self.note_failure(refusal)
+            return False
+        self.contributors[update.client] = (update.num_examples, update.mask)
+        self._norms[update.client] = {
+            block.name: _norm(update.deltas[name] for name in block.tensor_names)
+            for block in self._setting.layers.blocks(update.mask)
+        }
+        self._updates[update.client] = {
+            "loss_first": update.loss_first,
+            "loss_mean": update.loss_mean,
+            "steps": update.steps,
+            "seconds_train": update.seconds,
+        }
+        return True
+
+    def close(
+        self, weights: Weights, selection: Selection, *, seconds: float
+    ) -> tuple[RoundRecord, tuple[LayerName, ...]]:
+        """Return the round's record and the names of the blocks whose weights changed."""
+        clients = tuple(self._client_record(c) for c in self._cohort)
+        layers = tuple(self._layer_records(weights))
+        record = RoundRecord(
+            round=self.round,
+            clients=clients,
+            layers=layers,
+            certificate=_certificate(selection),
+            bytes_up=sum(c.bytes_up for c in clients),
+            bytes_down=sum(c.bytes_down for c in clients),
+            seconds=seconds,
+            peak_bytes=peak_bytes(),
+        )
+        return record, tuple(r.name for r in layers if r.update_norm > 0)
+
+    def _client_record(self, client: ClientId) -> ClientRecord:
+        setting, layers = self._setting, self._setting.layers
+        probed, failure = self._probed.get(client), self.failures.get(client)
+        mask = self._masks.get(client)
+        up = score_bytes(layers) if probed else 0
+        if client in self.contributors:
+            up += update_bytes(self.contributors[client][1], layers)
+        down = self._state.traffic.bytes_down(client, layers)
+        return ClientRecord(
+            round=self.round,
+            client=client,
+            num_examples=setting.profiles[client].num_examples,
+            budget=setting.profiles[client].budget.layers,
+            mask=tuple(sorted(mask)) if mask is not None else (),
+            scores=self._scores.get(client, ()),
+            probe_loss=probed.loss if probed else None,
+            seconds_probe=probed.seconds if probed else 0.0,
+            update_norms=self._norms.get(client, {}),
+            bytes_up=up,
+            bytes_down=down + (mask_bytes(layers) if mask is not None else 0),
+            failure=failure.reason if failure else None,
+            failure_message=failure.message if failure else None,
+            **self._updates.get(client, {}),  # type: ignore[arg-type]
+        )
+
+    def _layer_records(self, weights: Weights) -> Iterator[LayerRecord]:
+        """Yield one record per layer, then per ``always`` block; norms are measured, not assumed."""
+        total = sum(rows for rows, _ in self.contributors.values())
+        before = self._state.weights
+        layers = self._setting.layers
+        for index, block in enumerate((*layers.layers, *layers.always)):
+            trained_by = [rows for rows, mask in self.contributors.values() if index >= len(layers) or index in mask]
+            mass = sum(trained_by) / total
+            yield LayerRecord(
+                name=block.name,
+                contributors=len(trained_by),
+                data_mass=mass,
+                chi2=chi2(mass),
+                update_norm=_moved(block, before, weights),
+            )
+
+
+def _moved(block: Layer, before: Weights, after: Weights) -> float:
+    return _norm(after[name] - before[name] for name in block.tensor_names if after[name] is not before[name])
+
+
+def _norm(tensors: Iterator[torch.Tensor]) -> float:
+    squares = [torch.linalg.vector_norm(t, dtype=torch.float64).square() for t in tensors]
+    return sqrt(float(torch.stack(squares).sum())) if squares else 0.0
+
+
+def _certificate(selection: Selection) -> Mapping[str, float | str] | None:
+    c = selection.certificate
+    return None if c is None else {"objective": c.objective, "bound": c.bound, "gap": c.gap, "rule": c.rule}

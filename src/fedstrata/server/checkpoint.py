@@ -1,0 +1,121 @@
+"""Checkpoints: safetensors and JSON in a folder that appears at once.
+
+checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, log offset
+checkpoints/round-0010/model.safetensors  trainable tensors
+checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.domain.ids import TensorName
+from fedstrata.domain.messages import Weights
+from fedstrata.errors import CheckpointError
+from fedstrata.server.files import new_folder
+from fedstrata.server.state import Best, ServerState
+from fedstrata.server.traffic import Traffic
+
+SCHEMA = 1
+KEPT = 2
+"""Generations on disk; the older one serves where the newest cannot be read."""
+
+
+def save(state: ServerState, folder: Path, *, log_bytes: int, seed: int) -> Path:
+    """Write a checkpoint and drop all but the last two.
+
+    Args:
+        state: State before its next round.
+        folder: The run's ``checkpoints`` folder.
+        log_bytes: Length of the event log that belongs to this state.
+        seed: The run's seed; all random streams follow from it and the round.
+    """
+    target = folder / f"round-{state.round:04d}"
+    with new_folder(target) as temporary:
+        save_file(_plain(state.weights), temporary / "model.safetensors")
+        if state.aggregator.tensors:
+            save_file(_plain(state.aggregator.tensors), temporary / "aggregator.safetensors")
+        (temporary / "state.json").write_text(json.dumps(_to_json(state, log_bytes=log_bytes, seed=seed), indent=1))
+    for old in generations(folder)[KEPT:]:
+        shutil.rmtree(old)
+    return target
+
+
+def generations(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, newest first."""
+    return sorted(folder.glob("round-[0-9]*"), key=lambda p: int(p.name.removeprefix("round-")), reverse=True)
+
+
+def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]:
+    """Read a checkpoint.
+
+    Args:
+        path: One generation.
+        expected: Tensors of the model that the run trains, for names, shapes and devices.
+        seed: Seed of the configuration; a checkpoint of another seed is refused.
+
+    Returns:
+        The state, and the length of the event log that belongs to it.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, of another schema, seed or model.
+    """
+    try:
+        data = json.loads((path / "state.json").read_text())
+        weights = load_file(path / "model.safetensors")
+        memory = path / "aggregator.safetensors"
+        tensors = load_file(memory) if memory.exists() else {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    if data.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"checkpoint {path} has schema {data.get('schema')}, this version reads {SCHEMA}; start anew"
+        )
+    if data["seed"] != seed:
+        raise CheckpointError(f"checkpoint {path} belongs to seed {data['seed']}, the configuration says {seed}")
+    _check_model(path, weights, expected)
+    state = ServerState(
+        round=data["round"],
+        weights={TensorName(n): weights[n].to(expected[TensorName(n)].device) for n in expected},
+        selector=data["selector"],
+        aggregator=AggregatorState({TensorName(n): t for n, t in tensors.items()}),
+        traffic=Traffic(changed=data["traffic"]["changed"], seen=data["traffic"]["seen"]),
+        best=Best(**data["best"]) if data["best"] else None,
+    )
+    return state, data["log_bytes"]
+
+
+def _check_model(path: Path, weights: Mapping[str, Tensor], expected: Weights) -> None:
+    if set(weights) != set(expected):
+        odd = sorted(set(weights) ^ set(expected))[:3]
+        raise CheckpointError(f"checkpoint {path} belongs to another model: tensors differ, among them {odd}")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            got = tuple(weights[name].shape)
+            raise CheckpointError(f"checkpoint {path}: {name} has shape {got}, the model has {tuple(tensor.shape)}")
+
+
+def _to_json(state: ServerState, *, log_bytes: int, seed: int) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "round": state.round,
+        "seed": seed,
+        "log_bytes": log_bytes,
+        "selector": dict(state.selector),
+        "traffic": {"changed": dict(state.traffic.changed), "seen": dict(state.traffic.seen)},
+        "best": asdict(state.best) if state.best else None,
+    }
+
+
+def _plain(weights: Weights) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}

@@ -1,0 +1,90 @@
+"""A run's folder: the event log is the truth, tables and summary are derived from it.
+
+config.resolved.yaml  env.json  data_card.json   written before the first round
+events.jsonl                                     one line per event, appended and synced per round
+checkpoints/round-NNNN/                          see checkpoint.py
+metrics.csv  selection.parquet  summary.json     derived at the end of every session of the run
+model/                                           an ordinary HF folder, at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedstrata.domain.records import SCHEMA, RoundRecord
+from fedstrata.errors import CheckpointError
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths and log of one run.
+
+    Attributes:
+        path: The folder; exists.
+    """
+
+    path: Path
+
+    @property
+    def events(self) -> Path:
+        """The event log."""
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The model that came out."""
+        return self.path / "model"
+
+    @property
+    def config(self) -> Path:
+        """The configuration with every default written out."""
+        return self.path / "config.resolved.yaml"
+
+    def append(self, events: Iterable[Event]) -> int:
+        """Append events as lines, durably; return the log's length in bytes."""
+        lines = "".join(json.dumps({"event": e["event"], "schema": SCHEMA, **e}) + "\n" for e in events)
+        with self.events.open("a", encoding="utf-8") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def truncate(self, length: int) -> None:
+        """Cut the log back to the length that a checkpoint vouches for.
+
+        Raises:
+            CheckpointError: The log is shorter than that: it was changed by someone else.
+        """
+        size = self.events.stat().st_size if self.events.exists() else 0
+        if size < length:
+            raise CheckpointError(
+                f"{self.events} has {size} bytes, the checkpoint expects at least {length}; it was cut"
+            )
+        if size:
+            os.truncate(self.events, length)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all whole events, oldest first; a torn last line is left out."""
+        if not self.events.exists():
+            return []
+        lines = self.events.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+
+def round_events(record: RoundRecord) -> list[Event]:
+    """Return the events of one round: its clients, then the round itself."""
+    whole = asdict(record)
+    clients = whole.pop("clients")
+    return [*({"event": "client", **client} for client in clients), {"event": "round", **whole}]

@@ -1,0 +1,64 @@
+"""A method: how layers are scored, priced, selected and aggregated; and the setting that it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fedstrata.aggregators.protocol import Aggregator
+from fedstrata.costs.protocol import CostModel
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.domain.seeds import Seeds
+from fedstrata.domain.selection import ClientProfile
+from fedstrata.samplers.protocol import Sampler
+from fedstrata.scores.protocol import Score
+from fedstrata.selectors.protocol import Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is compared when methods are compared."""
+
+    score: Score
+    cost: CostModel
+    selector: Selector
+    aggregator: Aggregator
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Everything about a run that no round changes.
+
+    Attributes:
+        name: Name of the method, for people.
+        layers: The model's layers.
+        method: Score, cost, selector, aggregator.
+        profiles: Every client's rows and budget.
+        sampler: Chooses the cohorts.
+        seeds: The run's random streams.
+        probe: How clients measure.
+        train: How clients train, at the first round's learning rate.
+        lr_decay: Factor on the learning rate per round.
+        deadline: Seconds that a phase may take; ``None`` waits.
+    """
+
+    name: str
+    layers: LayerMap
+    method: Method
+    profiles: Mapping[ClientId, ClientProfile]
+    sampler: Sampler
+    seeds: Seeds
+    probe: ProbePlan = field(default_factory=ProbePlan)
+    train: TrainPlan = field(default_factory=TrainPlan)
+    lr_decay: float = 1.0
+    deadline: float | None = None
+
+    def probe_plan(self) -> ProbePlan:
+        """Return the probe, measuring what the score needs."""
+        return replace(self.probe, statistics=self.method.score.needs)
+
+    def train_plan(self, round: int) -> TrainPlan:
+        """Return the training of a round, with its learning rate."""
+        return replace(self.train, lr=self.train.lr * self.lr_decay**round)

@@ -1,0 +1,199 @@
+"""A run: rounds until the last one, each logged, evaluated and checkpointed; resumable to the same bits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from fedstrata.domain.messages import Weights
+from fedstrata.domain.records import RoundRecord
+from fedstrata.engines.protocol import Engine
+from fedstrata.errors import CheckpointError, TrainingError
+from fedstrata.server.checkpoint import generations, load, save
+from fedstrata.server.evaluation import CentralTest, Evaluation, evaluate_all
+from fedstrata.server.folder import RunFolder, round_events
+from fedstrata.server.method import Setting
+from fedstrata.server.observers import Observer, Quiet
+from fedstrata.server.round import play_round
+from fedstrata.server.state import Best, ServerState, initial_state
+from fedstrata.server.tables import write_tables
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long a run lasts and how often it looks and saves.
+
+    Attributes:
+        rounds: Number of rounds.
+        evaluate_every: Evaluate after every so many rounds, and after the last.
+        checkpoint_every: Checkpoint after every so many rounds, and after the last.
+    """
+
+    rounds: int
+    evaluate_every: int = 1
+    checkpoint_every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run left.
+
+    Attributes:
+        folder: The run folder.
+        state: ``finished`` or ``interrupted``.
+        summary: The content of ``summary.json``.
+        weights: Trainable tensors at the end.
+    """
+
+    folder: Path
+    state: str
+    summary: Mapping[str, Any]
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run and everything that it needs.
+
+    Attributes:
+        setting: Method, clients, plans.
+        schedule: Rounds, evaluations, checkpoints.
+        engine: Where clients execute.
+        test: Evaluates weights on the central test set.
+        folder: Where the run is written.
+        header: Facts for the log's first event (model, data, layer names).
+        observer: Is told what happens.
+        stop: Asked after each round; true ends the run early with everything saved.
+        frozen: Measures the drift of the ``never`` blocks, by block name.
+    """
+
+    setting: Setting
+    schedule: Schedule
+    engine: Engine
+    test: CentralTest
+    folder: RunFolder
+    header: Mapping[str, Any]
+    observer: Observer = field(default_factory=Quiet)
+    stop: Callable[[], bool] = lambda: False
+    frozen: Callable[[], Mapping[str, float]] = dict
+
+    def start(self, weights: Weights) -> RunResult:
+        """Run from the beginning.
+
+        Raises:
+            TrainingError: No client could train, or the global loss is not finite. What was done until then is saved.
+        """
+        state = initial_state(self.setting, weights)
+        self.folder.append([{"event": "run", **self.header, "rounds": self.schedule.rounds}])
+        looked = self._evaluate(state)
+        self.folder.append([{"event": "baseline", **asdict(looked)}])
+        self._announce(state, looked)
+        return self._play(replace(state, best=_better(None, -1, looked)))
+
+    def resume(self, weights: Weights) -> RunResult:
+        """Go on from the newest checkpoint that can be read, or from the beginning if there is none.
+
+        Args:
+            weights: The starting point, for names and shapes.
+
+        Raises:
+            CheckpointError: There are checkpoints, and none can be read.
+        """
+        found = self._latest(weights)
+        if found is None:
+            self.folder.truncate(0)
+            return self.start(weights)
+        state, log_bytes = found
+        self.folder.truncate(log_bytes)
+        self._announce(state, None)
+        return self._play(state)
+
+    def _latest(self, weights: Weights) -> tuple[ServerState, int] | None:
+        problems = []
+        for path in generations(self.folder.checkpoints):
+            try:
+                return load(path, weights, seed=self.setting.seeds.run)
+            except CheckpointError as error:
+                log.warning("%s; trying the older one", error)
+                problems.append(str(error))
+        if problems:
+            raise CheckpointError(problems[0])
+        return None
+
+    def _play(self, state: ServerState) -> RunResult:
+        ended = "finished"
+        try:
+            while state.round < self.schedule.rounds:
+                state = self._round(state)
+                if self.stop() and state.round < self.schedule.rounds:
+                    ended = "interrupted"
+                    break
+        except BaseException as error:
+            self._close(state, "failed", str(error) or type(error).__name__)
+            raise
+        return self._close(state, ended, None)
+
+    def _round(self, state: ServerState) -> ServerState:
+        after, record = play_round(state, self.setting, self.engine, self.observer)
+        record = replace(record, frozen_norms=self.frozen())
+        if self._due(after.round, self.schedule.evaluate_every):
+            looked = self._evaluate(after)
+            record = _with(record, looked)
+            after = replace(after, best=_better(after.best, record.round, looked))
+        length = self.folder.append(round_events(record))
+        if self._due(after.round, self.schedule.checkpoint_every):
+            save(after, self.folder.checkpoints, log_bytes=length, seed=self.setting.seeds.run)
+        self.observer.round_done(record)
+        return after
+
+    def _due(self, finished: int, every: int) -> bool:
+        return finished % every == 0 or finished == self.schedule.rounds or self.stop()
+
+    def _evaluate(self, state: ServerState) -> Evaluation:
+        looked = evaluate_all(
+            state.weights,
+            round=state.round,
+            clients=list(self.setting.profiles),
+            engine=self.engine,
+            test=self.test,
+        )
+        if not isfinite(looked.test.loss):
+            raise TrainingError(
+                f"after {state.round} rounds the test loss is {looked.test.loss}; "
+                "lower train.lr or aggregator.server_lr, or set train.clip_norm"
+            )
+        return looked
+
+    def _announce(self, state: ServerState, looked: Evaluation | None) -> None:
+        self.observer.run_started(
+            method=self.setting.name,
+            first_round=state.round,
+            rounds=self.schedule.rounds,
+            baseline=looked.test if looked else None,
+        )
+
+    def _close(self, state: ServerState, ended: str, message: str | None) -> RunResult:
+        self.folder.append([{"event": "end", "state": ended, "message": message}])
+        best = asdict(state.best) if state.best else None
+        summary = write_tables(self.folder, state=ended, best=best)
+        self.observer.run_done(ended)
+        return RunResult(self.folder.path, ended, summary, state.weights)
+
+
+def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
+    return replace(record, test=looked.test, validation=looked.validation, client_accuracy=looked.client_accuracy)
+
+
+def _better(best: Best | None, round: int, looked: Evaluation) -> Best | None:
+    """Choose by held-out accuracy, never by test accuracy; without held-out rows choose nothing."""
+    if looked.validation is None:
+        return None
+    if best is not None and looked.validation.accuracy <= best.validation:
+        return best
+    return Best(round, looked.validation.accuracy, looked.test.accuracy, chosen_on="held-out")

@@ -1,0 +1,125 @@
+"""Tables derived from the event log: metrics.csv, selection.parquet, summary.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedstrata.server.files import write_atomic
+from fedstrata.server.folder import RunFolder
+
+COLUMNS = (
+    "round",
+    "accuracy",
+    "loss",
+    "validation_accuracy",
+    "validation_loss",
+    "bytes_up",
+    "bytes_down",
+    "total_bytes_up",
+    "clients",
+    "failures",
+    "seconds",
+    "peak_bytes",
+)
+
+
+def write_tables(folder: RunFolder, *, state: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write the three tables from the log, and return the summary."""
+    events = folder.read()
+    write_atomic(folder.path / "metrics.csv", _metrics(events))
+    _write_selection(folder, events)
+    summary = summarise(events, state=state, best=best)
+    write_atomic(folder.path / "summary.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a run's summary.
+
+    ``best.accuracy`` is the test accuracy of the round that was best on the clients' held-out rows; where no rows are
+    held out no round is chosen and it is the last round's.
+    """
+    start = next(e for e in events if e["event"] == "run")
+    rounds = [e for e in events if e["event"] == "round"]
+    tests = [(e["round"], e["test"]) for e in rounds if e["test"]]
+    baseline = next((e["test"] for e in events if e["event"] == "baseline"), None)
+    last = tests[-1][1] if tests else baseline
+    final = {"accuracy": last["accuracy"], "loss": last["loss"]} if last else None
+    return {
+        "schema": 1,
+        "state": state,
+        "method": start["method"],
+        "seed": start["seed"],
+        "model": start["model"],
+        "data": start["data"],
+        "rounds": len(rounds),
+        "planned_rounds": start["rounds"],
+        "baseline": baseline,
+        "final": final,
+        "best": best or (final and {**final, "round": len(rounds) - 1, "chosen_on": "last round"}),
+        "bytes_up": sum(e["bytes_up"] for e in rounds),
+        "bytes_down": sum(e["bytes_down"] for e in rounds),
+        "seconds": sum(e["seconds"] for e in rounds),
+        "peak_bytes": max((e["peak_bytes"] for e in rounds), default=0),
+        "failures": sum(1 for e in events if e["event"] == "client" and e["failure"]),
+    }
+
+
+def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    total = 0
+    for e in (e for e in events if e["event"] == "round"):
+        clients = [c for c in events if c["event"] == "client" and c["round"] == e["round"]]
+        total += e["bytes_up"]
+        test, validation = e["test"] or {}, e["validation"] or {}
+        table.writerow(
+            {
+                "round": e["round"],
+                "accuracy": test.get("accuracy", ""),
+                "loss": test.get("loss", ""),
+                "validation_accuracy": validation.get("accuracy", ""),
+                "validation_loss": validation.get("loss", ""),
+                "bytes_up": e["bytes_up"],
+                "bytes_down": e["bytes_down"],
+                "total_bytes_up": total,
+                "clients": len(clients),
+                "failures": sum(1 for c in clients if c["failure"]),
+                "seconds": round(e["seconds"], 4),
+                "peak_bytes": e["peak_bytes"],
+            }
+        )
+    return out.getvalue()
+
+
+def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> None:
+    """One row per round, client and layer: chosen, score (null where not probed)."""
+    names = next(e for e in events if e["event"] == "run")["layers"]
+    rows = [
+        (e["round"], e["client"], i, name, i in set(e["mask"]), e["scores"][i] if e["scores"] else None)
+        for e in events
+        if e["event"] == "client"
+        for i, name in enumerate(names)
+    ]
+    types = {
+        "round": pa.int32(),
+        "client": pa.string(),
+        "layer": pa.int32(),
+        "name": pa.string(),
+        "chosen": pa.bool_(),
+        "score": pa.float64(),
+    }
+    columns = list(zip(*rows, strict=True)) or [()] * len(types)
+    table = pa.table({key: pa.array(c, type=t) for (key, t), c in zip(types.items(), columns, strict=True)})
+    target = folder.path / "selection.parquet"
+    temporary = folder.path / ".selection.parquet.tmp"
+    pq.write_table(table, temporary)
+    temporary.replace(target)
