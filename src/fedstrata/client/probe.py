@@ -91,7 +91,7 @@ class _Passes:
             raise ClientError("the probe's loss is not finite; the model has diverged", reason="NONFINITE")
         with self._hooked(sink):
             torch.autograd.backward(loss, inputs=list(self.parameters.values()))
-        return float(loss)
+        return float(loss.detach())
 
     def each(self, indices: Tensor, sink: Sink, *, last: Sink) -> float:
         """Go through the rows in mini-batches; the last one's gradients go to ``last``."""

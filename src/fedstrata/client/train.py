@@ -109,7 +109,7 @@ def _steps(
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits = model.logits({k: v.to(device) for k, v in inputs.items()})
         loss = nn.functional.cross_entropy(logits.float(), labels.to(device))
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
             raise ClientError(
                 f"the loss became {losses[-1]} at local step {len(losses)}; lower train.lr or set train.clip_norm",

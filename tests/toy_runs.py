@@ -1,0 +1,56 @@
+"""Whole toy runs: a setting and an engine around the toy model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from toys import BLOCKS
+
+from fedstrata.aggregators.layerwise_mean import LayerwiseMean
+from fedstrata.aggregators.protocol import Aggregator
+from fedstrata.client.handler import Handler
+from fedstrata.client.resident import ResidentModel
+from fedstrata.costs.layer_count import LayerCount
+from fedstrata.data.tensors import ClientRows
+from fedstrata.domain.cost import Cost
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.domain.seeds import Seeds
+from fedstrata.domain.selection import ClientProfile
+from fedstrata.engines.local import LocalEngine
+from fedstrata.samplers.uniform import Uniform
+from fedstrata.scores.gradient_norm import GradientNorm
+from fedstrata.scores.protocol import Score
+from fedstrata.selectors.full import Full
+from fedstrata.selectors.protocol import Selector
+from fedstrata.server.method import Method, Setting
+
+
+def toy_setting(
+    model: ResidentModel,
+    clients: Mapping[ClientId, ClientRows],
+    *,
+    selector: Selector | None = None,
+    score: Score | None = None,
+    aggregator: Aggregator | None = None,
+    budget: float = BLOCKS,
+    train: TrainPlan | None = None,
+    seed: int = 0,
+    lr_decay: float = 1.0,
+    per_round: int | None = None,
+) -> Setting:
+    return Setting(
+        name="toy",
+        layers=model.layers,
+        method=Method(score or GradientNorm(), LayerCount(), selector or Full(), aggregator or LayerwiseMean()),
+        profiles={c: ClientProfile(len(d.train), Cost(layers=budget)) for c, d in clients.items()},
+        sampler=Uniform(per_round),
+        seeds=Seeds(seed),
+        probe=ProbePlan(batches=0, batch_size=8),
+        train=train or TrainPlan(steps=2, epochs=None, batch_size=4, lr=0.1),
+        lr_decay=lr_decay,
+    )
+
+
+def toy_engine(model: ResidentModel, clients: Mapping[ClientId, ClientRows], *, seed: int = 0) -> LocalEngine:
+    return LocalEngine(Handler(model, clients, Seeds(seed)))
