@@ -98,7 +98,7 @@ class RoundRecord:
     round: int
     clients: tuple[ClientRecord, ...]
     layers: tuple[LayerRecord, ...]
-    frozen_norms: Mapping[str, float] = field(default_factory=dict)
+    frozen_norms: Mapping[LayerName, float] = field(default_factory=dict)
     certificate: Mapping[str, float | str] | None = None
     test: Metrics | None = None
     validation: Metrics | None = None

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from fedstrata.domain.ids import LayerName
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import RoundRecord
 from fedstrata.engines.protocol import Engine
@@ -81,7 +82,7 @@ class Run:
     header: Mapping[str, Any]
     observer: Observer = field(default_factory=Quiet)
     stop: Callable[[], bool] = lambda: False
-    frozen: Callable[[], Mapping[str, float]] = dict
+    frozen: Callable[[], Mapping[LayerName, float]] = dict
 
     def start(self, weights: Weights) -> RunResult:
         """Run from the beginning.

@@ -1,0 +1,170 @@
+"""``fedstrata layers MODEL``: what a model's layers are called, how large they are, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedstrata.errors import ConfigError, ModelError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedstrata.domain.layers import Layer, LayerMap
+    from fedstrata.models.flops import FlopReport
+    from fedstrata.models.loaded import Task
+
+_TASKS = ("image-classification", "text-classification")
+
+
+def layers(
+    model: Annotated[str, typer.Argument(help="Hugging Face folder (config.json is enough) or module:function.")],
+    *,
+    task: Annotated[str | None, typer.Option(help="image-classification or text-classification.")] = None,
+    labels: Annotated[int, typer.Option(help="Number of labels of the head.")] = 2,
+    select: Annotated[str | None, typer.Option(help="Mark the layers that this term names, e.g. 'last:2'.")] = None,
+    blocks: Annotated[list[str] | None, typer.Option(help="Module path of a block or list of blocks.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of the batch that FLOPs are measured for.")] = 1,
+    length: Annotated[int, typer.Option(min=1, help="Tokens per row.")] = 128,
+    size: Annotated[int | None, typer.Option(min=1, help="Image height and width.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a model's layers: id, name, size, FLOPs, ties, role. No weights are read."""
+    from fedstrata.domain.layer_language import parse_layers
+    from fedstrata.models.meta import build_meta
+    from fedstrata.models.partition import partition
+
+    network = build_meta(model, num_labels=labels, task=_task(task))
+    found = partition(network, blocks=blocks if blocks != ["children"] else "children")
+    chosen = parse_layers(select, found) if select is not None else frozenset()
+    report, inputs = _measure(network, found, batch=batch, length=length, size=size)
+    table = describe(found, report, chosen)
+    if as_json:
+        typer.echo(json.dumps({"model": model, "inputs": inputs, "note": report.problem, **table}, indent=2))
+    else:
+        _show(model, table, inputs, report.problem, select)
+
+
+def describe(found: LayerMap, report: FlopReport, chosen: frozenset[int]) -> dict[str, Any]:
+    """Return the table as JSON values: ``blocks`` (layers, then ``always``, then ``never``) and ``total``.
+
+    Numbers of operations are ``None`` where they could not be measured.
+    """
+    rows = [_row(block, report, index, selected=index in chosen) for index, block in enumerate(found.layers)]
+    rows += [_row(block, report, None, selected=False) for block in (*found.always, *found.never)]
+    sums = ("parameters", "bytes", "buffers", "flops_forward", "flops_backward")
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in sums}
+    total = {key: sum(values) if values else None for key, values in known.items()}
+    return {"blocks": rows, "total": total, "selected": sorted(chosen)}
+
+
+def _row(block: Layer, report: FlopReport, index: int | None, *, selected: bool) -> dict[str, Any]:
+    flops = report.blocks.get(block.name)
+    return {
+        "id": index,
+        "name": str(block.name),
+        "role": str(block.role),
+        "parameters": block.parameters,
+        "bytes": block.bytes,
+        "buffers": len(block.buffers),
+        "flops_forward": flops and flops.forward,
+        "flops_backward": flops and flops.backward,
+        "flops_activation_gradient": flops and flops.activation_gradient,
+        "flops_weight_gradient": flops and flops.weight_gradient,
+        "tied_with": [str(name) for name in block.tied_with],
+        "selected": selected,
+    }
+
+
+def _task(task: str | None) -> Task | None:
+    if task is not None and task not in _TASKS:
+        raise ConfigError(f"--task '{task}' is unknown; {nearest(task, _TASKS)}")
+    return task  # type: ignore[return-value]
+
+
+def _measure(
+    network: nn.Module, found: LayerMap, *, batch: int, length: int, size: int | None
+) -> tuple[FlopReport, dict[str, list[int]]]:
+    """Return the measured operations, or a report that says why there are none, and the shapes they are for."""
+    from fedstrata.models.flops import FlopReport
+    from fedstrata.models.meta import meta_flops
+
+    try:
+        report, shapes = meta_flops(network, found, batch=batch, length=length, size=size)
+    except ModelError as error:
+        return FlopReport({}, str(error)), {}
+    return report, {name: list(shape) for name, shape in shapes.items()}
+
+
+def _show(
+    model: str, table: dict[str, Any], inputs: dict[str, list[int]], note: str | None, select: str | None
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(box=box.SIMPLE_HEAD, title=model, title_justify="left", show_footer=True)
+    total = table["total"]
+    view.add_column("id", "", justify="right")
+    view.add_column("name", "total", overflow="fold")
+    for key in ("parameters", "bytes", "flops_forward", "flops_backward"):
+        view.add_column(_HEADINGS[key], _number(key, total[key]), justify="right", no_wrap=True)
+    view.add_column("tied with", "", overflow="fold")
+    view.add_column("role", "")
+    previous = "layer"
+    for row in table["blocks"]:
+        if row["role"] != previous:
+            view.add_section()
+        previous = row["role"]
+        numbers = [_number(key, row[key]) for key in ("parameters", "bytes", "flops_forward", "flops_backward")]
+        mark = "> " if row["selected"] else ""
+        index = "" if row["id"] is None else str(row["id"])
+        style = "bold" if row["selected"] else None if row["role"] == "layer" else "dim"
+        view.add_row(mark + index, row["name"], *numbers, ", ".join(row["tied_with"]), row["role"], style=style)
+    console = Console(soft_wrap=False)
+    console.print(view)
+    for line in _notes(table, inputs, note, select):
+        console.print(line, markup=False, highlight=False)
+
+
+_HEADINGS = {
+    "parameters": "parameters",
+    "bytes": "bytes",
+    "flops_forward": "FLOPs forward",
+    "flops_backward": "FLOPs backward",
+}
+
+
+def _notes(table: dict[str, Any], inputs: dict[str, list[int]], note: str | None, select: str | None) -> list[str]:
+    shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
+    lines = [f"FLOPs measured for {shapes}; backward = gradient of inputs and of weights."] if shapes else []
+    if note:
+        lines.append(f"Not measured (-): {note}")
+    if table["total"]["buffers"]:
+        lines.append(f"{table['total']['buffers']} buffers (running statistics, position tables) stay as they are.")
+    if select is not None:
+        ids = ", ".join(str(i) for i in table["selected"]) or "no layer"
+        lines.append(f"'{select}' selects {ids}.")
+    return lines
+
+
+def _number(key: str, value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if key == "parameters" else scaled(value, "B" if key == "bytes" else "")
+
+
+def scaled(value: float, unit: str) -> str:
+    """Return a number with a decimal prefix.
+
+    Example:
+        >>> scaled(90_857_472, "B"), scaled(512, "B"), scaled(1_862_270_976, "")
+        ('90.9 MB', '512 B', '1.9 G')
+    """
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 1000 or prefix == "P":
+            break
+        value /= 1000
+    return (f"{value:.1f} {prefix}{unit}" if prefix else f"{value:.0f} {unit}").rstrip()

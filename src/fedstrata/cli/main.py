@@ -1,0 +1,83 @@
+"""The command line: one verb per file, heavy imports inside the verbs, one sentence and an exit code per error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Annotated
+
+import click
+import typer
+
+from fedstrata.cli.demo import demo
+from fedstrata.cli.init import init
+from fedstrata.cli.layers import layers
+from fedstrata.cli.report import report
+from fedstrata.cli.resume import resume
+from fedstrata.cli.run import run
+from fedstrata.errors import FedstrataError
+
+app = typer.Typer(
+    name="fedstrata",
+    help="Federated fine-tuning in which every client trains and ships only the layers worth its budget.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, init, layers, run, resume, report):
+    app.command(no_args_is_help=verb in (layers, run, resume, report))(verb)
+
+INTERRUPTED = 130
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"fedstrata {version('fedstrata')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the command line and exit with 0, or 2 (config), 3 (data), 4 (training), 130 (interrupted), 1 (bug)."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors go to standard error as one sentence."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except FedstrataError as error:
+        return _fail(str(error), error.exit_code, arguments)
+    except click.exceptions.Abort:
+        return _fail("interrupted", INTERRUPTED, arguments)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is saved", INTERRUPTED, arguments)
+    except Exception as error:
+        hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
+        return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    for line in message.splitlines():
+        sys.stderr.write(f"fedstrata: {line}\n")
+    return code

@@ -1,0 +1,19 @@
+"""``fedstrata report``: one offline HTML file about one run or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; by default report.html in RUN.")] = None,
+) -> None:
+    """Write a self-contained report: verdict, curves, layer heatmaps, costs, proof of training."""
+    from fedstrata.report import write_report
+
+    target = out or (runs[0] / "report.html" if len(runs) == 1 else runs[0].parent / "report.html")
+    typer.echo(f"report: {write_report(runs, target)}")

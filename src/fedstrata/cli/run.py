@@ -1,0 +1,31 @@
+"""``fedstrata run``: train from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.lr=0.1.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the last line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of words.")]
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file; 'fedstrata init' writes one.")],
+    set: Set = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a model as a configuration says, and leave a run folder.
+
+    Ctrl-C once finishes the round and saves; 'fedstrata resume' goes on from there.
+    """
+    from fedstrata.cli.session import play
+    from fedstrata.config.build import prepare_run
+    from fedstrata.config.load import load_config
+
+    play(prepare_run(load_config(config, set or [])), resume=False, quiet=quiet or json, as_json=json)

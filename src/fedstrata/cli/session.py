@@ -1,0 +1,89 @@
+"""Playing a prepared run in a terminal: progress, Ctrl-C, the last word."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from rich.console import Console
+
+from fedstrata.cli.progress import LiveProgress, PlainProgress, megabytes
+from fedstrata.config.build import PreparedRun, finish
+from fedstrata.server.observers import Observer, Quiet
+from fedstrata.server.run import RunResult
+
+
+@dataclass(slots=True)
+class StopFlag:
+    """Set by the first Ctrl-C; asked by the run after each round."""
+
+    wanted: bool = False
+
+    def __call__(self) -> bool:
+        """Return whether the run should end after this round."""
+        return self.wanted
+
+
+def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> RunResult:
+    """Play a run to its end or to the first Ctrl-C, and say what came out."""
+    console = Console(stderr=True, highlight=False)
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    stop = StopFlag()
+    with finishing_the_round(stop, console):
+        run = prepared.run(observer=_observer(console, quiet=quiet), stop=stop)
+        result = run.resume(prepared.weights) if resume else run.start(prepared.weights)
+    finish(prepared, result)
+    if as_json:
+        out.print_json(json.dumps(result.summary))
+    else:
+        out.print("\n".join(_last_words(result)))
+    return result
+
+
+@contextmanager
+def finishing_the_round(stop: StopFlag, console: Console) -> Iterator[None]:
+    """Turn the first Ctrl-C into a wish to stop after the round; the second one stops at once."""
+
+    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if stop.wanted:
+            raise KeyboardInterrupt
+        stop.wanted = True
+        console.print("finishing this round and saving; press Ctrl-C again to stop at once")
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _observer(console: Console, *, quiet: bool) -> Observer:
+    if quiet:
+        return Quiet()
+    if console.is_terminal and not os.environ.get("CI"):
+        return LiveProgress(console)
+    return PlainProgress(lambda line: console.print(line, markup=False, soft_wrap=True))
+
+
+def _last_words(result: RunResult) -> Iterator[str]:
+    summary = result.summary
+    final, start = summary["final"], summary["baseline"]
+    if final:
+        was = f" (before training {start['accuracy']:.3f})" if start else ""
+        yield (
+            f"{summary['method']}: accuracy {final['accuracy']:.3f}{was}, loss {final['loss']:.3f} "
+            f"after {summary['rounds']} of {summary['planned_rounds']} rounds; "
+            f"{megabytes(summary['bytes_up'])} up, {megabytes(summary['bytes_down'])} down, {summary['seconds']:.1f} s"
+        )
+    if summary["failures"]:
+        yield f"{summary['failures']} client failures; see {result.folder / 'events.jsonl'}"
+    if result.state == "interrupted":
+        yield f"interrupted and saved; go on with: fedstrata resume {result.folder}"
+    else:
+        yield f"model: {result.folder / 'model'}"
+    yield f"run: {result.folder}   (fedstrata report {result.folder})"

@@ -1,0 +1,255 @@
+"""From a checked configuration to a run that is ready to start: model, data, clients, engine, folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fedstrata.client.evaluate import evaluate
+from fedstrata.client.handler import Handler
+from fedstrata.client.resident import ResidentModel
+from fedstrata.config.catalog import describe
+from fedstrata.config.load import Loaded, load_config
+from fedstrata.config.problems import Loc, Problem, config_error
+from fedstrata.config.provenance import environment, model_card, resolved
+from fedstrata.config.sources import load_network, load_rows, model_path
+from fedstrata.data.tensors import FederatedData
+from fedstrata.domain.messages import ProbePlan, TrainPlan, Weights
+from fedstrata.domain.records import Metrics
+from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
+from fedstrata.engines.local import LocalEngine
+from fedstrata.errors import BudgetError, CheckpointError, ConfigError
+from fedstrata.models.custom import is_custom
+from fedstrata.models.hub import save_model
+from fedstrata.models.loaded import LoadedModel
+from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.server.evaluation import CentralTest
+from fedstrata.server.files import write_atomic
+from fedstrata.server.folder import RunFolder
+from fedstrata.server.method import Method, Setting
+from fedstrata.server.observers import Observer
+from fedstrata.server.run import Run, RunResult, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run that is ready to start.
+
+    Attributes:
+        loaded: Its configuration.
+        network: Its model.
+        data: Its rows.
+        setting: Method, clients, plans.
+        resident: The model that clients train on.
+        folder: Where it writes.
+        weights: The starting point.
+    """
+
+    loaded: Loaded
+    network: LoadedModel
+    data: FederatedData
+    setting: Setting
+    resident: ResidentModel
+    folder: RunFolder
+    weights: Weights
+
+    def run(self, *, observer: Observer, stop: Callable[[], bool]) -> Run:
+        """Return the run, told to an observer."""
+        config = self.loaded.config
+        handler = Handler(self.resident, self.data.clients, self.setting.seeds, config.evaluate.batch_size)
+        return Run(
+            setting=self.setting,
+            schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
+            engine=LocalEngine(handler),
+            test=_central_test(self.resident, self.data, config.evaluate.batch_size),
+            folder=self.folder,
+            header=_header(self),
+            observer=observer,
+            stop=stop,
+            frozen=self.resident.frozen_drift,
+        )
+
+
+def prepare_run(loaded: Loaded) -> PreparedRun:
+    """Load model and data, check that the method can run on them, and make the run folder.
+
+    Raises:
+        ConfigError: Something that the configuration names does not fit; with file and line.
+        DataError: The data cannot be used.
+    """
+    prepared = _prepare(loaded, RunFolder(_output(loaded)))
+    folder = prepared.folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.checkpoints.mkdir(exist_ok=True)
+    write_atomic(folder.config, resolved(loaded))
+    write_atomic(folder.path / "env.json", environment(loaded))
+    write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
+    return prepared
+
+
+def reopen_run(path: Path) -> PreparedRun:
+    """Prepare a run from its own folder, to go on with it.
+
+    Raises:
+        CheckpointError: The folder is not a run's, or the run has already finished.
+    """
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise CheckpointError(f"{path} is not a run folder: it has no {folder.config.name}")
+    if folder.model.exists():
+        raise CheckpointError(f"{path} has finished: its model is in {folder.model}")
+    return _prepare(load_config(folder.config), folder)
+
+
+def finish(prepared: PreparedRun, result: RunResult) -> None:
+    """Write ``model/``, an ordinary HF folder, once a run has finished."""
+    if result.state == "finished":
+        card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
+        companions = None if is_custom(prepared.network.source) else model_path(prepared.loaded)
+        save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
+
+
+def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
+    config, parts = loaded.config, loaded.components
+    torch.set_num_threads(config.threads)
+    data = load_rows(loaded)
+    network = load_network(loaded, data)
+    network.model.to(_device(loaded))
+    seeds = Seeds(config.seed)
+    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(list(data.clients), seeds))
+    profiles = {c: ClientProfile(len(rows.train), budgets[c]) for c, rows in data.clients.items()}
+    setting = Setting(
+        name=config.name or _method_name(parts.selector),
+        layers=network.layers,
+        method=Method(parts.score, parts.cost, parts.selector, parts.aggregator),
+        profiles=profiles,
+        sampler=parts.sampler,
+        seeds=seeds,
+        probe=ProbePlan(config.probe.batches, config.probe.batch_size),
+        train=_train_plan(loaded),
+        lr_decay=config.train.lr_decay,
+    )
+    _located(loaded, ("selector",), lambda: parts.selector.init(network.layers))
+    _located(loaded, ("sampler",), lambda: parts.sampler.sample(list(profiles), seeds.generator(Phase.SAMPLE)))
+    _located(loaded, ("budget",), lambda: _check_budgets(setting))
+    _located(loaded, ("selector",), lambda: _rehearse(setting))
+    resident = ResidentModel(network.model, network.layers)
+    return PreparedRun(loaded, network, data, setting, resident, folder, weights=resident.weights())
+
+
+def _train_plan(loaded: Loaded) -> TrainPlan:
+    t = loaded.config.train
+    return TrainPlan(
+        steps=t.steps,
+        epochs=(t.epochs or 1) if t.steps is None else None,
+        batch_size=t.batch_size,
+        optimizer=t.optimizer,
+        lr=t.lr,
+        momentum=t.momentum,
+        weight_decay=t.weight_decay,
+        clip_norm=t.clip_norm,
+        precision=t.precision,
+    )
+
+
+def _check_budgets(setting: Setting) -> None:
+    """Refuse budgets of which not one pays for a single layer."""
+    if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
+        return
+    for client, profile in setting.profiles.items():
+        for index in range(len(setting.layers)):
+            if setting.method.cost.price(frozenset({index}), setting.layers, client).fits(profile.budget):
+                return
+    largest = max(p.budget.layers for p in setting.profiles.values())
+    raise BudgetError(
+        f"no client can pay for a single layer: the largest budget is {largest:g} layers; raise it to 1 or more, "
+        "or choose selector head-only"
+    )
+
+
+def _rehearse(setting: Setting) -> None:
+    """Let a selector that needs no scores select once, so that what it cannot honour is said before the run."""
+    selector = setting.method.selector
+    state = selector.init(setting.layers)
+    if selector.probes(0, list(setting.profiles), state):
+        return
+    problem = SelectionProblem(
+        round=0,
+        layers=setting.layers,
+        profiles=setting.profiles,
+        scores=None,
+        price=lambda client, mask: setting.method.cost.price(mask, setting.layers, client),
+        rng=setting.seeds.generator(Phase.SELECT),
+    )
+    check(selector.select(problem, state)[0], problem)
+
+
+def _device(loaded: Loaded) -> torch.device:
+    wanted = loaded.config.device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise config_error([Problem(("device",), "cuda is asked for and torch finds no GPU; use auto")], loaded.marks)
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise config_error([Problem(("device",), "mps is asked for and torch finds none; use auto")], loaded.marks)
+    return torch.device(wanted)
+
+
+def _output(loaded: Loaded) -> Path:
+    config = loaded.config
+    name = config.name or _method_name(loaded.components.selector)
+    path = Path(config.output or f"runs/{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
+    if path.exists() and any(path.iterdir()):
+        problem = Problem(("output",), f"{path} exists and is not empty; choose another, or resume it")
+        raise config_error([problem], loaded.marks)
+    return path
+
+
+def _method_name(selector: object) -> str:
+    names, spec = [], describe(selector)
+    while True:
+        names.append(str(spec["kind"]).rpartition(":")[2].lower())
+        if not isinstance(spec.get("inner"), Mapping):
+            return "-".join(names)
+        spec = spec["inner"]
+
+
+def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> CentralTest:
+    indices = torch.arange(len(data.test))
+
+    def test(weights: Weights) -> Metrics:
+        loss, correct = evaluate(model, weights, rows=data.test, indices=indices, batch_size=batch_size)
+        return Metrics(correct / len(indices), loss / len(indices), len(indices))
+
+    return test
+
+
+def _header(prepared: PreparedRun) -> dict[str, Any]:
+    layers, config = prepared.setting.layers, prepared.loaded.config
+    return {
+        "method": prepared.setting.name,
+        "seed": config.seed,
+        "model": config.model.path,
+        "data": ", ".join(prepared.data.card.files),
+        "layers": list(layers.names),
+        "always": [b.name for b in layers.always],
+        "never": [b.name for b in layers.never],
+        "layer_bytes": [b.bytes for b in layers.layers],
+        "clients": list(prepared.data.clients),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _located(loaded: Loaded, loc: Loc, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the work returns
+    """Do a piece of work; what it says is wrong gets the place in the file."""
+    try:
+        return work()
+    except ConfigError as error:
+        raise config_error([Problem(loc, str(error))], loaded.marks) from error

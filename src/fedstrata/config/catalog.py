@@ -1,0 +1,209 @@
+"""The catalog: which class a ``kind`` names, in every family. A component's own dataclass is its config schema.
+
+Third parties add kinds through entry points (group ``fedstrata.selectors`` and so on), or name a class directly as
+``module:Class``, found on the path or in the folder of the configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedstrata.config.problems import Loc, Problem
+from fedstrata.errors import ConfigError, FedstrataError, nearest
+
+CATALOG: Mapping[str, Mapping[str, str]] = {
+    "score": {
+        "gradient-norm": "fedstrata.scores.gradient_norm:GradientNorm",
+        "relative-gradient-norm": "fedstrata.scores.relative_gradient_norm:RelativeGradientNorm",
+        "signal-to-noise": "fedstrata.scores.signal_to_noise:SignalToNoise",
+    },
+    "cost": {"layers": "fedstrata.costs.layer_count:LayerCount"},
+    "budget": {
+        "fixed": "fedstrata.budgets.fixed:Fixed",
+        "half-normal": "fedstrata.budgets.half_normal:HalfNormal",
+        "per-client": "fedstrata.budgets.table:PerClient",
+        "unlimited": "fedstrata.budgets.unlimited:Unlimited",
+    },
+    "sampler": {"uniform": "fedstrata.samplers.uniform:Uniform"},
+    "selector": {
+        "full": "fedstrata.selectors.full:Full",
+        "head-only": "fedstrata.selectors.head_only:HeadOnly",
+        "top": "fedstrata.selectors.top:Top",
+        "bottom": "fedstrata.selectors.bottom:Bottom",
+        "both": "fedstrata.selectors.both:Both",
+        "fixed": "fedstrata.selectors.fixed:FixedLayers",
+        "random": "fedstrata.selectors.random:Random",
+        "independent": "fedstrata.selectors.independent:Independent",
+        "common": "fedstrata.selectors.common:Common",
+        "consensus": "fedstrata.selectors.consensus:Consensus",
+        "periodic": "fedstrata.selectors.periodic:Periodic",
+        "warmup": "fedstrata.selectors.warmup:Warmup",
+    },
+    "aggregator": {"layerwise-mean": "fedstrata.aggregators.layerwise_mean:LayerwiseMean"},
+    "data": {"files": "fedstrata.data.load:Files", "digits": "fedstrata.data.load:Digits"},
+    "partition": {
+        "iid": "fedstrata.data.partition:Iid",
+        "dirichlet": "fedstrata.data.partition:Dirichlet",
+        "shard": "fedstrata.data.partition:Shard",
+        "natural-id": "fedstrata.data.partition:NaturalId",
+    },
+}
+"""Family -> kind -> ``module:Class``."""
+
+NESTED: Mapping[str, str] = {"inner": "", "partition": "partition"}
+"""Fields that hold a component themselves, and of which family; an empty name means the same family."""
+
+
+class BuildError(Exception):
+    """Carries the problems of one component to whoever knows the file."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a component of any family
+    """Build a component from its tagged mapping, such as ``{kind: consensus, rho: 0.3}``, or its bare kind.
+
+    Args:
+        family: Key of ``CATALOG``.
+        spec: The mapping, or a kind alone.
+        loc: Path of the mapping in the configuration.
+
+    Raises:
+        BuildError: Unknown kind or field, wrong type or value; all problems of the component at once.
+
+    Example:
+        >>> build("selector", {"kind": "top"}, ("selector",))
+        Top()
+    """
+    values = {"kind": spec} if isinstance(spec, str) else spec
+    if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+        raise BuildError([Problem(loc, f"needs a kind; {nearest('', CATALOG[family])}")])
+    component = _component(family, values["kind"], (*loc, "kind"))
+    given = {str(k): v for k, v in values.items() if k != "kind"}
+    problems = _unknown(component, given, loc)
+    arguments: dict[str, Any] = {}
+    hints = get_type_hints(component)
+    for field in fields(component):
+        try:
+            if field.name in given:
+                arguments[field.name] = _value(family, field.name, hints[field.name], given[field.name], loc)
+            elif field.default is MISSING and field.default_factory is MISSING:
+                problems.append(Problem(loc, f"kind '{values['kind']}' needs '{field.name}'"))
+        except BuildError as error:
+            problems += error.problems
+    if problems:
+        raise BuildError(problems)
+    try:
+        return component(**arguments)
+    except ConfigError as error:
+        raise BuildError([Problem(loc, str(error))]) from error
+
+
+def describe(component: object) -> dict[str, Any]:
+    """Return a built component as the mapping that builds it again, every default written out.
+
+    Example:
+        >>> describe(build("budget", {"kind": "fixed", "layers": 2}, ()))
+        {'kind': 'fixed', 'layers': 2}
+    """
+    path = f"{type(component).__module__}:{type(component).__qualname__}"
+    kind = next((k for kinds in _all_kinds().values() for k, p in kinds.items() if p == path), path)
+    values = {f.name: getattr(component, f.name) for f in fields(component)}  # type: ignore[arg-type]
+    return {"kind": kind} | {
+        name: describe(value) if is_dataclass(value) and name in NESTED else _plain(value)
+        for name, value in values.items()
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, (tuple, frozenset)) else value
+
+
+def _all_kinds() -> dict[str, dict[str, str]]:
+    return {family: _kinds(family) for family in CATALOG}
+
+
+def _kinds(family: str) -> dict[str, str]:
+    plugins = {e.name: e.value for e in entry_points(group=f"fedstrata.{family}s")}
+    return {**plugins, **CATALOG[family]}
+
+
+def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a dataclass of any family
+    kinds = _kinds(family)
+    if kind not in kinds and ":" not in kind:
+        raise BuildError([Problem(loc, f"no {family} is called '{kind}'; {nearest(kind, kinds)}")])
+    try:
+        component = load_object(kinds.get(kind, kind))
+    except FedstrataError as error:
+        raise BuildError([Problem(loc, str(error))]) from error
+    if not is_dataclass(component):
+        raise BuildError([Problem(loc, f"{kind} has to be a dataclass; its fields are its options")])
+    return component
+
+
+def load_object(path: str) -> Any:  # noqa: ANN401  whatever the path names
+    """Return what ``module:name`` names.
+
+    Raises:
+        ConfigError: The module cannot be imported or has no such name.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"cannot import '{module_name}' of '{path}': {error}") from error
+    if not hasattr(module, name):
+        raise ConfigError(f"'{module_name}' has no '{name}'; {nearest(name, public_names(module))}")
+    return getattr(module, name)
+
+
+def public_names(module: object) -> list[str]:
+    """Return the names that a module offers."""
+    return [n for n in dir(module) if not n.startswith("_")]
+
+
+def _unknown(component: Any, given: Mapping[str, object], loc: Loc) -> list[Problem]:  # noqa: ANN401
+    known = [f.name for f in fields(component)]
+    return [
+        Problem((*loc, name), f"no such option; {nearest(name, known) if known else 'it takes none'}")
+        for name in given
+        if name not in known
+    ]
+
+
+def _value(family: str, name: str, hint: Any, value: object, loc: Loc) -> Any:  # noqa: ANN401
+    if name in NESTED and isinstance(value, (Mapping, str)):
+        return build(NESTED[name] or family, value, (*loc, name))
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise BuildError([Problem((*loc, name, *e["loc"]), _sentence(e)) for e in error.errors()]) from error
+
+
+def _sentence(error: Any) -> str:  # noqa: ANN401  pydantic's error mapping
+    shown = repr(error["input"])
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {shown[:60]}"
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Let ``module:Class`` name files beside the configuration."""
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)

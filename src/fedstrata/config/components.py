@@ -1,0 +1,77 @@
+"""All components of a configuration, built from its tagged mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedstrata.aggregators.protocol import Aggregator
+from fedstrata.budgets.protocol import Budget
+from fedstrata.config.catalog import BuildError, build, importable
+from fedstrata.config.problems import Problem
+from fedstrata.costs.protocol import CostModel
+from fedstrata.data.load import Digits, Files
+from fedstrata.samplers.protocol import Sampler
+from fedstrata.scores.protocol import Score
+from fedstrata.selectors.protocol import Selector
+
+DEFAULTS: Mapping[str, Any] = {
+    "score": "gradient-norm",
+    "cost": "layers",
+    "sampler": "uniform",
+    "selector": "consensus",
+    "aggregator": "layerwise-mean",
+}
+"""What a configuration that does not say gets; ``data`` and ``model`` have no default."""
+
+UNBUDGETED = frozenset({"full", "head-only"})
+"""Selectors that get an unlimited budget where the configuration names none; all others get one layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """One component per family."""
+
+    data: Files | Digits
+    score: Score
+    cost: CostModel
+    budget: Budget
+    sampler: Sampler
+    selector: Selector
+    aggregator: Aggregator
+
+
+def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components | None, list[Problem]]:
+    """Build every component, or return every problem."""
+    problems: list[Problem] = []
+    built: dict[str, Any] = {}
+    with importable(base):
+        for family in ("data", *DEFAULTS, "budget"):
+            spec = _spec(family, values)
+            if spec is None:
+                continue
+            try:
+                built[family] = build(family, spec, (family,))
+            except BuildError as error:
+                problems += error.problems
+    if problems or "data" not in built:
+        return None, problems
+    return Components(**built), []
+
+
+def _spec(family: str, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  YAML values
+    spec = values.get(family, DEFAULTS.get(family))
+    if family == "data" and isinstance(spec, Mapping) and "kind" not in spec:
+        return {"kind": "files", **spec}
+    if family != "budget":
+        return spec
+    if isinstance(spec, int) and not isinstance(spec, bool):
+        return {"kind": "fixed", "layers": spec}
+    return _default_budget(values.get("selector")) if spec is None else spec
+
+
+def _default_budget(selector: object) -> object:
+    kind = selector.get("kind") if isinstance(selector, Mapping) else selector
+    return "unlimited" if kind in UNBUDGETED else {"kind": "fixed", "layers": 1}

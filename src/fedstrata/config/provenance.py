@@ -1,0 +1,92 @@
+"""Where a run came from: its configuration with every default, its environment, its model's card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+import yaml
+
+from fedstrata.config.catalog import describe
+from fedstrata.config.load import Loaded
+from fedstrata.data.tensors import FederatedData
+from fedstrata.server.method import Setting
+
+FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
+PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy")
+
+
+def resolved(loaded: Loaded) -> str:
+    """Return the configuration as YAML that builds the same run again, every default written out."""
+    values = loaded.config.model_dump(mode="json")
+    values |= {family: describe(getattr(loaded.components, family)) for family in FAMILIES}
+    values["base"] = str(loaded.base.resolve())
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def environment(loaded: Loaded) -> str:
+    """Return versions, device and threads as JSON."""
+    return json.dumps(
+        {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "threads": loaded.config.threads,
+            "seed": loaded.config.seed,
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+            "bits": "repeatable with these versions on this kind of CPU"
+            if not torch.cuda.is_available()
+            else "GPU kernels may differ in the last bits between runs",
+        },
+        indent=1,
+    )
+
+
+def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
+    """Return the README of the model that came out."""
+    final, layers = summary["final"], setting.layers
+    budgets = sorted({f"{p.budget.layers:g}" for p in setting.profiles.values()})
+    front = {
+        "library_name": "transformers",
+        "tags": ["fedstrata", "federated-learning", "selective-layer-fine-tuning"],
+    }
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(front, sort_keys=False).strip(),
+            "---",
+            "",
+            f"# {loaded.config.model.path}, fine-tuned with fedstrata",
+            "",
+            f"Federated selective-layer fine-tuning by **{setting.name}**: in every round each client trained and sent "
+            "only the layers that its budget paid for.",
+            "",
+            f"- accuracy on {len(data.test)} test rows: {final['accuracy']:.4f} (loss {final['loss']:.4f})",
+            f"- rounds: {summary['rounds']}, seed: {summary['seed']}",
+            f"- selectable layers: {len(layers)} ({layers.names[0]} to {layers.names[-1]})",
+            f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",
+            f"- frozen: {', '.join(b.name for b in layers.never) or 'nothing'}",
+            f"- budget: {' or '.join(budgets)} layers per client and round",
+            f"- clients: {len(data.clients)}, training rows: {sum(len(c.train) for c in data.clients.values())}, "
+            f"labels: {len(data.labels)}; partition: {data.card.partition}",
+            f"- uploaded: {summary['bytes_up'] / 1e6:.2f} MB in all",
+            "",
+            "The configuration that made it:",
+            "",
+            "```yaml",
+            resolved(loaded).strip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,112 @@
+"""The configuration's schema: plain sections here, components as tagged mappings checked by the catalog."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LayerTerms = str | int | list[str | int]
+
+
+class Section(BaseModel):
+    """A section that knows its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(Section):
+    """Which model is trained.
+
+    Attributes:
+        path: HF folder, ``module:function`` that returns a network, or ``embedded:vit-digits``.
+        task: What it is trained for; found from the data's input column if left out.
+        head: ``auto`` keeps the folder's head if it fits, ``new`` starts a new one, ``keep`` insists.
+        candidates: Layers that may be selected, in the layer language.
+        always: Blocks that everyone trains, beyond the default.
+        never: Blocks that stay frozen, beyond the default.
+        blocks: For networks without block lists: where the blocks are.
+    """
+
+    path: str
+    task: Literal["image-classification", "text-classification"] | None = None
+    head: Literal["auto", "keep", "new"] = "auto"
+    candidates: LayerTerms = "all"
+    always: LayerTerms = Field(default_factory=list)
+    never: LayerTerms = Field(default_factory=list)
+    blocks: str | list[str] | None = None
+
+
+class ProbeSection(Section):
+    """How clients measure: ``batches: 0`` uses every row."""
+
+    batches: int = Field(default=1, ge=0)
+    batch_size: int = Field(default=32, ge=1)
+
+
+class TrainSection(Section):
+    """How clients train; give ``steps`` or ``epochs``."""
+
+    rounds: int = Field(default=10, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=32, ge=0)
+    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
+    lr: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    clip_norm: float | None = Field(default=None, gt=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainSection:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give 'steps' or 'epochs', not both")
+        return self
+
+
+class EvaluateSection(Section):
+    """When the global model is evaluated."""
+
+    every: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+
+
+class CheckpointSection(Section):
+    """When a checkpoint is written; the last two are kept."""
+
+    every: int = Field(default=1, ge=1)
+
+
+class Config(Section):
+    """A whole run. Components are mappings with a ``kind``; a bare kind is short for one without options.
+
+    Attributes:
+        name: Name of the method in logs and reports; by default the selector's kind.
+        output: The run folder, from the current folder; by default ``runs/<date>_<name>_s<seed>``.
+        base: Folder that paths of models and data start from; by default the configuration's own.
+        seed: All random draws of the run follow from it.
+        threads: Threads of torch; part of the run's identity, since it changes the bits.
+        device: ``auto`` takes a GPU where there is one.
+    """
+
+    name: str | None = None
+    model: ModelSection
+    data: dict[str, Any]
+    score: dict[str, Any] | str = "gradient-norm"
+    cost: dict[str, Any] | str = "layers"
+    budget: dict[str, Any] | str | int | None = None
+    sampler: dict[str, Any] | str = "uniform"
+    selector: dict[str, Any] | str = "consensus"
+    aggregator: dict[str, Any] | str = "layerwise-mean"
+    probe: ProbeSection = ProbeSection()
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    engine: Literal["local"] = "local"
+    output: str | None = None
+    base: str | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -1,0 +1,120 @@
+"""Model and data of a configuration: each needs a fact of the other, and both keep their place in the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fedstrata.config.catalog import importable
+from fedstrata.config.load import Loaded
+from fedstrata.config.problems import Problem, config_error
+from fedstrata.data.digits import CHECKPOINT
+from fedstrata.data.load import Files, Prepare, load_data
+from fedstrata.data.tensors import FederatedData
+from fedstrata.data.text import prepare_texts
+from fedstrata.data.vision import image_processor, prepare_images
+from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.errors import ConfigError, LayerError, ModelError, nearest
+from fedstrata.models.custom import is_custom
+from fedstrata.models.folder import load_config as load_model_config
+from fedstrata.models.folder import model_folder
+from fedstrata.models.hub import load_custom, load_model, load_tokenizer
+from fedstrata.models.loaded import LoadedModel, Task
+
+EMBEDDED = {"embedded:vit-digits": CHECKPOINT}
+"""Models that come with fedstrata."""
+
+
+def load_rows(loaded: Loaded) -> FederatedData:
+    """Load every client's rows, prepared for the model.
+
+    Raises:
+        ConfigError: The model's folder cannot prepare them.
+        DataError: The data cannot be used.
+    """
+    source = loaded.components.data
+    try:
+        prepare = _prepare(source, loaded) if isinstance(source, Files) else None
+    except ModelError as error:
+        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
+    return load_data(source, seed=loaded.config.seed, prepare=prepare, cache=cache_folder(), base=loaded.base)
+
+
+def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
+    """Load the model with a head for the data's labels.
+
+    Raises:
+        ConfigError: The model or a layer term does not fit.
+    """
+    section = loaded.config.model
+    options: dict[str, Any] = {
+        "task": _task(loaded),
+        "labels": data.labels,
+        "seed": Seeds(loaded.config.seed).integer(Phase.MODEL),
+        "candidates": section.candidates,
+        "always": section.always,
+        "never": section.never,
+        "blocks": section.blocks,
+    }
+    try:
+        if is_custom(section.path) and section.path not in EMBEDDED:
+            with importable(loaded.base):
+                return load_custom(section.path, **options)
+        return load_model(model_path(loaded), head=section.head, **options)
+    except LayerError as error:
+        raise config_error([Problem(("model",), str(error))], loaded.marks) from error
+    except ModelError as error:
+        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
+
+
+def model_path(loaded: Loaded) -> Path:
+    """Return the folder of the configuration's model."""
+    path = loaded.config.model.path
+    if path.startswith("embedded:"):
+        if path not in EMBEDDED:
+            problem = Problem(("model", "path"), f"no model '{path}' is embedded; {nearest(path, EMBEDDED)}")
+            raise config_error([problem], loaded.marks)
+        return EMBEDDED[path]
+    return loaded.base / Path(path).expanduser()
+
+
+def cache_folder() -> Path:
+    """Return where prepared tensors are kept: ``FEDSTRATA_CACHE``, or ``~/.cache/fedstrata``."""
+    return Path(os.environ.get("FEDSTRATA_CACHE") or Path.home() / ".cache" / "fedstrata")
+
+
+def _task(loaded: Loaded) -> Task:
+    source, asked = loaded.components.data, loaded.config.model.task
+    found: Task = "text-classification" if isinstance(source, Files) and source.text else "image-classification"
+    if asked is not None and asked != found:
+        raise ConfigError(f"model.task is {asked}, but the data's inputs are for {found}; leave model.task out")
+    return found
+
+
+def _prepare(source: Files, loaded: Loaded) -> Prepare:
+    if is_custom(loaded.config.model.path):
+        return _prepare_for_custom(source)
+    folder = model_folder(model_path(loaded))
+    if source.text is not None:
+        tokenizer = load_tokenizer(folder)
+        return lambda table: prepare_texts(
+            table, tokenizer=tokenizer, cache=cache_folder(), max_length=source.max_length
+        )
+    facts = load_model_config(folder)
+    facts = getattr(facts, "vision_config", facts)
+    size = getattr(facts, "image_size", None)
+    processor = image_processor(
+        folder, size=size if isinstance(size, int) else None, channels=getattr(facts, "num_channels", 3)
+    )
+    return lambda table: prepare_images(table, processor=processor, cache=cache_folder())
+
+
+def _prepare_for_custom(source: Files) -> Prepare:
+    if source.text is not None or source.image_size is None:
+        raise ModelError(
+            "a model given as module:function brings no tokenizer or image size; "
+            "give data.image_size for images, or save the model as a Hugging Face folder"
+        )
+    processor = image_processor(size=source.image_size)
+    return lambda table: prepare_images(table, processor=processor, cache=cache_folder())
