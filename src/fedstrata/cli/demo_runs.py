@@ -1,0 +1,223 @@
+"""The demo's work: one process per shift plays its methods, this one shows progress and draws the conclusions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from time import monotonic
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.errors import ConfigError, TrainingError, nearest
+
+MARKER = ".fedstrata-demo"
+
+
+def play_demo(out: Path, seed: int) -> None:
+    """Run everything, print the table, and leave ``report.html`` and ``results.json``.
+
+    Raises:
+        ConfigError: ``out`` holds something that is not a demo.
+        TrainingError: A run failed.
+    """
+    start = monotonic()
+    _clear(out)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"demo: ViT of 6 blocks, pretrained on upright digits; 10 clients, Dirichlet 0.3; "
+        f"{LAYERS_PER_CLIENT} layer per client and round; {len(METHODS)} methods x {len(SHIFTS)} shifts, seed {seed}"
+    )
+    _play_shifts(out, seed, console)
+    results = _results(out)
+    (out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    _conclude(out, results, console)
+    console.print(f"report: {out / 'report.html'}   results: {out / 'results.json'}   ({monotonic() - start:.0f} s)")
+
+
+def play_shift(shift: str, out: Path, seed: int) -> None:
+    """Play all methods on one shift; print a JSON line per round."""
+    from fedstrata.config.build import finish, prepare_run
+    from fedstrata.config.load import check_config
+
+    if shift not in SHIFTS:
+        raise ConfigError(f"no shift is called '{shift}'; {nearest(shift, SHIFTS)}")
+    for method in METHODS:
+        prepared = prepare_run(check_config(demo_config(shift, method, seed=seed, output=folder(out, shift, method))))
+        run = prepared.run(observer=_JsonLines(method), stop=lambda: False)
+        finish(prepared, run.start(prepared.weights))
+
+
+def folder(out: Path, shift: str, method: str) -> Path:
+    """Return the run folder of one method on one shift."""
+    return out / f"{shift}-{method.replace(' ', '-')}"
+
+
+class _JsonLines:
+    """Tells the parent process of each round."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
+        self._say(accuracy=baseline.accuracy if baseline else None, round=0)
+
+    def round_started(self, round: int, cohort: int) -> None:
+        """Say nothing."""
+
+    def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def round_done(self, record: RoundRecord) -> None:
+        self._say(accuracy=record.test.accuracy if record.test else None, round=record.round + 1)
+
+    def run_done(self, state: str) -> None:
+        """Say nothing."""
+
+    def _say(self, **facts: float | None) -> None:
+        sys.stdout.write(json.dumps({"method": self._method, **facts}) + "\n")
+        sys.stdout.flush()
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        if not (out / MARKER).exists():
+            raise ConfigError(f"{out} holds something that is not a demo; choose another folder with --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+def _play_shifts(out: Path, seed: int, console: Console) -> None:
+    """Run one process per shift and show how far they are."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rounds  accuracy {task.fields[accuracy]}  ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks = {s: progress.add_task(f"{s} shift", total=len(METHODS) * ROUNDS, accuracy="-") for s in SHIFTS}
+        workers = {shift: _spawn(shift, out, seed) for shift in SHIFTS}
+        try:
+            for shift, line in _lines(workers):
+                _show(progress, tasks[shift], shift, line, console)
+        finally:
+            for worker in workers.values():
+                if worker.poll() is None:
+                    worker.terminate()
+    for shift, worker in workers.items():
+        if worker.wait() != 0:
+            log = out / f"{shift}.log"
+            raise TrainingError(f"the demo's {shift} shift failed with code {worker.returncode}; see {log}")
+
+
+def _spawn(shift: str, out: Path, seed: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "fedstrata", "demo", "--only-shift", shift, "--out", str(out), "--seed", str(seed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (out / f"{shift}.log").open("w") as log:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+
+
+def _lines(workers: Mapping[str, subprocess.Popen[str]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what the workers say, as they say it."""
+    said: Queue[tuple[str, str | None]] = Queue()
+
+    def listen(shift: str, stream: IO[str]) -> None:
+        for line in stream:
+            said.put((shift, line))
+        said.put((shift, None))
+
+    for shift, worker in workers.items():
+        if worker.stdout is not None:
+            Thread(target=listen, args=(shift, worker.stdout), daemon=True).start()
+    talking = set(workers)
+    while talking:
+        shift, line = said.get()
+        if line is None:
+            talking.discard(shift)
+        else:
+            yield shift, json.loads(line)
+
+
+def _show(progress: Progress, task: TaskID, shift: str, line: Mapping[str, Any], console: Console) -> None:
+    accuracy = f"{line['accuracy']:.3f}"
+    progress.update(
+        task,
+        description=f"{shift} shift: {line['method']}",
+        completed=list(METHODS).index(line["method"]) * ROUNDS + line["round"],
+        accuracy=accuracy,
+    )
+    if not console.is_terminal and line["round"] == ROUNDS:
+        console.print(f"{shift} shift: {line['method']}: accuracy {accuracy}")
+
+
+def _results(out: Path) -> list[dict[str, Any]]:
+    """Return one entry per shift and method, read from the run folders."""
+    from fedstrata.server.folder import RunFolder
+
+    results = []
+    for shift in SHIFTS:
+        for method in METHODS:
+            run = RunFolder(folder(out, shift, method))
+            summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+            events = run.read()
+            results.append(
+                {
+                    "shift": shift,
+                    "method": method,
+                    "accuracy": summary["final"]["accuracy"],
+                    "before": summary["baseline"]["accuracy"],
+                    "bytes_up": summary["bytes_up"],
+                    "seconds": round(summary["seconds"], 3),
+                    "selection": _shares(events),
+                }
+            )
+    return results
+
+
+def _shares(events: list[dict[str, Any]]) -> dict[str, float]:
+    """Return, per layer, the share of all client-rounds that trained it."""
+    names = next(e for e in events if e["event"] == "run")["layers"]
+    masks = [e["mask"] for e in events if e["event"] == "client"]
+    return {name: round(sum(i in mask for mask in masks) / len(masks), 3) for i, name in enumerate(names)}
+
+
+def _conclude(out: Path, results: list[dict[str, Any]], console: Console) -> None:
+    from fedstrata.report import Result, layers_chosen, read_run, terminal_table, write_report
+
+    paths = {(r["shift"], r["method"]): folder(out, r["shift"], r["method"]) for r in results}
+    rows = [
+        Result(
+            method=r["method"],
+            accuracy=r["accuracy"],
+            best=json.loads((paths[r["shift"], r["method"]] / "summary.json").read_text())["best"]["accuracy"],
+            bytes_up=r["bytes_up"],
+            seconds=r["seconds"],
+            selection=layers_chosen([read_run(paths[r["shift"], r["method"]])]),
+            setting=f"{r['shift']} shift",
+        )
+        for r in results
+    ]
+    console.print(terminal_table(rows))
+    for shift, words in SHIFTS.items():
+        of_shift = [r for r in results if r["shift"] == shift]
+        limited = [r for r in of_shift if r["method"] not in ("full", "head only")]
+        best = max(limited, key=lambda r: r["accuracy"])
+        console.print(
+            f"{shift} shift ({words}): {of_shift[0]['before']:.3f} before training; the best choice of "
+            f"{LAYERS_PER_CLIENT} layer was '{best['method']}' with {best['accuracy']:.3f} (one seed)"
+        )
+    write_report(list(paths.values()), out / "report.html", title="fedstrata demo")

@@ -1,0 +1,146 @@
+"""Tables: labelled texts or images as they were read, images still in their files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fedstrata.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """A column of texts.
+
+    Attributes:
+        values: One text per row, none of them blank.
+    """
+
+    values: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.int64]) -> Texts:
+        """Return some rows of the column."""
+        return Texts(tuple(self.values[i] for i in rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """A column of images, decoded one at a time when asked for.
+
+    Attributes:
+        parts: One ``datasets`` column per file, whose values are ``{bytes, path}``.
+        folders: Folder of each file, which relative paths start from.
+        where: Shape ``[rows, 2]``, int64: the part and the row inside it.
+    """
+
+    parts: tuple[Any, ...]
+    folders: tuple[Path, ...]
+    where: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """Return some rows of the column."""
+        return replace(self, where=self.where[rows])
+
+    def open(self, row: int) -> Image.Image:
+        """Return the decoded image of a row, turned upright.
+
+        Raises:
+            OSError: The image is missing or damaged.
+        """
+        part, index = (int(i) for i in self.where[row])
+        value = self.parts[part][index]
+        data = value["bytes"] or (self.folders[part] / value["path"]).read_bytes()
+        try:
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            return ImageOps.exif_transpose(image)
+        except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise OSError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Labelled rows as they were read.
+
+    Attributes:
+        inputs: The input column.
+        labels: Shape ``[rows]``, int64, 0-based.
+        names: Name of each label, by index.
+        where: Shape ``[rows, 2]``, int64: the file and the 0-based row inside it.
+        files: Name of each file.
+        fingerprint: Hash of the content of these rows; equal content, equal fingerprint.
+        columns: Further columns as text, for partitioning by one of them.
+        sites: Name of the site that each row came from; empty where files are not sites.
+        dropped: Number of rows left out, by reason.
+    """
+
+    inputs: Texts | Images
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    where: NDArray[np.int64]
+    files: tuple[str, ...]
+    fingerprint: str
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sites: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def place(self, row: int) -> str:
+        """Return where a row came from, for error messages."""
+        part, index = self.where[row]
+        return f"{self.files[part]} row {index}"
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """Return some rows as a table of their own."""
+        mark = sha256(self.fingerprint.encode() + np.ascontiguousarray(rows, dtype="<i8").tobytes())
+        return replace(
+            self,
+            inputs=self.inputs.take(rows),
+            labels=self.labels[rows],
+            where=self.where[rows],
+            fingerprint=mark.hexdigest(),
+            columns={name: tuple(values[i] for i in rows) for name, values in self.columns.items()},
+            sites=tuple(self.sites[i] for i in rows) if self.sites else (),
+        )
+
+    def images(self) -> Iterator[Image.Image]:
+        """Yield the decoded images in order.
+
+        Raises:
+            DataError: The rows are texts, or an image is missing or damaged.
+        """
+        if not isinstance(self.inputs, Images):
+            raise DataError(f"{self.files[0]} holds texts, not images; set 'image' to an image column")
+        for row in range(len(self)):
+            try:
+                yield self.inputs.open(row)
+            except OSError as error:
+                raise DataError(
+                    f"{self.place(row)}: the image cannot be read ({error}); repair or remove the row"
+                ) from error
+
+    def texts(self) -> tuple[str, ...]:
+        """Return the texts in order.
+
+        Raises:
+            DataError: The rows are images.
+        """
+        if not isinstance(self.inputs, Texts):
+            raise DataError(f"{self.files[0]} holds images, not texts; set 'text' to a text column")
+        return self.inputs.values

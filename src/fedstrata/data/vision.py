@@ -1,0 +1,161 @@
+"""Images to ``pixel_values`` by transformers' PIL processors: once, batch-wise, cached as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from fedstrata.data.cache import cached, write_float32
+from fedstrata.data.table import Table
+from fedstrata.data.tensors import TensorRows
+from fedstrata.errors import DataError, ModelError
+
+PIXELS = "pixel_values"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageProcessor:
+    """A model's image preprocessing.
+
+    Attributes:
+        processor: A PIL image processor of transformers.
+        channels: 1 for greyscale, 3 for RGB: what images are converted to first.
+        note: What had to be assumed, as one sentence.
+    """
+
+    processor: Any
+    channels: int
+    note: str | None = None
+
+
+def image_processor(
+    folder: Path | None = None,
+    *,
+    size: int | None = None,
+    channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> ImageProcessor:
+    """Return the image preprocessing of a model folder, or one of a given size where the folder has none.
+
+    Args:
+        folder: A model folder; its ``preprocessor_config.json`` counts.
+        size: Height and width in pixels, for a folder without one.
+        channels: Channels of the model's input.
+        mean: Mean per channel, in [0, 1]; 0.5 by default.
+        std: Standard deviation per channel; 0.5 by default.
+
+    Raises:
+        ModelError: The file is unreadable, or there is none and no size is given.
+
+    Example:
+        >>> image_processor(size=8, channels=1).note
+        'no preprocessor_config.json: images are scaled to 8x8 with mean [0.5] and standard deviation [0.5]'
+    """
+    if folder is not None and (folder / "preprocessor_config.json").is_file():
+        return _loaded(folder, channels)
+    if size is None:
+        where = f"{folder.name}/ has no preprocessor_config.json" if folder else "the model names no image size"
+        raise ModelError(f"{where}; add one, or give the image size")
+    mean, std = list(mean or [0.5] * channels), list(std or [0.5] * channels)
+    processor = ViTImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=std)
+    note = (
+        f"no preprocessor_config.json: images are scaled to {size}x{size} with mean {mean} and standard deviation {std}"
+    )
+    return ImageProcessor(processor, channels, note)
+
+
+def _loaded(folder: Path, channels: int) -> ImageProcessor:
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    except (OSError, ValueError, KeyError) as error:
+        cause = str(error).split("\n")[0]
+        raise ModelError(f"{folder.name}/preprocessor_config.json cannot be used: {cause}") from error
+    mean = getattr(processor, "image_mean", None)
+    norm = len(mean) if getattr(processor, "do_normalize", False) and isinstance(mean, list | tuple) else channels
+    if norm != channels:
+        raise ModelError(
+            f"{folder.name}/preprocessor_config.json normalises {norm} channels, but the model takes {channels}"
+        )
+    return ImageProcessor(processor, channels)
+
+
+def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batch: int = 256) -> TensorRows:
+    """Return a table of images as model inputs.
+
+    Args:
+        table: Rows with images of any size and mode.
+        processor: The model's preprocessing.
+        cache: Folder for the tensors; a second call with equal content reads them from there.
+        batch: Images in memory at a time.
+
+    Raises:
+        DataError: An image is missing or damaged, or the images come out in different sizes.
+
+    Example:
+        See ``tests/data/test_vision.py``.
+    """
+    key = {
+        "kind": "images",
+        "rows": table.fingerprint,
+        "channels": processor.channels,
+        "processor": processor.processor.to_dict(),
+    }
+
+    def write(path: Path) -> Mapping[str, object]:
+        batches = _batches(table, processor, batch)
+        first = next(batches)
+        write_float32(path, PIXELS, (len(table), *first.shape[1:]), _same_size(first, batches))
+        return {"rows": len(table)}
+
+    tensors, _ = cached(cache, key, write)
+    notes = (processor.note,) if processor.note else ()
+    return TensorRows({PIXELS: tensors[PIXELS]}, torch.from_numpy(table.labels), notes)
+
+
+def _batches(table: Table, processor: ImageProcessor, batch: int) -> Iterator[Tensor]:
+    arrays = (_array(image, processor.channels) for image in table.images())
+    while group := [array for _, array in zip(range(batch), arrays, strict=False)]:
+        yield _pixels(group, processor, table)
+
+
+def _pixels(group: Sequence[NDArray[np.uint8]], processor: ImageProcessor, table: Table) -> Tensor:
+    try:
+        out = processor.processor(
+            list(group), input_data_format="channels_last", do_convert_rgb=False, return_tensors="pt"
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{table.files[0]}: the images come out of the model's preprocessing in different sizes;"
+            " let it resize them (do_resize: true)"
+        ) from error
+    return torch.as_tensor(out[PIXELS], dtype=torch.float32)
+
+
+def _same_size(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
+    yield first
+    for batch in rest:
+        if batch.shape[1:] != first.shape[1:]:
+            raise DataError(
+                f"images come out of the model's preprocessing as {list(first.shape[1:])} and as"
+                f" {list(batch.shape[1:])}; let it resize them (do_resize: true)"
+            )
+        yield batch
+
+
+def _array(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Return an image as ``[H, W, channels]``, 8 bits; 16-bit greyscale is scaled, transparency is dropped."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray((np.clip(np.asarray(image, dtype=np.float64), 0, 65535) / 257).astype(np.uint8))
+    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return array[:, :, None] if channels == 1 else array
