@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import copy_of, same_bits, toy_model, toy_rows
 
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.errors import ClientError
+from toys import copy_of, same_bits, toy_model, toy_rows
 
 NORM = frozenset({Statistic.NORM})
 HALVES = frozenset({Statistic.HALVES})
@@ -25,9 +25,7 @@ def measure(
     statistics: frozenset[Statistic], *, indices: Tensor = ALL, batch_size: int = 4, model: ResidentModel | None = None
 ) -> tuple[LayerStats, ...]:
     model = model or toy_model()
-    stats, _ = probe(
-        model, model.weights(), rows=ROWS, indices=indices, batch_size=batch_size, statistics=statistics
-    )
+    stats, _ = probe(model, model.weights(), rows=ROWS, indices=indices, batch_size=batch_size, statistics=statistics)
     return stats
 
 
@@ -53,7 +51,9 @@ def test_squared_norm_equals_autograd(layer: int) -> None:
 def test_half_dot_is_the_inner_product_of_two_halves(layer: int) -> None:
     g = per_row_gradients(layer)
     stats = measure(HALVES)[layer]
-    assert sum(t.half_dot or 0.0 for t in stats.tensors) == pytest.approx(float(g[:6].mean(0) @ g[6:].mean(0)), rel=1e-4)
+    assert sum(t.half_dot or 0.0 for t in stats.tensors) == pytest.approx(
+        float(g[:6].mean(0) @ g[6:].mean(0)), rel=1e-4
+    )
     assert stats.grad_sq == pytest.approx(float(g.mean(0).square().sum()), rel=1e-5)
 
 
@@ -127,7 +127,9 @@ def test_defect_16_norms_of_large_gradients_do_not_overflow() -> None:
 
 def test_weight_norm_is_that_of_the_layer() -> None:
     model = toy_model()
-    expected = sum(float(p.detach().double().square().sum()) for p in model.module.get_submodule("blocks.1").parameters())
+    expected = sum(
+        float(p.detach().double().square().sum()) for p in model.module.get_submodule("blocks.1").parameters()
+    )
     assert measure(NORM, model=model)[1].weight_sq == pytest.approx(expected, rel=1e-6)
 
 

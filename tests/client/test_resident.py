@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toys import copy_of, same_bits, toy_model
 
 from fedstrata.domain.ids import TensorName
+from toys import copy_of, same_bits, toy_model
 
 
 def test_weights_are_mounted_by_reference() -> None:
     model = toy_model()
     weights = copy_of(model.weights())
     model.mount(weights)
-    assert dict(model.module.named_parameters())["head.weight"].data_ptr() == weights[TensorName("head.weight")].data_ptr()
+    assert (
+        dict(model.module.named_parameters())["head.weight"].data_ptr() == weights[TensorName("head.weight")].data_ptr()
+    )
 
 
 def test_only_the_mask_and_always_require_gradients() -> None:
@@ -37,9 +39,14 @@ def test_training_in_place_never_reaches_the_mounted_weights() -> None:
 def test_a_client_that_raises_leaves_no_trace() -> None:
     model = toy_model()
     weights = copy_of(model.weights())
-    with pytest.raises(RuntimeError, match="boom"), model.training(weights, frozenset({2})) as trained:
-        next(iter(trained.values())).data.add_(1.0)
-        raise RuntimeError("boom")
+
+    def client() -> None:
+        with model.training(weights, frozenset({2})) as trained:
+            next(iter(trained.values())).data.add_(1.0)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        client()
     assert same_bits(model.weights(), weights)
     assert not any(p.requires_grad or p.grad is not None for p in model.module.parameters())
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import copy_of, same_bits, toy_model, toy_rows
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, autocast_dtype, batches, train
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.messages import TrainPlan
 from fedstrata.errors import ClientError, ConfigError
+from toys import copy_of, same_bits, toy_model, toy_rows
 
 ROWS = toy_rows(20)
 ALL = torch.arange(20)
@@ -134,7 +134,7 @@ def test_steps_cut_epochs() -> None:
 
 @pytest.mark.parametrize("lr", [1e38, float("nan")])
 def test_a_loss_that_is_not_finite_is_an_error_with_advice(lr: float) -> None:
-    with pytest.raises(ClientError, match="not finite|became") as caught:
+    with pytest.raises(ClientError, match=r"not finite|became") as caught:
         run(TrainPlan(steps=5, epochs=None, batch_size=4, lr=lr))
     assert caught.value.reason == "NONFINITE"
     assert "train.lr" in str(caught.value)
