@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
@@ -13,6 +13,7 @@ SelectorState = Mapping[str, Any]
 """A selector's memory between rounds: JSON values only, so that a checkpoint can hold it."""
 
 
+@runtime_checkable
 class Selector(Protocol):
     """Decides which layers every client of a round trains, within each one's budget."""
 

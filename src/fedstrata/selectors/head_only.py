@@ -1,0 +1,28 @@
+"""Linear probing: nobody trains a layer, everybody trains the ``always`` blocks (the head)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.selection import Selection, SelectionProblem
+from fedstrata.selectors.protocol import SelectorState
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOnly:
+    """Empty masks: only the ``always`` blocks move."""
+
+    def init(self, layers: LayerMap) -> SelectorState:
+        """Return no memory: every round stands alone."""
+        return {}
+
+    def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
+        """Return nobody: this selector needs no scores."""
+        return ()
+
+    def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:
+        """Return an empty mask for every client."""
+        return Selection(dict.fromkeys(problem.clients, frozenset())), state

@@ -1,0 +1,190 @@
+"""Good masks fast: monotone ascent from several starts, exact best responses, and layers forced in or out for all.
+
+The consensus penalty ``k (n - k)`` is concave in the load ``k``, so linearising it at the current loads minorises the
+objective: "every client takes the best layers by ``s_il - consensus (n - 2 k_l)``" never lowers it (minorise-maximise;
+Hunter and Lange, "A Tutorial on MM Algorithms", The American Statistician 58, 2004,
+https://doi.org/10.1198/0003130042836). Then one client at a time answers the others optimally, and each layer is tried
+in or out for everybody at once.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+
+from fedstrata.solvers.knapsack import greedy_rows, knapsack
+from fedstrata.solvers.problem import Bools, Floats, Instance
+
+WORK = 8_000_000
+"""Matrix entries that forced moves may touch; a count, not a clock, so that answers are repeatable."""
+NEAR = 40
+"""Layers on either side that exchanges consider."""
+BATCH = 1_000_000
+"""Matrix entries held at once while climbing; larger problems also use fewer starts."""
+
+
+def top_rows(worth: Floats, counts: Floats) -> Bools:
+    """Return, in each row, the ``counts`` largest positive entries; ties go to the lower layer index.
+
+    Args:
+        worth: Shape ``[..., clients, layers]``.
+        counts: Whole numbers, shape ``[clients]``.
+
+    Example:
+        >>> top_rows(np.array([[1.0, 1.0, -1.0]]), np.array([1.0])).tolist()
+        [[True, False, False]]
+    """
+    layers = worth.shape[-1]
+    if layers == 0:
+        return np.zeros(worth.shape, dtype=np.bool_)
+    last = np.clip(layers - counts, 0, layers - 1).astype(np.int64)
+    index = np.broadcast_to(last, worth.shape[:-1])[..., None]
+    cut = np.take_along_axis(np.sort(worth, axis=-1), index, axis=-1)
+    above, level = worth > cut, worth == cut
+    room = np.asarray(counts)[:, None] - above.sum(axis=-1, keepdims=True)
+    return np.asarray((above | (level & (np.cumsum(level, axis=-1) <= room))) & (worth > 0))
+
+
+def responses(problem: Instance, worth: Floats) -> Bools:
+    """Return every client's mask for given worths, shape ``[..., clients, layers]``: exact where costs are unit."""
+    if problem.unit:
+        return top_rows(worth, np.asarray(problem.budgets))
+    return greedy_rows(worth, problem.costs, problem.budgets)
+
+
+def values(problem: Instance, masks: Bools) -> Floats:
+    """Return the objective of each of a batch of masks, shape ``[batch, clients, layers]``."""
+    gains = np.einsum("il,bil->b", problem.scores, masks)
+    return np.asarray(gains - problem.penalties()[masks.sum(axis=1)].sum(axis=1))
+
+
+def ascend(problem: Instance, loads: Floats, *, steps: int = 50) -> tuple[Bools, float]:
+    """Climb from each of several load vectors and return the best masks and their objective.
+
+    Args:
+        problem: Consensus finite; diversity 0.
+        loads: Shape ``[starts, layers]``; any real numbers.
+        steps: Iterations at most; the ascent usually stops after a handful.
+    """
+    best, best_value = np.zeros(problem.scores.shape, dtype=np.bool_), 0.0
+    together = max(BATCH // problem.scores.size, 1)
+    for at in range(0, len(loads), together):
+        masks, value = _climb(problem, loads[at : at + together], steps)
+        if value > best_value:
+            best, best_value = masks, value
+    return best, best_value
+
+
+def _climb(problem: Instance, loads: Floats, steps: int) -> tuple[Bools, float]:
+    """Climb from a batch of load vectors at once."""
+    best, best_value = np.zeros(problem.scores.shape, dtype=np.bool_), 0.0
+    reached = np.full(len(loads), -np.inf)
+    for _ in range(steps):
+        slopes = problem.consensus * (problem.clients - 2 * loads)
+        masks = responses(problem, problem.scores[None] - slopes[:, None, :])
+        found = values(problem, masks)
+        top = int(np.argmax(found))
+        if found[top] > best_value:
+            best, best_value = masks[top], float(found[top])
+        climbing = found > reached + 1e-12 * np.abs(found)
+        if not climbing.any():
+            break
+        loads, reached = masks[climbing].sum(axis=1).astype(np.float64), found[climbing]
+    return best, best_value
+
+
+def starts(problem: Instance) -> Floats:
+    """Return load vectors to climb from, ``[starts, layers]``: everybody's own choice, the common one, and blends."""
+    n = problem.clients
+    own = responses(problem, problem.scores).sum(axis=0).astype(np.float64)
+    total = problem.scores.sum(axis=0)
+    spread = problem.budgets / problem.costs.mean(axis=1)
+    rows = [own, np.full(problem.layers, n / 2)]
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0) if problem.scores.size <= BATCH else (0.5,)
+    for share in shares:
+        width = int(np.clip(np.round(np.quantile(spread, share)), 0, problem.layers))
+        common = np.zeros(problem.layers)
+        common[np.argsort(-total, kind="stable")[:width]] = n
+        rows += [common, (own + common) / 2]
+    sharp = np.argsort(np.argsort(-own, kind="stable"), kind="stable")
+    rows += [np.where(sharp < int(np.ceil(spread.mean())), float(n), 0.0), np.clip(2 * own - n / 2, 0, n)]
+    return np.unique(np.array(rows), axis=0)
+
+
+def polish(problem: Instance, masks: Bools, *, sweeps: int = 20) -> Bools:
+    """Let one client after another answer the others optimally until nobody gains; never lowers the objective."""
+    masks = masks.copy()
+    loads = masks.sum(axis=0).astype(np.float64)
+    for _ in range(sweeps):
+        moved = 0
+        for client in _discontent(problem, masks, loads):
+            others = loads - masks[client]
+            worth = problem.scores[client] + problem.marginals(others)
+            answer = _answer(problem, client, worth)
+            if _gain(worth, answer, masks[client]) > 0:
+                masks[client], loads, moved = answer, others + answer, moved + 1
+        if moved == 0:
+            break
+    return masks
+
+
+def _discontent(problem: Instance, masks: Bools, loads: Floats) -> list[int]:
+    """Return the clients that could gain by changing alone (all of them where costs are not unit)."""
+    if not problem.unit:
+        return list(range(problem.clients))
+    others = loads - masks
+    worth = problem.scores + problem.marginals(others)
+    answers = top_rows(worth, np.asarray(problem.budgets))
+    gains = (worth * answers).sum(axis=1) - (worth * masks).sum(axis=1)
+    scale = np.abs(worth * answers).sum(axis=1)
+    return [int(i) for i in np.flatnonzero(gains > 1e-12 * scale)]
+
+
+def _answer(problem: Instance, client: int, worth: Floats) -> Bools:
+    if problem.unit:
+        return np.asarray(top_rows(worth[None], problem.budgets[client : client + 1])[0])
+    return knapsack(worth, problem.costs[client], float(problem.budgets[client])).mask
+
+
+def _gain(worth: Floats, answer: Bools, mask: Bools) -> float:
+    gain = float(worth[answer].sum() - worth[mask].sum())
+    return gain if gain > 1e-12 * float(np.abs(worth[answer | mask]).sum()) else 0.0
+
+
+def force(problem: Instance, masks: Bools, *, work: int = WORK) -> Bools:
+    """Try each layer in or out for everybody, alone and in exchange, and climb again; return the best masks."""
+    size = max(problem.scores.size, 1) * (1 if problem.unit else 40)
+    value = problem.value(masks)
+    for _ in range(10):
+        moves = _moves(problem, masks, max(work // (4 * size), 0))
+        if not len(moves):
+            break
+        best = polish(problem, ascend(problem, moves)[0])
+        work -= 4 * size * len(moves)
+        if problem.value(best) <= value + 1e-12 * abs(value):
+            break
+        masks, value = best, problem.value(best)
+    return masks
+
+
+def _moves(problem: Instance, masks: Bools, limit: int) -> Floats:
+    """Return at most ``limit`` load vectors: single layers first, then exchanges, most doubtful layers first."""
+    n, loads = problem.clients, masks.sum(axis=0).astype(np.float64)
+    ranking = np.argsort(-problem.scores.sum(axis=0), kind="stable")
+    into = [int(layer) for layer in ranking if loads[layer] < n]
+    out = [int(layer) for layer in ranking[::-1] if loads[layer] > 0]
+    alone: list[tuple[int | None, int | None]] = []
+    for add, drop in zip_longest(into, out):
+        alone += [(add, None)] * (add is not None) + [(None, drop)] * (drop is not None)
+    depth = range(min(max(len(into), len(out)), NEAR))
+    exchanges = sorted((i + o, i, o) for i in depth for o in depth if i < len(into) and o < len(out))
+    moves = []
+    for add, drop in [*alone, *((into[i], out[o]) for _, i, o in exchanges if into[i] != out[o])][:limit]:
+        trial = loads.copy()
+        if add is not None:
+            trial[add] = n
+        if drop is not None:
+            trial[drop] = 0
+        moves.append(trial)
+    return np.array(moves).reshape(-1, problem.layers)

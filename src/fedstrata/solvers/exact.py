@@ -1,0 +1,88 @@
+"""Proven optima of small consensus problems: HiGHS on a count formulation, thinned by the Lagrangian bound.
+
+Binary ``z_lk`` says "k clients train layer l", so the penalty is linear in z; for fixed loads and unit costs the rest
+is a transport problem, so m may stay continuous. A load k of layer l at which even ``D(mu)`` falls below the best known
+objective cannot be optimal, and its ``z_lk`` is left out (reduced-cost fixing), which is what makes the program small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array, hstack, kron
+
+from fedstrata.solvers.bound import load_values
+from fedstrata.solvers.problem import Bools, Floats, Instance, within
+
+NODES = 3000
+"""Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
+TOLERANCE = 1e-7
+"""HiGHS' feasibility tolerance, in units of the largest coefficient; every bound of HiGHS is raised by it."""
+
+
+def prove(
+    problem: Instance, prices: Floats, incumbent: float, *, time_limit: float | None = None
+) -> tuple[Bools | None, float]:
+    """Return better masks, if HiGHS finds any, and an upper bound on the problem.
+
+    Args:
+        problem: Consensus finite, diversity 0.
+        prices: Budget prices of a good dual point, shape ``[clients]``.
+        incumbent: Objective of known masks; worse solutions are not looked for.
+        time_limit: Seconds.
+    """
+    layer, load = _candidates(problem, prices, incumbent)
+    penalty = problem.penalties()[load]
+    scale = 100.0 / max(float(np.abs(problem.scores).max()), 1e-300)
+    cost = np.concatenate([-problem.scores.ravel(), penalty]) * scale
+    one = csr_array((np.ones(len(layer)), (layer, np.arange(len(layer)))), shape=(problem.layers, len(layer)))
+    count = csr_array((load.astype(float), (layer, np.arange(len(layer)))), shape=one.shape)
+    rules = [
+        LinearConstraint(
+            hstack([spending_matrix(problem), csr_array((problem.clients, len(layer)))]), ub=problem.budgets
+        ),
+        LinearConstraint(hstack([csr_array((problem.layers, problem.scores.size)), one]), 1, 1),
+        LinearConstraint(hstack([load_matrix(problem), -count]), 0, 0),
+    ]
+    whole = np.concatenate([np.full(problem.scores.size, 0 if problem.unit else 1), np.ones(len(layer))])
+    guard = TOLERANCE * (float(np.abs(problem.scores).max()) + float(penalty.max(initial=0.0)))
+    masks, bound = run(problem, cost, rules, whole, time_limit)
+    return masks, max(incumbent, bound / scale) + guard
+
+
+def run(
+    problem: Instance, cost: Floats, rules: list[LinearConstraint], whole: Floats, time_limit: float | None
+) -> tuple[Bools | None, float]:
+    """Run HiGHS and return feasible masks (or ``None``) and the negated lower bound that it proved, in scaled units."""
+    options = {"mip_rel_gap": 0.0, "node_limit": NODES}
+    if time_limit is not None:
+        options["time_limit"] = max(time_limit, 1e-3)
+    answer = milp(cost, integrality=whole, bounds=Bounds(0, 1), constraints=rules, options=options)
+    bound = answer.get("mip_dual_bound")
+    proven = -float(bound) if bound is not None and np.isfinite(bound) else np.inf
+    if answer.x is None:
+        return None, proven
+    masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
+    return (masks if within(masks, problem.costs, problem.budgets).all() else None), proven
+
+
+def _candidates(problem: Instance, prices: Floats, incumbent: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (layer, load) pairs that an optimum may still have."""
+    table, total = load_values(problem, prices)
+    hope = total - table.max(axis=1, keepdims=True) + table
+    slack = 1e-9 * (abs(incumbent) + float(np.abs(problem.scores).max()))
+    layer, load = np.nonzero(hope >= incumbent - slack)
+    return layer.astype(np.int64), load.astype(np.int64)
+
+
+def spending_matrix(problem: Instance) -> csr_array:
+    """Return the matrix of the budget rows: client i pays costs_il for m_il."""
+    rows = np.repeat(np.arange(problem.clients), problem.layers)
+    columns = np.arange(problem.scores.size)
+    return csr_array((problem.costs.ravel(), (rows, columns)), shape=(problem.clients, problem.scores.size))
+
+
+def load_matrix(problem: Instance) -> csr_array:
+    """Return the matrix that sums masks to loads: one row per layer."""
+    return csr_array(kron(np.ones((1, problem.clients)), np.eye(problem.layers), format="csr"))

@@ -1,0 +1,74 @@
+"""Diversity (``diversity * sum_l k_l^2``): a convex-cost flow, solved exactly by one linear program.
+
+The k-th client on a layer pays ``diversity (2 k - 1)``, so a layer is a bundle of unit arcs of rising price that fill
+in order by themselves. With unit costs the matrix is a network's, hence totally unimodular, and every vertex is
+integral (Ahuja, Magnanti, Orlin, "Network Flows", 1993, ch. 14). With other costs the masks are declared integer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import LinearConstraint, linprog
+from scipy.sparse import csr_array, hstack
+
+from fedstrata.solvers.exact import TOLERANCE, load_matrix, run, spending_matrix
+from fedstrata.solvers.problem import Bools, Floats, Instance, within
+
+
+def flow(problem: Instance) -> tuple[Bools | None, Floats]:
+    """Return the optimal masks (or ``None`` if the program failed) and budget prices that certify them.
+
+    Args:
+        problem: Unit costs, consensus 0, diversity finite.
+
+    Example:
+        >>> from fedstrata.solvers.problem import instance
+        >>> flow(instance([[2.0, 1.5], [2.0, 1.5]], [1, 1], diversity=0.5))[0].sum(axis=0).tolist()
+        [1, 1]
+    """
+    arcs, cost = _arcs(problem)
+    blank = csr_array((problem.clients, problem.scores.size))
+    answer = linprog(
+        cost,
+        A_ub=hstack([spending_matrix(problem), blank], format="csr"),
+        b_ub=problem.budgets,
+        A_eq=hstack([load_matrix(problem), -arcs], format="csr"),
+        b_eq=np.zeros(problem.layers),
+        bounds=(0, 1),
+        method="highs-ds",
+    )
+    if answer.x is None:
+        return None, np.zeros(problem.clients)
+    masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
+    prices = np.maximum(-answer.ineqlin.marginals / _scale(problem), 0.0)
+    return (masks if within(masks, problem.costs, problem.budgets).all() else None), prices
+
+
+def prove_diverse(
+    problem: Instance, incumbent: float, *, time_limit: float | None = None
+) -> tuple[Bools | None, float]:
+    """Return better masks under general costs, if HiGHS finds any, and an upper bound on the problem."""
+    arcs, cost = _arcs(problem)
+    rules = [
+        LinearConstraint(
+            hstack([spending_matrix(problem), csr_array((problem.clients, problem.scores.size))]), ub=problem.budgets
+        ),
+        LinearConstraint(hstack([load_matrix(problem), -arcs]), 0, 0),
+    ]
+    whole = np.concatenate([np.ones(problem.scores.size), np.zeros(problem.scores.size)])
+    masks, bound = run(problem, cost, rules, whole, time_limit)
+    guard = TOLERANCE * (float(np.abs(problem.scores).max()) + problem.diversity * problem.clients**2)
+    return masks, max(incumbent, bound / _scale(problem)) + guard
+
+
+def _scale(problem: Instance) -> float:
+    return 100.0 / max(float(np.abs(problem.scores).max()), 1e-300)
+
+
+def _arcs(problem: Instance) -> tuple[csr_array, Floats]:
+    """Return the matrix that sums a layer's unit arcs, and the scaled costs of masks and arcs to minimise."""
+    n, layers = problem.clients, problem.layers
+    rows = np.repeat(np.arange(layers), n)
+    arcs = csr_array((np.ones(n * layers), (rows, np.arange(n * layers))), shape=(layers, n * layers))
+    price = np.tile(problem.diversity * (2.0 * np.arange(1, n + 1) - 1.0), layers)
+    return arcs, np.concatenate([-problem.scores.ravel(), price]) * _scale(problem)

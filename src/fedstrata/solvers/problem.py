@@ -1,0 +1,181 @@
+"""The layer-selection problem P1: a validated instance, its penalty, and the value of masks.
+
+With ``k_l`` the number of clients that train layer ``l`` and ``n`` clients, the problem is::
+
+    maximise   sum_il m_il s_il - consensus * sum_l k_l (n - k_l) - diversity * sum_l k_l^2
+    subject to sum_l costs_il m_il <= budget_i   for every client i,   m binary.
+
+The consensus term is the one of Sun, Xie, Ding, Li, Zhang, "Exploring Selective Layer Fine-Tuning in Federated
+Learning", https://arxiv.org/abs/2408.15600; the diversity term is the load variance of Saha et al., "F3OCUS",
+https://arxiv.org/abs/2411.11912. They are the same statistic with opposite signs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, isinf, isnan
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedstrata.errors import BudgetError, ConfigError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+ROUND_OFF = 1e-12
+"""Relative slack that makes ``budget / cost`` immune to float rounding when costs are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One validated problem.
+
+    Attributes:
+        scores: Shape ``[clients, layers]``, float64, finite.
+        costs: Shape ``[clients, layers]``, float64, > 0; all ones where ``unit``.
+        budgets: Shape ``[clients]``, float64, finite: capped at the price of all layers. Whole numbers where ``unit``.
+        consensus: Weight of ``sum_l k_l (n - k_l)``; may be ``inf``.
+        diversity: Weight of ``sum_l k_l^2``.
+        unit: Whether every client's layers have one price, so that budgets count layers.
+    """
+
+    scores: Floats
+    costs: Floats
+    budgets: Floats
+    consensus: float
+    diversity: float
+    unit: bool
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return int(self.scores.shape[0])
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return int(self.scores.shape[1])
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Budgets as numbers of layers; only where ``unit``. Shape ``[clients]``."""
+        return self.budgets.astype(np.int64)
+
+    def penalties(self) -> Floats:
+        """Return the penalty of a layer by its load. Shape ``[clients + 1]``, index k = number of clients."""
+        load = np.arange(self.clients + 1, dtype=np.float64)
+        return self.consensus * load * (self.clients - load) + self.diversity * load * load
+
+    def value(self, masks: Bools) -> float:
+        """Return the objective of masks of shape ``[clients, layers]`` (consensus must be finite)."""
+        return float(self.scores[masks].sum() - self.penalties()[masks.sum(axis=0)].sum())
+
+    def marginals(self, loads: Floats) -> Floats:
+        """Return the change of each layer's penalty-adjusted worth if one more client trains it.
+
+        Args:
+            loads: Shape ``[layers]``: how many *other* clients train each layer.
+        """
+        others = self.clients - 1
+        return -self.consensus * (others - 2 * loads) - self.diversity * (2 * loads + 1)
+
+    def permuted(self, order: NDArray[np.int64]) -> Instance:
+        """Return the same problem with its clients in another order."""
+        return Instance(
+            self.scores[order],
+            self.costs[order],
+            self.budgets[order],
+            self.consensus,
+            self.diversity,
+            self.unit,
+        )
+
+
+def instance(
+    scores: ArrayLike,
+    budgets: ArrayLike,
+    *,
+    consensus: float = 0.0,
+    diversity: float = 0.0,
+    costs: ArrayLike | None = None,
+) -> Instance:
+    """Validate a problem; equal prices within a client become unit costs with whole budgets.
+
+    Raises:
+        ConfigError: Scores, costs or weights of the wrong shape, sign or size.
+        BudgetError: A budget that is negative or not a number.
+
+    Example:
+        >>> instance([[1.0, 2.0]], [5.0], costs=[2.0, 2.0]).counts.tolist()
+        [2]
+    """
+    worth = _matrix(scores)
+    prices = _prices(costs, worth.shape)
+    money = _budgets(budgets, worth.shape[0])
+    _check_weights(worth, consensus, diversity)
+    unit = worth.shape[1] == 0 or bool((prices == prices[:, :1]).all())
+    if unit:
+        each = prices[:, 0] if worth.shape[1] else np.ones(len(money))
+        money = np.floor(np.minimum(money / each * (1 + ROUND_OFF), worth.shape[1]))
+        prices = np.ones_like(prices)
+    else:
+        money = np.minimum(money, prices.sum(axis=1) * (1 + ROUND_OFF))
+    return Instance(worth, prices, money, float(consensus), float(diversity), unit)
+
+
+def within(masks: Bools, costs: ArrayLike | None, budgets: ArrayLike) -> Bools:
+    """Return which clients' masks their budgets pay for, without tolerance. Shape ``[clients]``."""
+    prices = np.ones(masks.shape) if costs is None else np.broadcast_to(np.asarray(costs), masks.shape)
+    return np.asarray((prices * masks).sum(axis=1) <= np.asarray(budgets, dtype=np.float64))
+
+
+def _matrix(scores: ArrayLike) -> Floats:
+    worth = np.array(scores, dtype=np.float64)
+    if worth.ndim == 1 and worth.size == 0:
+        worth = worth.reshape(0, 0)
+    if worth.ndim != 2:
+        raise ConfigError(f"scores have shape {worth.shape}; pass one row per client, [clients, layers]")
+    if not np.isfinite(worth).all():
+        client, layer = np.argwhere(~np.isfinite(worth))[0]
+        raise ConfigError(f"score of client {client}, layer {layer} is {worth[client, layer]}; it must be finite")
+    return worth
+
+
+def _prices(costs: ArrayLike | None, shape: tuple[int, ...]) -> Floats:
+    if costs is None:
+        return np.ones(shape)
+    prices = np.array(costs, dtype=np.float64)
+    if prices.shape not in {shape, shape[1:]}:
+        raise ConfigError(f"costs have shape {prices.shape}; expected {shape} or {shape[1:]}")
+    if not (np.isfinite(prices).all() and (prices > 0).all()):
+        bad = prices[~(np.isfinite(prices) & (prices > 0))][0]
+        raise ConfigError(f"a cost is {bad}; costs must be finite and greater than 0")
+    return np.broadcast_to(prices, shape).copy()
+
+
+def _budgets(budgets: ArrayLike, clients: int) -> Floats:
+    money = np.array(budgets, dtype=np.float64)
+    if money.shape != (clients,):
+        raise BudgetError(f"budgets have shape {money.shape}; expected one per client, ({clients},)")
+    if np.isnan(money).any() or (money < 0).any():
+        client = int(np.flatnonzero(np.isnan(money) | (money < 0))[0])
+        raise BudgetError(f"budget of client {client} is {money[client]}; it must be 0 or more (inf for no limit)")
+    return money
+
+
+def _check_weights(worth: Floats, consensus: float, diversity: float) -> None:
+    for name, weight in (("consensus", consensus), ("diversity", diversity)):
+        if isnan(weight) or weight < 0:
+            raise ConfigError(f"{name} is {weight}; it must be 0 or more")
+    if consensus > 0 and diversity > 0:
+        raise ConfigError(
+            "consensus and diversity are both above 0; they are one knob with two signs, so set one of them"
+        )
+    if isinf(diversity):
+        raise ConfigError("diversity is inf; it must be finite")
+    size = float(worth.shape[0]) ** 2 * max(worth.shape[1], 1)
+    with np.errstate(over="ignore"):
+        largest = float(np.abs(worth).sum()) + size * (diversity + (0.0 if isinf(consensus) else consensus))
+    if not isfinite(largest):
+        raise ConfigError("scores or weights overflow when summed; divide all of them by a common factor")

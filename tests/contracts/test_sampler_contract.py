@@ -1,0 +1,31 @@
+"""What every sampler owes its callers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.samplers.protocol import Sampler
+from fedstrata.samplers.uniform import Uniform
+
+SAMPLERS: list[Sampler] = [Uniform(), Uniform(1), Uniform(3)]
+names = st.lists(st.text("abc", min_size=1, max_size=4).map(ClientId), min_size=3, max_size=12, unique=True)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+@given(clients=names, seed=st.integers(0, 100))
+def test_cohort_is_known_distinct_sorted_and_not_empty(sampler: Sampler, clients: list[ClientId], seed: int) -> None:
+    cohort = sampler.sample(clients, np.random.default_rng(seed))
+    assert cohort
+    assert set(cohort) <= set(clients)
+    assert list(cohort) == sorted(set(cohort))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+@given(clients=names, seed=st.integers(0, 100))
+def test_order_of_the_clients_does_not_matter(sampler: Sampler, clients: list[ClientId], seed: int) -> None:
+    straight = sampler.sample(clients, np.random.default_rng(seed))
+    assert sampler.sample(sorted(clients, reverse=True), np.random.default_rng(seed)) == straight

@@ -1,0 +1,183 @@
+"""What every selector owes its callers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedstrata.costs.layer_count import LayerCount
+from fedstrata.domain.cost import Cost
+from fedstrata.domain.ids import ClientId, LayerName, TensorName
+from fedstrata.domain.layers import Layer, LayerMap, Mask, Role, TensorSpec
+from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
+from fedstrata.errors import BudgetError, SelectionError
+from fedstrata.selectors.both import Both
+from fedstrata.selectors.bottom import Bottom
+from fedstrata.selectors.common import Common
+from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.fixed import FixedLayers
+from fedstrata.selectors.full import Full
+from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.selectors.independent import Independent
+from fedstrata.selectors.periodic import Periodic
+from fedstrata.selectors.protocol import Selector
+from fedstrata.selectors.random import Random
+from fedstrata.selectors.top import Top
+from fedstrata.selectors.warmup import Warmup
+
+SCORED: list[Selector] = [
+    Independent(),
+    Common(),
+    Consensus(),
+    Consensus(rho=0.0),
+    Consensus(rho=inf),
+    Consensus(rho=-1.0),
+    Periodic(every=2, inner=Consensus()),
+    Warmup(rounds=0, inner=Common()),
+]
+WITHIN_ANY_BUDGET: list[Selector] = [
+    HeadOnly(),
+    Top(),
+    Bottom(),
+    Both(),
+    Random(),
+    Periodic(every=3, inner=Random()),
+    Warmup(rounds=1, inner=Top()),
+    FixedLayers("none"),
+    *SCORED,
+]
+SELECTORS = [Full(), FixedLayers("0"), *WITHIN_ANY_BUDGET]
+
+
+def problem(
+    budgets: Sequence[float], layers: int, *, ties: bool = False, tied: Sequence[int] = (), seed: int = 0
+) -> SelectionProblem:
+    """Return a problem with random scores (or equal ones) and layer-count prices."""
+    rng = np.random.default_rng(seed)
+    layer_map = LayerMap(
+        tuple(
+            Layer(
+                LayerName(f"h.{i}"),
+                Role.LAYER,
+                (TensorSpec(TensorName(f"h.{i}.w"), (2,)),),
+                tied_with=(LayerName("embed"),) if i in tied else (),
+            )
+            for i in range(layers)
+        ),
+        (Layer(LayerName("head"), Role.ALWAYS, (TensorSpec(TensorName("head.w"), (3,)),)),),
+    )
+    profiles = {ClientId(f"c{i}"): ClientProfile(5, Cost(layers=b)) for i, b in enumerate(budgets)}
+    scores = np.ones((len(budgets), layers)) if ties else rng.normal(0.5, 1.0, size=(len(budgets), layers))
+
+    def price(client: ClientId, mask: Mask) -> Cost:
+        return LayerCount().price(mask, layer_map, client)
+
+    return SelectionProblem(0, layer_map, profiles, scores, price, rng)
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_defect_07_every_selector_runs_and_keeps_the_contract(selector: Selector) -> None:
+    case = problem([9.0, inf, 5.0], 5)
+    selection, _ = selector.select(case, selector.init(case.layers))
+    check(selection, case)
+    assert tuple(selection.masks) == case.clients
+
+
+@pytest.mark.parametrize("selector", WITHIN_ANY_BUDGET, ids=repr)
+@settings(max_examples=15, deadline=None)
+@given(
+    budgets=st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5, inf]), min_size=1, max_size=5),
+    layers=st.integers(1, 6),
+    ties=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_masks_are_known_and_affordable(
+    selector: Selector, budgets: list[float], layers: int, ties: bool, seed: int
+) -> None:
+    case = problem(budgets, layers, ties=ties, seed=seed)
+    selection, _ = selector.select(case, selector.init(case.layers))
+    check(selection, case)
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_same_problem_and_state_same_answer(selector: Selector) -> None:
+    case = problem([5.0, 5.0, 6.0], 5)
+    state = selector.init(case.layers)
+    assert selector.select(case, state) == selector.select(case, state)
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_input_is_not_mutated(selector: Selector) -> None:
+    case = problem([5.0, 5.0], 5)
+    state = selector.init(case.layers)
+    scores, memory = deepcopy(case.scores), deepcopy(state)
+    stream, profiles = case.rng.bit_generator.state, dict(case.profiles)
+    selector.select(case, state)
+    np.testing.assert_array_equal(case.scores, scores)
+    assert (state, case.rng.bit_generator.state, dict(case.profiles)) == (memory, stream, profiles)
+
+
+@pytest.mark.parametrize("selector", WITHIN_ANY_BUDGET, ids=repr)
+def test_zero_budget_is_an_empty_mask(selector: Selector) -> None:
+    case = problem([0.0, 0.0], 4)
+    assert set(selector.select(case, selector.init(case.layers))[0].masks.values()) == {frozenset()}
+
+
+@pytest.mark.parametrize("selector", [Full(), FixedLayers("0")], ids=repr)
+def test_selectors_that_cannot_shrink_say_so(selector: Selector) -> None:
+    with pytest.raises(BudgetError, match="client c1"):
+        selector.select(problem([9.0, 0.0], 4), {})
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_one_client_and_one_layer(selector: Selector) -> None:
+    case = problem([1.0], 1, ties=True)
+    check(selector.select(case, selector.init(case.layers))[0], case)
+
+
+@pytest.mark.parametrize("selector", [s for s in SELECTORS if s != FixedLayers("0")], ids=repr)
+def test_tied_layers_are_never_selected(selector: Selector) -> None:
+    case = problem([6.0, 6.0], 6, tied=[0, 5])
+    check(selector.select(case, selector.init(case.layers))[0], case)
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_defect_08_the_head_is_trained_under_every_selector(selector: Selector) -> None:
+    case = problem([5.0, 5.0], 5)
+    for mask in selector.select(case, selector.init(case.layers))[0].masks.values():
+        assert case.layers.blocks(mask)[-1].name == "head"
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_state_survives_json_and_the_next_round_runs_on_it(selector: Selector) -> None:
+    case = problem([5.0, 5.0], 5)
+    _, state = selector.select(case, selector.init(case.layers))
+    restored = json.loads(json.dumps(state))
+    later = replace(case, round=1)
+    assert selector.select(later, restored) == selector.select(later, state)
+
+
+@pytest.mark.parametrize("selector", SCORED, ids=repr)
+def test_missing_scores_are_a_clear_error(selector: Selector) -> None:
+    case = replace(problem([1.0, 1.0], 3), scores=None)
+    with pytest.raises(SelectionError, match="needs scores"):
+        selector.select(case, selector.init(case.layers))
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+def test_who_is_not_probed_is_not_needed(selector: Selector) -> None:
+    case = problem([5.0, 5.0, 5.0], 5)
+    state = selector.init(case.layers)
+    asked = selector.probes(0, case.clients, state)
+    assert set(asked) <= set(case.clients)
+    assert (asked == ()) == (selector not in SCORED)
+    if not asked:
+        check(selector.select(replace(case, scores=None), state)[0], case)
