@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toys import BLOCKS
-
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.client.handler import Handler
@@ -24,6 +22,7 @@ from fedstrata.scores.protocol import Score
 from fedstrata.selectors.full import Full
 from fedstrata.selectors.protocol import Selector
 from fedstrata.server.method import Method, Setting
+from toys import BLOCKS
 
 
 def toy_setting(

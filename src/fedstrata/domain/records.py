@@ -31,6 +31,7 @@ class ClientRecord:
     """One client in one round.
 
     Attributes:
+        budget: Layers it could pay for; infinite (null in the event log) for no limit.
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
         update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class RunFolder:
 
     def append(self, events: Iterable[Event]) -> int:
         """Append events as lines, durably; return the log's length in bytes."""
-        lines = "".join(json.dumps({"event": e["event"], "schema": SCHEMA, **e}) + "\n" for e in events)
+        lines = "".join(_line(event) for event in events)
         with self.events.open("a", encoding="utf-8") as file:
             file.write(lines)
             file.flush()
@@ -81,6 +82,19 @@ class RunFolder:
             return []
         lines = self.events.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
+
+
+def _line(event: Event) -> str:
+    """Return an event as one line of strict JSON; what is not finite becomes null."""
+    return json.dumps(_finite({"event": event["event"], "schema": SCHEMA, **event}), allow_nan=False) + "\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def round_events(record: RoundRecord) -> list[Event]:
