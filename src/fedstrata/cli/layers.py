@@ -105,14 +105,19 @@ def _show(
     from rich.console import Console
     from rich.table import Table
 
-    view = Table(box=box.SIMPLE_HEAD, title=model, title_justify="left", show_footer=True)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no edge to wrap at
+    view = Table(box=box.SIMPLE_HEAD, title=model, title_justify="left", show_footer=True, padding=(0, 1, 0, 0))
     total = table["total"]
-    view.add_column("id", "", justify="right")
-    view.add_column("name", "total", overflow="fold")
+    ties = any(row["tied_with"] for row in table["blocks"])
+    view.add_column("id", "", justify="right", no_wrap=True)
+    view.add_column("name", "total", overflow="fold", min_width=16)
     for key in ("parameters", "bytes", "flops_forward", "flops_backward"):
         view.add_column(_HEADINGS[key], _number(key, total[key]), justify="right", no_wrap=True)
-    view.add_column("tied with", "", overflow="fold")
-    view.add_column("role", "")
+    if ties:
+        view.add_column("tied with", "", overflow="fold")
+    view.add_column("role", "", no_wrap=True)
     previous = "layer"
     for row in table["blocks"]:
         if row["role"] != previous:
@@ -122,8 +127,8 @@ def _show(
         mark = "> " if row["selected"] else ""
         index = "" if row["id"] is None else str(row["id"])
         style = "bold" if row["selected"] else None if row["role"] == "layer" else "dim"
-        view.add_row(mark + index, row["name"], *numbers, ", ".join(row["tied_with"]), row["role"], style=style)
-    console = Console(soft_wrap=False)
+        tied = [", ".join(row["tied_with"]) or "-"] if ties else []
+        view.add_row(mark + index, row["name"], *numbers, *tied, row["role"], style=style)
     console.print(view)
     for line in _notes(table, inputs, note, select):
         console.print(line, markup=False, highlight=False)
@@ -132,8 +137,8 @@ def _show(
 _HEADINGS = {
     "parameters": "parameters",
     "bytes": "bytes",
-    "flops_forward": "FLOPs forward",
-    "flops_backward": "FLOPs backward",
+    "flops_forward": "FLOPs fwd",
+    "flops_backward": "FLOPs bwd",
 }
 
 

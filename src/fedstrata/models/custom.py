@@ -1,0 +1,127 @@
+"""Loads a network from a user's own code, named ``module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fedstrata.domain.layer_language import LayerSpec
+from fedstrata.errors import ModelError, nearest
+from fedstrata.models.folder import first_line
+from fedstrata.models.loaded import LoadedModel, Task, seeded
+from fedstrata.models.partition import partition
+
+
+def load_custom(
+    spec: str,
+    *,
+    task: Task,
+    labels: Sequence[str],
+    seed: int = 0,
+    candidates: LayerSpec = "all",
+    always: LayerSpec = (),
+    never: LayerSpec = (),
+    blocks: str | Sequence[str] | None = None,
+) -> LoadedModel:
+    """Return the network that ``function(num_labels)`` makes, in evaluation mode.
+
+    Args:
+        spec: ``module:function``; the module is looked for in the working directory too.
+        task: What to classify.
+        labels: Class names by index; the function is called with their number.
+        seed: Seed of torch's random stream while the function runs.
+        candidates: Layers that clients may select; see ``partition``, for the next three too.
+        always: More blocks to train by everyone.
+        never: More blocks to freeze.
+        blocks: Where automatic discovery does not fit.
+
+    Raises:
+        ModelError: There is no such module or function, or it does not return a network.
+        LayerError: A layer term matches nothing.
+    """
+    with seeded(seed):
+        model = call_model_function(spec, len(labels))
+    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks)
+    model.requires_grad_(requires_grad=True).eval()
+    fresh = tuple(name for name, _ in model.named_parameters())
+    return LoadedModel(model, layers, spec, task, tuple(labels), fresh)
+
+
+def is_custom(model: str) -> bool:
+    r"""Return whether a model is named as ``module:function`` rather than as a folder.
+
+    Example:
+        >>> is_custom("nets:small"), is_custom("./models/bert"), is_custom(r"C:\models")
+        (True, False, False)
+    """
+    module, colon, function = model.partition(":")
+    return bool(colon) and function.isidentifier() and all(p.isidentifier() for p in module.split("."))
+
+
+def model_function(spec: str) -> Callable[[int], object]:
+    """Return the function that ``module:function`` names.
+
+    Raises:
+        ModelError: There is none, with the nearest names.
+    """
+    name, _, function = spec.partition(":")
+    if not is_custom(spec):
+        raise ModelError(f"model '{spec}' is not of the form module:function")
+    with _working_directory_importable():
+        if not _exists(name):
+            here = sorted(p.stem for p in Path.cwd().glob("*.py"))
+            hint = nearest(name, here) if here else "the working directory has no Python files"
+            raise ModelError(f"module '{name}' (of model '{spec}') does not exist; {hint}")
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # whatever the user's own code raises
+            raise ModelError(
+                f"module '{name}' cannot be imported: {type(error).__name__}: {first_line(error)}"
+            ) from error
+    found: Any = getattr(module, function, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ModelError(f"module '{name}' has no function '{function}'; {nearest(function, known)}")
+    make: Callable[[int], object] = found
+    return make
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def call_model_function(spec: str, num_labels: int) -> nn.Module:
+    """Return the network that ``module:function`` makes for so many labels.
+
+    Raises:
+        ModelError: There is no such function, it fails, or it returns something else.
+    """
+    make = model_function(spec)
+    try:
+        model = make(num_labels)
+    except Exception as error:  # whatever the user's own code raises
+        raise ModelError(f"{spec}({num_labels}) failed: {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec}({num_labels}) returned {type(model).__name__}; it must return a torch.nn.Module")
+    return model

@@ -1,0 +1,122 @@
+"""Writes a trained model as an ordinary Hugging Face folder, all at once or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from fedstrata.domain.ids import TensorName
+from fedstrata.errors import ModelError, nearest
+from fedstrata.models.folder import quiet
+from fedstrata.models.loaded import LoadedModel
+
+_COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+
+
+def save_model(
+    loaded: LoadedModel,
+    model_state: Mapping[TensorName, Tensor],
+    folder: Path | str,
+    *,
+    card: str,
+    tokenizer_files_from: Path | str | None = None,
+) -> Path:
+    """Write config, weights, card and tokenizer or processor files; plain ``from_pretrained`` reads them.
+
+    The folder appears whole under its name, and replaces one that was there. A custom network, which has no
+    configuration, gets weights and card alone.
+
+    Args:
+        loaded: The model that was trained.
+        model_state: Values by tensor name; what it leaves out is taken from the model.
+        folder: Where to write.
+        card: Text of ``README.md``.
+        tokenizer_files_from: Folder whose tokenizer and processor files are copied.
+
+    Raises:
+        ModelError: A tensor name or shape is not the model's, or ``folder`` is a file.
+    """
+    target = Path(folder)
+    state = full_state(loaded.model, model_state)
+    with _whole_folder(target) as scratch:
+        if isinstance(loaded.model, PreTrainedModel):
+            with quiet():
+                loaded.model.save_pretrained(scratch, state_dict=state)
+        else:
+            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+            save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
+        (scratch / "README.md").write_text(card, encoding="utf-8")
+        if tokenizer_files_from is not None:
+            _copy_companions(Path(tokenizer_files_from), scratch)
+    return target
+
+
+def full_state(model: nn.Module, values: Mapping[TensorName, Tensor]) -> dict[str, Tensor]:
+    """Return the model's state dict with these values in it, under every name that a tied tensor goes by.
+
+    Raises:
+        ModelError: A name or shape is not the model's.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(2, 1, bias=False)
+        >>> full_state(net, {TensorName("weight"): torch.ones(1, 2)})["weight"].tolist()
+        [[1.0, 1.0]]
+    """
+    state: dict[str, Tensor] = dict(model.state_dict())
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(parameter), []).append(name)
+    groups = {name: names for names in aliases.values() for name in names}
+    for name, value in values.items():
+        if name not in state:
+            raise ModelError(f"the model has no tensor '{name}'; {nearest(name, state)}")
+        if value.shape != state[name].shape:
+            raise ModelError(f"tensor '{name}' is {list(value.shape)}; the model's is {list(state[name].shape)}")
+        for alias in groups.get(name, [name]):
+            state[alias] = value.detach()
+    return state
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty sibling folder; rename it to ``target`` at the end, or remove it on an error."""
+    if target.exists() and not target.is_dir():
+        raise ModelError(f"cannot write the model to '{target}': it is a file")
+    scratch = target.with_name(f".{target.name}.new-{os.getpid()}")
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        if target.exists():
+            target.rename(old)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for pattern in _COMPANIONS:
+        for file in sorted(source.glob(pattern)):
+            if file.is_file():
+                shutil.copyfile(file, target / file.name)

@@ -1,0 +1,221 @@
+"""Loads classifiers from local Hugging Face folders, with the head that the data need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from torch import nn
+
+from fedstrata.domain.layer_language import LayerSpec
+from fedstrata.domain.layers import LayerMap
+from fedstrata.errors import ModelError
+from fedstrata.models.custom import load_custom as load_custom
+from fedstrata.models.export import save_model as save_model
+from fedstrata.models.folder import LOCAL, first_line, load_config, model_folder, quiet, set_dropout
+from fedstrata.models.folder import load_processor as load_processor
+from fedstrata.models.folder import load_tokenizer as load_tokenizer
+from fedstrata.models.loaded import LoadedModel, Task, seeded
+from fedstrata.models.partition import partition
+
+AUTO_CLASSES = {
+    "image-classification": transformers.AutoModelForImageClassification,
+    "text-classification": transformers.AutoModelForSequenceClassification,
+}
+"""The ``transformers`` family that serves each task."""
+
+_FACTS = ("model_type", "image_size", "num_channels", "max_position_embeddings", "vocab_size", "hidden_size")
+
+
+def load_model(
+    path: Path | str,
+    *,
+    task: Task,
+    labels: Sequence[str],
+    head: Literal["auto", "keep", "new"] = "auto",
+    seed: int = 0,
+    dropout: float | None = None,
+    candidates: LayerSpec = "all",
+    always: LayerSpec = (),
+    never: LayerSpec = (),
+    blocks: str | Sequence[str] | None = None,
+) -> LoadedModel:
+    """Return a classifier from a local folder, in float32 and evaluation mode.
+
+    Args:
+        path: Folder with ``config.json`` and ``model.safetensors``.
+        task: What to classify.
+        labels: Class names by index.
+        head: ``keep`` the folder's head, start a ``new`` one, or ``auto``: keep it if there is one.
+        seed: Seed of a new head; the global random stream is left alone.
+        dropout: Replaces every dropout probability of the configuration.
+        candidates: Layers that clients may select; see ``partition``, for the next three too.
+        always: More blocks to train by everyone.
+        never: More blocks to freeze.
+        blocks: Where automatic discovery does not fit.
+
+    Raises:
+        ModelError: The folder is missing or unreadable, or its head does not fit the labels.
+        LayerError: A layer term matches nothing.
+    """
+    folder = model_folder(path)
+    config = load_config(folder)
+    own_labels = tuple(str(config.id2label[i]) for i in sorted(config.id2label))
+    _configure(config, folder, task=task, labels=labels, dropout=dropout)
+    model, missing, wrong = _read(folder, config, task, seed)
+    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks)
+    of_head = head_tensors(model, partition(model, blocks=blocks))
+    _check_body(folder, missing | set(wrong), of_head)
+    _check_head(folder, head, of_head, missing, wrong, labels=tuple(labels), own_labels=own_labels)
+    new = {*missing, *wrong, *(of_head if head == "new" else ())}
+    fresh = tuple(name for name, _ in model.named_parameters() if name in new)
+    _initialise(model, frozenset(fresh), seed)
+    model.requires_grad_(requires_grad=True).eval()
+    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config))
+
+
+def auto_class(config: Any, task: Task | None, folder: Path) -> Any:  # noqa: ANN401
+    """Return the ``transformers`` family that serves the task, or any that the architecture has.
+
+    Raises:
+        ModelError: The architecture does not do the task.
+    """
+    able = [name for name, auto in AUTO_CLASSES.items() if type(config) in auto._model_mapping]
+    if not able or (task is not None and task not in able):
+        can = f"it can do {able[0]}" if able else f"it can do neither {' nor '.join(AUTO_CLASSES)}"
+        raise ModelError(f"'{folder}' holds a {config.model_type} model, which has no {task or 'classifier'}; {can}")
+    return AUTO_CLASSES[task or able[0]]
+
+
+def head_tensors(model: nn.Module, layers: LayerMap) -> tuple[str, ...]:
+    """Return the parameters of the classification head: what the classifier adds to its base model.
+
+    Example:
+        >>> from fedstrata.models.partition import partition
+        >>> config = transformers.BertConfig(hidden_size=8, num_attention_heads=2, intermediate_size=8)
+        >>> with torch.device("meta"):
+        ...     model = transformers.BertForSequenceClassification(config)
+        >>> head_tensors(model, partition(model))
+        ('classifier.weight', 'classifier.bias')
+    """
+    base = getattr(model, "base_model", model)
+    if base is not model:
+        body = {id(p) for p in base.parameters()}
+        return tuple(name for name, p in model.named_parameters() if id(p) not in body)
+    return tuple(name for block in layers.always if "." not in block.name for name in block.tensor_names)
+
+
+def _configure(config: Any, folder: Path, *, task: Task, labels: Sequence[str], dropout: float | None) -> None:  # noqa: ANN401
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ModelError(f"a classifier needs two or more different labels, got {list(labels)}")
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    config.problem_type = None
+    if dropout is not None:
+        set_dropout(config, dropout)
+    if task == "text-classification" and getattr(config.get_text_config(), "pad_token_id", None) is None:
+        config.get_text_config().pad_token_id = _pad_token(folder)
+        config.pad_token_id = config.get_text_config().pad_token_id
+
+
+def _pad_token(folder: Path) -> int:
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.pad_token_id is None:
+        token = tokenizer.eos_token or "<pad>"
+        raise ModelError(
+            f"neither config.json nor the tokenizer of '{folder}' names a padding token, which batches need; add "
+            f'"pad_token": "{token}" to its tokenizer_config.json'
+        )
+    return int(tokenizer.pad_token_id)
+
+
+def _read(
+    folder: Path,
+    config: Any,  # noqa: ANN401
+    task: Task,
+    seed: int,
+) -> tuple[nn.Module, set[str], dict[str, tuple[int, ...]]]:
+    """Return the model, the tensors that the folder lacks, and the shapes of those that do not fit."""
+    auto = auto_class(config, task, folder)
+    try:
+        with quiet(), seeded(seed):
+            model, info = auto.from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **LOCAL,
+            )
+    except Exception as error:  # transformers raises whatever its readers raise
+        raise ModelError(f"cannot load '{folder}' for {task}: {first_line(error)}") from error
+    wrong = {str(name): tuple(found) for name, found, _ in info["mismatched_keys"]}
+    known = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    return model, {str(name) for name in info["missing_keys"]} & known, wrong
+
+
+def _check_body(folder: Path, unread: set[str], head: Sequence[str]) -> None:
+    """Refuse weights that lack anything but the head, or the pooler that leads to it."""
+    odd = sorted(name for name in unread if name not in head and "pooler" not in name)
+    if odd:
+        raise ModelError(
+            f"the weights in '{folder}' do not fit its config.json: {len(odd)} tensors are missing or of another "
+            f"shape, such as '{odd[0]}'"
+        )
+
+
+def _check_head(
+    folder: Path,
+    head: str,
+    of_head: Sequence[str],
+    missing: set[str],
+    wrong: Mapping[str, tuple[int, ...]],
+    *,
+    labels: tuple[str, ...],
+    own_labels: tuple[str, ...],
+) -> None:
+    if head == "new":
+        return
+    if wrong:
+        size = next(iter(wrong.values()))[0]
+        raise ModelError(
+            f"the head in '{folder}' has {size} labels, but the data have {len(labels)}; set model.head: new"
+        )
+    if missing & set(of_head):
+        if head == "keep":
+            raise ModelError(f"'{folder}' has no classification head to keep; set model.head: new")
+        return
+    generic = all(label == f"LABEL_{i}" for i, label in enumerate(own_labels))
+    if head == "auto" and not generic and own_labels != labels:
+        raise ModelError(
+            f"the head in '{folder}' was trained for the labels {_some(own_labels)}, but the data have "
+            f"{_some(labels)}; set model.head: new, or keep to use it by position"
+        )
+
+
+def _some(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+
+
+def _initialise(model: Any, names: frozenset[str], seed: int) -> None:  # noqa: ANN401
+    """Give these tensors fresh values by the model's own rules, whether or not the folder had them."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        tensor._is_hf_initialized = name not in names
+    for module in model.modules():
+        module.__dict__.pop("_is_hf_initialized", None)
+    with seeded(seed), torch.no_grad():
+        model.initialize_weights()
+    for _, tensor in tensors:
+        del tensor._is_hf_initialized
+
+
+def _facts(config: Any) -> dict[str, int | str]:  # noqa: ANN401
+    parts = (config, getattr(config, "vision_config", None))
+    found = {name: getattr(part, name) for part in parts for name in _FACTS if hasattr(part, name)}
+    return {name: value for name, value in found.items() if isinstance(value, (int, str))}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedstrata.errors import ModelError
+from fedstrata.models.custom import load_custom
+
+SOURCE = """
+from torch import nn
+
+def block():
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+def small_net(num_labels):
+    return nn.ModuleDict({"h": nn.ModuleList([block(), block()]), "head": nn.Linear(4, num_labels)})
+
+def no_net(num_labels):
+    return "net"
+
+def broken(num_labels):
+    raise ValueError("no weights here")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_custom_nets.py").write_text(SOURCE)
+    (tmp_path / "torn_nets.py").write_text("import no_such_package_at_all")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_function_is_found_in_the_working_directory_and_called_with_the_number_of_labels() -> None:
+    loaded = load_custom("my_custom_nets:small_net", task="image-classification", labels=["a", "b", "c"])
+    assert loaded.layers.names == ("h.0", "h.1")
+    assert loaded.model.get_parameter("head.weight").shape == (3, 4)
+    assert set(loaded.new_head) == {name for name, _ in loaded.model.named_parameters()}
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    def head(seed: int) -> torch.Tensor:
+        spec = "my_custom_nets:small_net"
+        loaded = load_custom(spec, task="image-classification", labels=["a", "b"], seed=seed)
+        return loaded.model.get_parameter("head.weight")
+
+    before = torch.get_rng_state()
+    assert torch.equal(head(1), head(1))
+    assert not torch.equal(head(1), head(2))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("my_custom_nest:small_net", "did you mean 'my_custom_nets'"),
+        ("my_custom_nets:smal_net", "no function 'smal_net'; did you mean 'small_net'"),
+        ("my_custom_nets:no_net", "returned str; it must return a torch.nn.Module"),
+        ("my_custom_nets:broken", "failed: ValueError: no weights here"),
+        ("torn_nets:net", "cannot be imported: ModuleNotFoundError"),
+        ("no_such.nets:net", "module 'no_such.nets'"),
+        ("my_custom_nets", "not of the form module:function"),
+    ],
+)
+def test_wrong_spelling_is_an_error_with_a_hint(spec: str, words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_custom(spec, task="image-classification", labels=["a", "b"])
+    assert words in str(caught.value)
