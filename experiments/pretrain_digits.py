@@ -17,8 +17,9 @@ from transformers import ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.utils import logging
 
-from fedstrata.data.digits import CHECKPOINT, NAMES, Shift, digits, pretraining_digits
+from fedstrata.data.digits import NAMES, Shift, digits, pretraining_digits
 from fedstrata.data.tensors import TensorRows
+from fedstrata.models.folder import EMBEDDED
 
 
 def new_model() -> ViTForImageClassification:
@@ -74,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--to", type=Path, default=CHECKPOINT)
+    parser.add_argument("--to", type=Path, default=EMBEDDED["embedded:vit-digits"])
     chosen = parser.parse_args()
     logging.disable_progress_bar()
     torch.set_num_threads(1)

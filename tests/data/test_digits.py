@@ -9,12 +9,15 @@ import torch
 from PIL import Image
 from transformers import ViTForImageClassification
 
-from fedstrata.data.digits import CHECKPOINT, PERMUTATION, DigitRows, digits, pretraining_digits
+from fedstrata.data.digits import PERMUTATION, DigitRows, digits, pretraining_digits
 from fedstrata.data.files import find
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.tensors import TensorRows
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.errors import ConfigError
+from fedstrata.models.folder import EMBEDDED
+
+CHECKPOINT = EMBEDDED["embedded:vit-digits"]
 
 
 def _keys(rows: TensorRows) -> list[bytes]:

@@ -23,7 +23,7 @@ def layers(
     model: Annotated[str, typer.Argument(help="Hugging Face folder (config.json is enough) or module:function.")],
     *,
     task: Annotated[str | None, typer.Option(help="image-classification or text-classification.")] = None,
-    labels: Annotated[int, typer.Option(help="Number of labels of the head.")] = 2,
+    labels: Annotated[int | None, typer.Option(help="Number of labels; by default the folder's own.")] = None,
     select: Annotated[str | None, typer.Option(help="Mark the layers that this term names, e.g. 'last:2'.")] = None,
     blocks: Annotated[list[str] | None, typer.Option(help="Module path of a block or list of blocks.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of the batch that FLOPs are measured for.")] = 1,

@@ -18,7 +18,7 @@ from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.problems import Loc, Problem, config_error
 from fedstrata.config.provenance import environment, model_card, resolved
-from fedstrata.config.sources import load_network, load_rows, model_path
+from fedstrata.config.sources import load_network, load_rows
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import ProbePlan, TrainPlan, Weights
 from fedstrata.domain.records import Metrics
@@ -112,7 +112,7 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
     """Write ``model/``, an ordinary HF folder, once a run has finished."""
     if result.state == "finished":
         card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
-        companions = None if is_custom(prepared.network.source) else model_path(prepared.loaded)
+        companions = None if is_custom(prepared.network.source) else prepared.network.source
         save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
 
 

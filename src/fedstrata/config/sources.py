@@ -9,21 +9,17 @@ from typing import Any
 from fedstrata.config.catalog import importable
 from fedstrata.config.load import Loaded
 from fedstrata.config.problems import Problem, config_error
-from fedstrata.data.digits import CHECKPOINT
 from fedstrata.data.load import Files, Prepare, load_data
 from fedstrata.data.tensors import FederatedData
 from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.errors import ConfigError, LayerError, ModelError, nearest
+from fedstrata.errors import ConfigError, LayerError, ModelError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
 from fedstrata.models.loaded import LoadedModel, Task
-
-EMBEDDED = {"embedded:vit-digits": CHECKPOINT}
-"""Models that come with fedstrata."""
 
 
 def load_rows(loaded: Loaded) -> FederatedData:
@@ -58,7 +54,7 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         "blocks": section.blocks,
     }
     try:
-        if is_custom(section.path) and section.path not in EMBEDDED:
+        if is_custom(section.path):
             with importable(loaded.base):
                 return load_custom(section.path, **options)
         return load_model(model_path(loaded), head=section.head, **options)
@@ -68,15 +64,10 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
 
 
-def model_path(loaded: Loaded) -> Path:
-    """Return the folder of the configuration's model."""
+def model_path(loaded: Loaded) -> str | Path:
+    """Return the folder of the configuration's model, or the name of an embedded one."""
     path = loaded.config.model.path
-    if path.startswith("embedded:"):
-        if path not in EMBEDDED:
-            problem = Problem(("model", "path"), f"no model '{path}' is embedded; {nearest(path, EMBEDDED)}")
-            raise config_error([problem], loaded.marks)
-        return EMBEDDED[path]
-    return loaded.base / Path(path).expanduser()
+    return path if path.startswith("embedded:") else loaded.base / Path(path).expanduser()
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,8 +23,6 @@ PERMUTATION = (3, 7, 0, 9, 1, 8, 2, 5, 4, 6)
 PRETRAIN_PER_LABEL = 60
 """Rows of each digit that only pretraining sees; the first of each in the order of the set."""
 TEST_SHARE = 0.25
-CHECKPOINT = Path(__file__).parent / "assets" / "vit-digits"
-"""Model folder of a 6-block ViT pretrained on the upright rows (``experiments/pretrain_digits.py``)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

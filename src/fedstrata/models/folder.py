@@ -12,6 +12,9 @@ import transformers
 
 from fedstrata.errors import ModelError, nearest
 
+EMBEDDED = {"embedded:vit-digits": Path(__file__).parent / "assets" / "vit-digits"}
+"""Models that come with fedstrata: a 6-block ViT pretrained on upright digits (``experiments/pretrain_digits.py``)."""
+
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """What every ``from_pretrained`` is told: no network, no code from the folder."""
 
@@ -36,6 +39,10 @@ def quiet() -> Iterator[None]:
 def model_folder(path: Path | str, *, weights: bool = True) -> Path:
     """Return the folder if it holds a model, with ``config.json`` and, if asked for, safetensors weights.
 
+    Args:
+        path: A folder, or the name of a model that comes with fedstrata, such as ``embedded:vit-digits``.
+        weights: Whether the folder needs its weights.
+
     Raises:
         ModelError: It does not, with the nearest folder names.
 
@@ -44,7 +51,7 @@ def model_folder(path: Path | str, *, weights: bool = True) -> Path:
         Traceback (most recent call last):
         fedstrata.errors.ModelError: model folder 'no/such/model' does not exist, and neither does 'no/such'
     """
-    folder = Path(path)
+    folder = _embedded(str(path)) if str(path).startswith("embedded:") else Path(path)
     if not folder.is_dir():
         raise ModelError(f"model folder '{folder}' {_missing(folder)}")
     if not (folder / "config.json").is_file():
@@ -56,6 +63,12 @@ def model_folder(path: Path | str, *, weights: bool = True) -> Path:
         hint = f" (it has {other[0]}; convert it with save_pretrained, pickled weights are not read)" if other else ""
         raise ModelError(f"model folder '{folder}' has no model.safetensors{hint}")
     return folder
+
+
+def _embedded(name: str) -> Path:
+    if name not in EMBEDDED:
+        raise ModelError(f"no model '{name}' comes with fedstrata; {nearest(name, EMBEDDED)}")
+    return EMBEDDED[name]
 
 
 def _missing(folder: Path) -> str:

@@ -19,25 +19,26 @@ from fedstrata.models.hub import auto_class
 from fedstrata.models.loaded import Task
 
 
-def build_meta(model: str, *, num_labels: int = 2, task: Task | None = None) -> nn.Module:
+def build_meta(model: str, *, num_labels: int | None = None, task: Task | None = None) -> nn.Module:
     """Return a classifier without weights, from a folder's ``config.json`` alone or from ``module:function``.
 
     Args:
         model: Folder, or ``module:function``.
-        num_labels: Size of the head.
+        num_labels: Size of the head; by default the folder's own, and 2 for a function.
         task: What to classify; by default what the folder's architecture can.
 
     Raises:
         ModelError: The folder or function is missing, or the architecture does not do the task.
     """
-    if num_labels < 1:
+    if num_labels is not None and num_labels < 1:
         raise ModelError(f"a head needs at least one label, got {num_labels}")
     if is_custom(model):
         with torch.device("meta"):
-            return call_model_function(model, num_labels)
+            return call_model_function(model, num_labels or 2)
     folder = model_folder(model, weights=False)
     config = load_config(folder)
-    config.num_labels = num_labels
+    if num_labels is not None:
+        config.num_labels = num_labels
     if getattr(config.get_text_config(), "pad_token_id", None) is None:
         config.get_text_config().pad_token_id = 0  # which token pads does not change a shape
     auto = auto_class(config, task, folder)
