@@ -34,3 +34,11 @@ def test_take_keeps_images_whole() -> None:
 def test_an_input_needs_one_row_per_label() -> None:
     with pytest.raises(DataError, match=r"input 'pixel_values' has 3 rows for 2 labels"):
         TensorRows({"pixel_values": torch.zeros(3, 1, 2, 2)}, torch.tensor([0, 1]))
+
+
+def test_by_length_puts_texts_of_like_length_side_by_side() -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]])
+    rows = TensorRows({"input_ids": mask, "attention_mask": mask}, torch.zeros(4, dtype=torch.int64))
+    assert rows.by_length(torch.tensor([0, 3, 2, 1])).tolist() == [3, 1, 2, 0]
+    images = TensorRows({"pixel_values": torch.zeros(4, 1)}, torch.zeros(4, dtype=torch.int64))
+    assert images.by_length(torch.tensor([2, 0])).tolist() == [2, 0]

@@ -110,13 +110,11 @@ def _show(
         console = Console(width=200)  # a pipe has no edge to wrap at
     view = Table(box=box.SIMPLE_HEAD, title=model, title_justify="left", show_footer=True, padding=(0, 1, 0, 0))
     total = table["total"]
-    ties = any(row["tied_with"] for row in table["blocks"])
     view.add_column("id", "", justify="right", no_wrap=True)
     view.add_column("name", "total", overflow="fold", min_width=16)
     for key in ("parameters", "bytes", "flops_forward", "flops_backward"):
         view.add_column(_HEADINGS[key], _number(key, total[key]), justify="right", no_wrap=True)
-    if ties:
-        view.add_column("tied with", "", overflow="fold")
+    view.add_column("tied with", "", overflow="fold")
     view.add_column("role", "", no_wrap=True)
     previous = "layer"
     for row in table["blocks"]:
@@ -127,8 +125,8 @@ def _show(
         mark = "> " if row["selected"] else ""
         index = "" if row["id"] is None else str(row["id"])
         style = "bold" if row["selected"] else None if row["role"] == "layer" else "dim"
-        tied = [", ".join(row["tied_with"]) or "-"] if ties else []
-        view.add_row(mark + index, row["name"], *numbers, *tied, row["role"], style=style)
+        tied = ", ".join(row["tied_with"]) or "-"
+        view.add_row(mark + index, row["name"], *numbers, tied, row["role"], style=style)
     console.print(view)
     for line in _notes(table, inputs, note, select):
         console.print(line, markup=False, highlight=False)

@@ -18,7 +18,7 @@ def evaluate(
     model.mount(weights)
     model.set_evaluation()
     loss, correct = 0.0, 0
-    for batch in indices.split(batch_size):
+    for batch in rows.by_length(indices).split(batch_size):
         inputs, labels = rows.take(batch)
         logits = model.logits({k: v.to(model.device) for k, v in inputs.items()}).float()
         labels = labels.to(model.device)

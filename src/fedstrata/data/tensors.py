@@ -46,6 +46,16 @@ class TensorRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def by_length(self, indices: Tensor) -> Tensor:
+        """Return the indices with texts of like length side by side (stable), so that batches pad little.
+
+        Args:
+            indices: Shape ``[rows]``, int64; images keep their order.
+        """
+        if ATTENTION not in self.inputs:
+            return indices
+        return indices[self.inputs[ATTENTION][indices].sum(dim=1).argsort(stable=True)]
+
     def take(self, indices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the inputs and labels of some rows, texts trimmed to the longest of them.
 

@@ -1,0 +1,144 @@
+"""What a page is made of: plain values that the template lays out, and nothing that knows of HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; ``lead`` makes it stand out, ``title`` makes it a heading."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    lead: bool = False
+    title: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A statement that was checked, with its outcome."""
+
+    kind: ClassVar[str] = "check"
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a reader must know before trusting the rest."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One figure with its caption; ``wide`` pictures keep their size and scroll on a small screen."""
+
+    svg: Markup
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Figures side by side where there is room."""
+
+    kind: ClassVar[str] = "pictures"
+    items: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The legend of the curves: label and style of each."""
+
+    kind: ClassVar[str] = "key"
+    items: tuple[tuple[str, int], ...]
+    parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A table cell with a small bar, and a tick at a limit.
+
+    Attributes:
+        share: Length of the bar, in [0, 1].
+        limit: Place of the tick, in [0, 1], or ``None``.
+        over: Whether the bar is past the limit.
+    """
+
+    text: str
+    share: float
+    limit: float | None = None
+    over: bool = False
+
+
+TableCell = str | Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        caption: What it shows, in a few words.
+        head: Column titles; one that begins with ``#`` is a column of numbers, set right.
+        strong: How many rows stand out, from the first.
+    """
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
+    strong: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text that is shown as it is."""
+
+    kind: ClassVar[str] = "code"
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Blocks behind a line that opens them."""
+
+    kind: ClassVar[str] = "fold"
+    summary: str
+    blocks: tuple[Block, ...]
+
+
+Block = Text | Check | Note | Pictures | Key | Table | Code | Fold
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled part of the page; ``key`` is its anchor."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+    nested: tuple[RunPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunPart:
+    """All sections of one run, folded."""
+
+    key: str
+    title: str
+    sections: tuple[Section, ...]
+
+
+def folded(table: Table, *, limit: int = 16) -> Block:
+    """Return the table, behind a line if it has many rows."""
+    if len(table.rows) <= limit:
+        return table
+    return Fold(f"{table.caption} ({len(table.rows)} rows)", (table,))

@@ -1,0 +1,184 @@
+"""Events to values: one pass over a run's ``events.jsonl``, strict but for the line that a kill cut off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedstrata.domain.records import SCHEMA, ClientRecord, Metrics, RoundRecord
+from fedstrata.errors import CheckpointError
+from fedstrata.report.records import Log, RunHeader
+
+T = TypeVar("T")
+
+_HEADER = TypeAdapter(RunHeader)
+_CLIENT = TypeAdapter(ClientRecord)
+_ROUND = TypeAdapter(RoundRecord)
+_METRICS: TypeAdapter[Metrics | None] = TypeAdapter(Metrics | None)
+_ENDS = ("finished", "interrupted", "failed")
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What the pass has gathered so far."""
+
+    path: Path
+    header: RunHeader | None = None
+    test: Metrics | None = None
+    validation: Metrics | None = None
+    clients: dict[tuple[int, str], ClientRecord] = field(default_factory=dict)
+    rounds: dict[int, RoundRecord] = field(default_factory=dict)
+    resumed: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    state: str = "broken off"
+    message: str | None = None
+
+    def fail(self, line: int, why: str) -> NoReturn:
+        raise CheckpointError(f"{self.path}:{line}: {why}; the event log was changed or is not one of ours")
+
+    def valid(self, adapter: TypeAdapter[T], value: object, line: int) -> T:
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            self.fail(line, problem(error))
+
+
+def read_log(path: Path) -> Log:
+    """Read an event log.
+
+    A round counts when its own event is there: clients of a round that never ended are left out, and of a
+    round that was run again after a resume the last one stands.
+
+    Raises:
+        CheckpointError: The log is empty, of another schema, or wrong anywhere but at the point of a kill.
+    """
+    lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    if not numbered:
+        raise CheckpointError(f"{path} is empty: the run was stopped before it began; there is nothing to report")
+    reader = _Reader(path)
+    for place, (number, line) in enumerate(numbered):
+        last = place == len(numbered) - 1
+        event = _parse(line)
+        if event is None and (event := _glued(line)) is not None:
+            reader.notes.append(f"{path.name}:{number} begins with a line cut off by a kill; its rest was read.")
+        elif event is None and (last or _resumes(numbered[place + 1][1])):
+            reader.notes.append(f"{path.name}:{number} is cut off: the run was killed while it wrote this line.")
+            continue
+        if event is None:
+            reader.fail(number, "the line is not a JSON object")
+        _take(reader, event, number)
+    return _log(reader)
+
+
+def problem(error: ValidationError) -> str:
+    """Return the first problem of a validation error in a few words."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "value"
+    return f"{where}: {first['msg'].lower()}"
+
+
+def _parse(line: str) -> Mapping[str, object] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _resumes(line: str) -> bool:
+    event = _parse(line)
+    return event is not None and event.get("event") == "resume"
+
+
+def _glued(line: str) -> Mapping[str, object] | None:
+    """Return the event that was appended to a cut-off line, if there is one."""
+    start = line.rfind('{"event"')
+    return _parse(line[start:]) if start > 0 else None
+
+
+def _take(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    kind, schema = event.get("event"), event.get("schema")
+    if not isinstance(kind, str):
+        reader.fail(line, "the line has no 'event'")
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{reader.path}:{line}: event schema {schema} is not {SCHEMA}; read it with the fedstrata that wrote it"
+        )
+    if reader.header is None and kind != "run":
+        reader.fail(line, f"the first event is '{kind}', not 'run'")
+    take = _TAKERS.get(kind)
+    if take is not None:
+        take(reader, event, line)
+
+
+def _run(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    reader.header = reader.valid(_HEADER, event, line)
+
+
+def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    reader.test = reader.valid(_METRICS, event.get("test"), line)
+    reader.validation = reader.valid(_METRICS, event.get("validation"), line)
+
+
+def _client(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    record = reader.valid(_CLIENT, event, line)
+    reader.clients[record.round, record.client] = record
+
+
+def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    number = event.get("round")
+    clients = tuple(c for (r, _), c in sorted(reader.clients.items()) if r == number)
+    record = reader.valid(_ROUND, {**event, "clients": clients}, line)
+    reader.rounds[record.round] = record
+    reader.clients.clear()
+
+
+def _resume(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    reader.clients.clear()
+    reader.resumed.append(reader.valid(TypeAdapter(int), event.get("round"), line))
+    reader.state, reader.message = "broken off", None
+
+
+def _end(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    state, message = event.get("state"), event.get("message")
+    if state not in _ENDS:
+        reader.fail(line, f"state {state!r} is none of {', '.join(_ENDS)}")
+    reader.state = str(state)
+    reader.message = None if message is None else str(message)
+
+
+_TAKERS: Mapping[str, Callable[[_Reader, Mapping[str, object], int], None]] = {
+    "run": _run,
+    "baseline": _baseline,
+    "client": _client,
+    "round": _round,
+    "resume": _resume,
+    "end": _end,
+}
+"""Events of other kinds are left to those who wrote them."""
+
+
+def _log(reader: _Reader) -> Log:
+    if reader.header is None:
+        raise CheckpointError(f"{reader.path} holds no whole event: the run was killed as it began; nothing to report")
+    rounds = tuple(reader.rounds[r] for r in sorted(reader.rounds))
+    if reader.clients:
+        reader.notes.append(
+            f"The log ends inside round {next(iter(reader.clients))[0]}: that round did not complete and is left out."
+        )
+    return Log(
+        header=reader.header,
+        baseline_test=reader.test,
+        baseline_validation=reader.validation,
+        rounds=rounds,
+        state=reader.state,
+        message=reader.message,
+        resumed=tuple(reader.resumed),
+        notes=tuple(reader.notes),
+    )

@@ -1,0 +1,99 @@
+"""A run folder to values: the event log must be sound; other files may be missing, and the report says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedstrata.errors import CheckpointError
+from fedstrata.report.events import problem, read_log
+from fedstrata.report.records import DataCard, Log, Run
+
+EVENTS = "events.jsonl"
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    The event log must be there and whole, but for a last line cut off by a kill. The other files may be
+    missing or unreadable: ``notes`` then says so.
+
+    Raises:
+        CheckpointError: The folder is missing, empty, not a run folder, or its event log cannot be read.
+    """
+    log = read_log(_events_of(folder))
+    notes = list(log.notes)
+    summary = _mapping(folder / "summary.json", notes)
+    environment = _mapping(folder / "env.json", notes)
+    card = _data_card(folder / "data_card.json", notes)
+    config = _text(folder / "config.resolved.yaml", notes)
+    notes += _contradictions(log, summary)
+    return Run(folder.resolve().name, log, summary, config, environment, card, tuple(notes))
+
+
+def _events_of(folder: Path) -> Path:
+    if not folder.exists():
+        raise CheckpointError(f"run folder {folder} does not exist; pass the folder that `fedstrata run` wrote")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; pass the run folder that holds {EVENTS}")
+    path = folder / EVENTS
+    if path.is_file():
+        return path
+    inside = sorted(p.parent.name for p in folder.glob(f"*/{EVENTS}"))
+    if inside:
+        raise CheckpointError(f"{folder} has no {EVENTS}, but its folders {', '.join(inside)} do; pass those")
+    found = sorted(p.name for p in folder.iterdir())
+    held = f"it holds {', '.join(found[:5])}" if found else "it is empty"
+    raise CheckpointError(f"{folder} is not a run folder: {EVENTS} is missing ({held})")
+
+
+def _text(path: Path, notes: list[str]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        notes.append(f"{path.name} is missing, so what it would say is left out.")
+    except (OSError, UnicodeDecodeError) as error:
+        notes.append(f"{path.name} cannot be read ({type(error).__name__}), so what it would say is left out.")
+    return None
+
+
+def _mapping(path: Path, notes: list[str]) -> Mapping[str, object]:
+    text = _text(path, notes)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    notes.append(f"{path.name} is not a JSON object, so what it would say is left out.")
+    return {}
+
+
+def _data_card(path: Path, notes: list[str]) -> DataCard | None:
+    value = _mapping(path, notes)
+    if not value:
+        return None
+    try:
+        return TypeAdapter(DataCard).validate_python(value)
+    except ValidationError as error:
+        notes.append(f"{path.name} is not a data card ({problem(error)}), so the data section is left out.")
+        return None
+
+
+def _contradictions(log: Log, summary: Mapping[str, object]) -> Sequence[str]:
+    """Return a note for each number of the summary that the event log does not bear out."""
+    logged: dict[str, float] = {
+        "rounds": len(log.rounds),
+        "bytes_up": sum(r.bytes_up for r in log.rounds),
+        "bytes_down": sum(r.bytes_down for r in log.rounds),
+    }
+    return [
+        f"summary.json says {key} {told}, but the event log adds up to {value:g}."
+        for key, value in logged.items()
+        if isinstance(told := summary.get(key), int | float) and told != value
+    ]

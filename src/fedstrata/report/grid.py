@@ -1,0 +1,179 @@
+"""Heatmaps as inline SVG: one rectangle per cell with its number on hover, coloured by the page's theme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, log10
+from xml.etree import ElementTree as ET
+
+from markupsafe import Markup
+
+from fedstrata.report import svg
+from fedstrata.report.words import clip
+
+LEVELS = 10
+"""Shades above zero."""
+
+_CHARACTER = 6.0
+_BODY = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        level: 0 for exactly zero, then 1 to ``LEVELS``; ``None`` where there is no value.
+        tip: What hovering says.
+        mark: Short text inside the cell, shown where it fits.
+        alarm: Whether the value must not be.
+    """
+
+    level: int | None
+    tip: str
+    mark: str = ""
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A heatmap.
+
+    Attributes:
+        cells: Rows of cells, as many as ``rows``, each as long as ``columns``.
+        axes: What rows and columns are.
+        zero: What the shade of exactly zero means.
+        scale: What the shades above it run from and to.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Sequence[Cell]]
+    axes: tuple[str, str]
+    zero: str
+    scale: str
+
+
+def level_of_share(share: float) -> int:
+    """Return the shade of a share in [0, 1]: 0 only for exactly zero.
+
+    Example:
+        >>> level_of_share(0.0), level_of_share(0.01), level_of_share(0.55), level_of_share(1.0)
+        (0, 1, 6, 10)
+    """
+    return 0 if share <= 0 else max(1, min(LEVELS, -int(-share * LEVELS // 1)))
+
+
+def level_of_log(value: float, *, low: float, high: float) -> int | None:
+    """Return the shade of a positive value on a log scale from ``low`` to ``high``: 0 only for exactly zero.
+
+    Example:
+        >>> [level_of_log(v, low=0.01, high=1.0) for v in (0.0, 0.01, 0.1, 1.0)]
+        [0, 1, 5, 10]
+    """
+    if not isfinite(value):
+        return None
+    if value == 0:
+        return 0
+    if high <= low:
+        return LEVELS
+    place = log10(value / low) / log10(high / low)
+    return max(1, min(LEVELS, 1 + round(place * (LEVELS - 1))))
+
+
+def bins(count: int, *, limit: int) -> list[range]:
+    """Return ``range(count)`` cut into at most ``limit`` runs of equal length (the last may be shorter).
+
+    Example:
+        >>> bins(5, limit=3), bins(2, limit=3)
+        ([range(0, 2), range(2, 4), range(4, 5)], [range(0, 1), range(1, 2)])
+    """
+    step = max(1, -(-count // limit))
+    return [range(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def draw(grid: Grid, *, title: str, description: str) -> Markup:
+    """Return the heatmap as inline SVG, at its natural size in CSS pixels."""
+    layout = _layout(grid)
+    picture = svg.root(layout.full_width, layout.full_height, title=title, description=description)
+    _labels(picture, grid, layout)
+    for i, row in enumerate(grid.cells):
+        line = svg.add(picture, "g", transform=f"translate({layout.left:g},{layout.top + i * layout.height:g})")
+        for j, cell in enumerate(row):
+            _cell(line, cell, j, layout)
+    _legend(picture, grid, layout)
+    return svg.markup(picture)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    left: float
+    top: float
+    width: float
+    height: float
+    full_width: float
+    full_height: float
+    turned: bool
+    every: int
+    marked: bool
+
+
+def _layout(grid: Grid) -> _Layout:
+    rows, columns = len(grid.rows), max(1, len(grid.columns))
+    left = 12 + _CHARACTER * max([len(clip(r)) for r in grid.rows] + [len(grid.axes[0])])
+    width = max(9.0, min(34.0, _BODY // columns))
+    height = 21.0 if rows <= 20 else (15.0 if rows <= 45 else 12.0)
+    longest = max((len(clip(c)) for c in grid.columns), default=0)
+    numeric = all(c.replace("–", "").isdigit() for c in grid.columns)
+    turned = not numeric and longest * _CHARACTER > width - 4
+    every = 1 if turned or not numeric else max(1, int(-(-(longest * _CHARACTER + 5) // width)))
+    top = 22 + (longest * _CHARACTER if turned else 14)
+    legend = 32 + 8 * LEVELS + 5 + _CHARACTER * (len(grid.zero) + len(grid.scale))
+    full = left + max(columns * width, legend) + 10
+    marks = max((len(cell.mark) for row in grid.cells for cell in row), default=0)
+    marked = height > 12 and marks * 6.5 <= width - 2
+    return _Layout(left, top, width, height, full, top + rows * height + 32, turned, every, marked)
+
+
+def _labels(picture: ET.Element, grid: Grid, at: _Layout) -> None:
+    svg.add(picture, "text", grid.axes[1], x=at.left, y=11, class_="axis")
+    svg.add(picture, "text", grid.axes[0], x=at.left - 6, y=at.top - 5, class_="axis end")
+    for i, name in enumerate(grid.rows):
+        y = at.top + (i + 0.5) * at.height + 3.5
+        label = svg.add(
+            picture, "text", clip(name), x=at.left - 6, y=y, class_="end" if at.height > 12 else "end small"
+        )
+        if clip(name) != name:
+            svg.add(label, "title", name)
+    for j in range(0, len(grid.columns), at.every):
+        x = at.left + (j + 0.5) * at.width
+        if at.turned:
+            place = f"translate({x + 4:.1f},{at.top - 5:.1f}) rotate(-90)"
+            label = svg.add(picture, "text", clip(grid.columns[j]), transform=place)
+            svg.add(label, "title", grid.columns[j])
+        else:
+            svg.add(picture, "text", grid.columns[j], x=x, y=at.top - 5, class_="mid")
+
+
+def _cell(line: ET.Element, cell: Cell, column: int, at: _Layout) -> None:
+    shade = "alarm" if cell.alarm else ("none" if cell.level is None else f"h{cell.level}")
+    x, width = column * at.width, at.width - 1
+    shape = svg.add(line, "path", class_=shade, d=f"M{x:g} 0h{width:g}v{at.height - 1:g}h-{width:g}z")
+    svg.add(shape, "title", cell.tip)
+    mark = "!" if cell.alarm else cell.mark
+    if mark and (at.marked or cell.alarm):
+        dark = cell.alarm or (cell.level or 0) > LEVELS // 2
+        style = "mark over" if dark else "mark"
+        svg.add(line, "text", mark, class_=style, x=round(x + width / 2), y=round(at.height / 2 + 3.5))
+
+
+def _legend(picture: ET.Element, grid: Grid, at: _Layout) -> None:
+    x, y = at.left, at.full_height - 17
+    svg.add(picture, "path", class_="h0", d=f"M{x:g} {y:g}h13v13h-13z")
+    svg.add(picture, "text", grid.zero, x=x + 18, y=y + 10.5)
+    x += 32 + _CHARACTER * len(grid.zero)
+    for level in range(1, LEVELS + 1):
+        svg.add(picture, "path", class_=f"h{level}", d=f"M{x:g} {y:g}h8v13h-8z")
+        x += 8
+    svg.add(picture, "text", grid.scale, x=x + 5, y=y + 10.5)

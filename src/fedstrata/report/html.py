@@ -1,0 +1,171 @@
+"""One self-contained page from run folders: no script, no request, every text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fedstrata.errors import ConfigError
+from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
+from fedstrata.report.folder import read_run
+from fedstrata.report.grouping import Group, final_accuracy, group
+from fedstrata.report.records import DataCard, Run
+from fedstrata.report.sections.certificates import certificates
+from fedstrata.report.sections.comparison import comparison
+from fedstrata.report.sections.config import config
+from fedstrata.report.sections.costs import costs
+from fedstrata.report.sections.curves import curves
+from fedstrata.report.sections.data import data
+from fedstrata.report.sections.failures import failures
+from fedstrata.report.sections.fairness import fairness
+from fedstrata.report.sections.identity import identity, state
+from fedstrata.report.sections.proof import passed, proof
+from fedstrata.report.sections.selection import selection
+from fedstrata.report.sections.verdict import verdict
+from fedstrata.report.words import listing, percent, plural
+
+SWATCHES = (
+    ("", "M17 2.5a3.5 3.5 0 1 0 .01 0z"),
+    ("9 3", "M13.5 2.5h7v7h-7z"),
+    ("3 3", "M17 2l4 8h-8z"),
+    ("10 3 3 3", "M17 1.5l4.5 4.5l-4.5 4.5l-4.5-4.5z"),
+    ("", "M17 10l4-8h-8z"),
+    ("9 3", "M15.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z"),
+    ("3 3", "M13 3.5l1.5-1.5l2.5 2.5l2.5-2.5l1.5 1.5l-2.5 2.5l2.5 2.5l-1.5 1.5l-2.5-2.5l-2.5 2.5l-1.5-1.5l2.5-2.5z"),
+    ("10 3 3 3", "M17 1.8l4 3l-1.5 4.7h-5l-1.5-4.7z"),
+)
+"""Dashes and marker of each curve style, as ``plots`` draws them."""
+
+
+def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
+    """Write one HTML file on one or several run folders, and return its path.
+
+    Runs of one model and data setting are compared; runs of one method that differ in the seed alone are averaged.
+    The same folders give the same bytes.
+
+    Args:
+        runs: Run folders; one that is named twice counts once.
+        out: The file, or a folder that then gets ``report.html``. Parent folders are made.
+        title: Heading of the page.
+
+    Raises:
+        ConfigError: ``runs`` is empty.
+        CheckpointError: A folder is no run folder, or its event log cannot be read.
+    """
+    folders = list({folder.resolve(): folder for folder in runs}.values())
+    if not folders:
+        raise ConfigError("a report needs at least one run folder; pass the folder that `fedstrata run` wrote")
+    page = render([read_run(folder) for folder in folders], title=title)
+    target = out / "report.html" if out.is_dir() else out
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _replace(target, page.encode("utf-8", errors="replace"))
+    return target
+
+
+def render(runs: Sequence[Run], *, title: str | None = None) -> str:
+    """Return the page as text."""
+    groups = group(runs)
+    sections = _single(groups[0]) if len(runs) == 1 else _several(runs, groups)
+    environment = Environment(
+        loader=PackageLoader("fedstrata.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.j2")
+    return template.render(title=title or _title(runs), sections=sections, swatches=SWATCHES)
+
+
+def _title(runs: Sequence[Run]) -> str:
+    if len(runs) == 1:
+        head = runs[0].log.header
+        return f"{head.method} on {head.data}, seed {head.seed}"
+    methods = tuple(dict.fromkeys(run.log.header.method for run in runs))
+    return f"{plural(len(runs), 'run')}: {listing(methods, limit=7)}"
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Write under a temporary name first, so that nobody opens half a page."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(target)
+
+
+def _single(only: Group) -> tuple[Section, ...]:
+    run = only.runs[0]
+    head = tuple(Text(s, lead=True) for s in verdict(only))
+    return (
+        Section("verdict", "Verdict", (*head, *identity([run]))),
+        Section("curves", "Accuracy", curves(only, key="curve")),
+        *_details(run, "", card=run.data_card),
+    )
+
+
+def _details(run: Run, prefix: str, *, card: DataCard | None = None, with_data: bool = True) -> tuple[Section, ...]:
+    key = f"{prefix}-" if prefix else ""
+    parts: list[tuple[str, str, tuple[Block, ...]]] = [
+        ("selection", "Which layers were trained", selection(run)),
+        ("costs", "Costs", costs(run)),
+        ("fairness", "Fairness between clients", fairness(run, key=f"{key}fair")),
+        ("proof", "Proof of training", proof(run)),
+    ]
+    if with_data:
+        parts.append(("data", "Data per client", data(card)))
+    parts += [
+        ("solver", "Solver certificates", certificates(run)),
+        ("failures", "Failures", failures(run)),
+        ("config", "Configuration", config(run)),
+    ]
+    return tuple(Section(f"{key}{name}", heading, blocks) for name, heading, blocks in parts)
+
+
+def _several(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Section, ...]:
+    sentences: list[Block] = []
+    for one in groups:
+        lead = f"{one.label}: " if len(groups) > 1 else ""
+        first, *rest = verdict(one)
+        sentences += [Text(lead + first, lead=True), *(Text(s) for s in rest)]
+    alarms = [
+        Note(f"{run.name}: a check of the proof of training does not hold; see its part below.")
+        for run in runs
+        if run.log.rounds and not passed(run)
+    ]
+    tables = tuple(block for one in groups for block in comparison(one))
+    charts = tuple(
+        block for k, one in enumerate(groups) for block in (Text(one.label, title=True), *curves(one, key=f"g{k}"))
+    )
+    return (
+        Section("verdict", "Verdict", (*sentences, *alarms)),
+        Section("comparison", "Comparison", (*tables, *identity(runs))),
+        Section("curves", "Accuracy", charts),
+        Section("data", "Data per client", _cards(runs)),
+        Section("runs", "Run by run", (), tuple(_run_part(run, k) for k, run in enumerate(runs))),
+    )
+
+
+def _cards(runs: Sequence[Run]) -> tuple[Block, ...]:
+    """Return each distinct data card once, with the runs that share it."""
+    cards: list[tuple[DataCard | None, list[Run]]] = []
+    for run in runs:
+        found = next((members for card, members in cards if card == run.data_card), None)
+        if found is None:
+            cards.append((run.data_card, [run]))
+        else:
+            found.append(run)
+    if len(cards) == 1:
+        return (Text(f"The same in all {len(runs)} runs."), *data(cards[0][0]))
+    folds = []
+    for card, members in cards:
+        names = listing([run.name for run in members], limit=4)
+        folds.append(Fold(f"Data of {plural(len(members), 'run')}: {names}", data(card)))
+    return (Text(f"The runs have {len(cards)} different divisions of data to clients."), *folds)
+
+
+def _run_part(run: Run, place: int) -> RunPart:
+    head = run.log.header
+    accuracy = percent(final_accuracy(run))
+    title = f"{head.method} on {head.data}, seed {head.seed}: {accuracy}, {state(run)}"
+    return RunPart(f"run-{place}", title, _details(run, f"r{place}", with_data=False))

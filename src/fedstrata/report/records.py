@@ -1,0 +1,106 @@
+"""A finished or broken-off run as plain values: what every section of the report reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedstrata.domain.records import Metrics, RoundRecord
+
+Count = int | str
+"""A number of rows, or a text such as ``<5`` where the data card hides a small one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a run says of itself in its first event.
+
+    Attributes:
+        layers: Names of the selectable layers, input to output.
+        always: Names of the blocks that every client trains.
+        never: Names of the frozen blocks.
+        layer_bytes: Size of each selectable layer in bytes.
+        clients: Names of all clients.
+        rounds: Planned number of rounds.
+        started: When the run began, ISO 8601.
+    """
+
+    method: str
+    seed: int
+    model: str
+    data: str
+    layers: tuple[str, ...]
+    always: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    layer_bytes: tuple[int, ...] = ()
+    clients: tuple[str, ...] = ()
+    rounds: int = 0
+    started: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientData:
+    """Rows of one client: for training, held out, and per label."""
+
+    train: Count
+    held_out: Count = 0
+    labels: Mapping[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """Who holds which rows; ``rows_dropped`` is a number, or numbers by reason."""
+
+    clients: Mapping[str, ClientData]
+    rows_kept: Count | None = None
+    rows_test: Count | None = None
+    rows_dropped: Count | Mapping[str, Count] | None = None
+    partition: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The event log of one run.
+
+    Attributes:
+        baseline_test: Central test metrics before the first round.
+        baseline_validation: The same over the clients' held-out rows.
+        rounds: Every whole round, ascending.
+        state: ``finished``, ``interrupted``, ``failed``, or ``broken off`` if the log has no end.
+        message: What the end event says.
+        resumed: Rounds at which the run was taken up again.
+        notes: What was wrong with the file, one sentence each.
+    """
+
+    header: RunHeader
+    baseline_test: Metrics | None = None
+    baseline_validation: Metrics | None = None
+    rounds: tuple[RoundRecord, ...] = ()
+    state: str = "broken off"
+    message: str | None = None
+    resumed: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        name: Name of the folder.
+        log: Its event log, the single source of every number.
+        summary: ``summary.json``; empty if absent.
+        config: Text of ``config.resolved.yaml``; ``None`` if absent.
+        environment: ``env.json``; empty if absent.
+        data_card: ``data_card.json``; ``None`` if absent.
+        notes: What is missing, unreadable or contradictory, one sentence each.
+    """
+
+    name: str
+    log: Log
+    summary: Mapping[str, object] = field(default_factory=dict)
+    config: str | None = None
+    environment: Mapping[str, object] = field(default_factory=dict)
+    data_card: DataCard | None = None
+    notes: tuple[str, ...] = ()

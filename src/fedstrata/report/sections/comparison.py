@@ -1,0 +1,65 @@
+"""Comparison: one row per method, the best accuracy first."""
+
+from __future__ import annotations
+
+from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
+from fedstrata.report.grouping import Group, Series, final_accuracy
+from fedstrata.report.records import Run
+from fedstrata.report.sections.fairness import spread
+from fedstrata.report.sections.verdict import measured_on
+from fedstrata.report.tables import layers_chosen
+from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural
+
+_HEAD = (
+    "method",
+    "# accuracy",
+    "# seeds",
+    "# chosen round",
+    "# worst client",
+    "# MB up",
+    "# MB down",
+    "# time",
+    "layers chosen",
+)
+
+
+def comparison(group: Group) -> tuple[Block, ...]:
+    """Return the table of a group's series, and a warning where it does not compare like with like."""
+    ranked = sorted(group.series, key=lambda s: (s.accuracy is None, -(s.accuracy or 0.0), s.bytes_up))
+    top = max((s.accuracy or 0.0 for s in ranked), default=0.0) or 1.0
+    rows = tuple(_row(series, top) for series in ranked)
+    leaders = sum(s.accuracy is not None and s.accuracy == ranked[0].accuracy for s in ranked)
+    caption = f"{group.label}: {measured_on(group)} after the last round, and of the round that held-out rows choose"
+    table = Table(caption, _HEAD, rows, strong=leaders)
+    done = sorted({len(run.log.rounds) for run in group.runs})
+    if len(done) < 2:
+        return (table,)
+    return (
+        table,
+        Note(f"These runs differ in length, from {plural(done[0], 'round')} to {plural(done[-1], 'round')}."),
+    )
+
+
+def _row(series: Series, top: float) -> tuple[TableCell, ...]:
+    finals = [a for run in series.runs if (a := final_accuracy(run)) is not None]
+    text = percent(series.accuracy)
+    if len(finals) > 1:
+        text += f" ({100 * min(finals):.1f}–{100 * max(finals):.1f})"
+    worst = series.mean(_worst(run) for run in series.runs)
+    down = series.mean(sum(r.bytes_down for r in run.log.rounds) for run in series.runs)
+    return (
+        series.label,
+        Meter(text, (series.accuracy or 0.0) / top),
+        str(len(series.seeds)),
+        percent(series.chosen),
+        percent(worst),
+        megabytes(series.bytes_up),
+        NOTHING if down is None else megabytes(down),
+        duration(series.seconds),
+        layers_chosen(series.runs),
+    )
+
+
+def _worst(run: Run) -> float | None:
+    found = spread(run)
+    return None if found is None else found.worst

@@ -1,0 +1,137 @@
+"""Curves: accuracy against rounds and against what the clients uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
+from fedstrata.report.grouping import Group, Point, measure, trajectory
+from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.records import Run
+from fedstrata.report.sections.verdict import measured_on
+from fedstrata.report.words import MEGABYTE, listing, megabytes, percent, plural
+
+Path = tuple[Point, ...]
+
+
+def curves(group: Group, *, key: str) -> tuple[Block, ...]:
+    """Return the two charts of a group and their legend, or why there is none."""
+    paths = [(s.label, s.style, [trajectory(run, measure(run)) for run in s.runs]) for s in group.series]
+    name = measured_on(group)
+    if len(group.runs) == 1 and _has_both(group.runs[0]):
+        run = group.runs[0]
+        paths = [
+            ("test rows at the server", 0, [trajectory(run, "test")]),
+            ("clients' held-out rows", 1, [trajectory(run, "validation")]),
+        ]
+        name = "accuracy"
+    paths = [p for p in paths if _shared(p[2])]
+    if not paths:
+        return (Text("No round was evaluated, so there is no curve."),)
+    legend = Key(tuple((label, style) for label, style, _ in paths))
+    return (legend, *_coinciding(paths), _charts(paths, name=name, key=key, group=group))
+
+
+def _coinciding(paths: Sequence[tuple[str, int, list[Path]]]) -> tuple[Block, ...]:
+    """Say which curves lie on one another, so that a hidden one is not missed."""
+    same: dict[tuple[tuple[int, float], ...], list[str]] = {}
+    for label, _, runs in paths:
+        shape = tuple((p.rounds, p.metrics.accuracy) for path in runs for p in path)
+        same.setdefault(shape, []).append(label)
+    hidden = [listing(labels) for labels in same.values() if len(labels) > 1]
+    return tuple(Text(f"These curves coincide and hide one another: {labels}.") for labels in hidden)
+
+
+def _has_both(run: Run) -> bool:
+    return measure(run) == "test" and any(p.rounds for p in trajectory(run, "validation"))
+
+
+def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str, group: Group) -> Pictures:
+    by_rounds = [_line(p, lambda point: float(point.rounds)) for p in paths]
+    by_upload = [_line(p, lambda point: point.bytes_up / MEGABYTE) for p in paths]
+    log = _far_apart(by_upload)
+    if log:
+        by_upload = [started for line in by_upload if (started := _after_start(line)).x]
+    ends = "; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in by_rounds)
+    label = name.removeprefix("test ") if name == "accuracy" else name
+    scale = "Log scale, without the starting point. " if log else ""
+    seeds = "The band is the range over seeds. " if any(len(p[2]) > 1 for p in paths) else ""
+    start = "Round 0 is the starting point. " if any(p[2][0][0].rounds == 0 for p in paths) else ""
+    return Pictures(
+        (
+            Picture(
+                line_chart(
+                    by_rounds,
+                    key=f"{key}-rounds",
+                    title=f"{group.label}: {name} against rounds",
+                    description=ends,
+                    x_label="rounds completed",
+                    y_label=label,
+                    whole_x=True,
+                ),
+                f"{name.capitalize()} against rounds. {start}{seeds}".strip(),
+            ),
+            Picture(
+                line_chart(
+                    by_upload,
+                    key=f"{key}-upload",
+                    title=f"{group.label}: {name} against MB uploaded",
+                    description=ends,
+                    x_label="MB uploaded by all clients, so far",
+                    y_label=label,
+                    log_x=log,
+                ),
+                f"{name.capitalize()} against upload: further left is cheaper. {scale}{seeds}".strip(),
+            ),
+        )
+    )
+
+
+def _far_apart(lines: Sequence[Line]) -> bool:
+    """Return whether the uploads differ so much that a linear axis would press the cheap methods to its edge."""
+    ends = [line.x[-1] for line in lines if line.x[-1] > 0]
+    return len(ends) > 1 and max(ends) > 4 * min(ends)
+
+
+def _after_start(line: Line) -> Line:
+    """Return the line without the points at which nothing was uploaded yet."""
+    skip = sum(x <= 0 for x in line.x)
+    return replace(
+        line,
+        x=line.x[skip:],
+        y=line.y[skip:],
+        tips=line.tips[skip:],
+        low=line.low[skip:],
+        high=line.high[skip:],
+    )
+
+
+def _shared(paths: list[Path]) -> list[int]:
+    """Return the round counts at which every run was evaluated."""
+    counts = [{p.rounds for p in path} for path in paths]
+    return sorted(set.intersection(*counts)) if counts else []
+
+
+def _line(path: tuple[str, int, list[Path]], where: Callable[[Point], float]) -> Line:
+    label, style, runs = path
+    xs, ys, low, high, tips = [], [], [], [], []
+    for rounds in _shared(runs):
+        here = [next(p for p in run if p.rounds == rounds) for run in runs]
+        accuracies = [p.metrics.accuracy for p in here]
+        xs.append(fmean(where(p) for p in here))
+        ys.append(fmean(accuracies))
+        low.append(min(accuracies))
+        high.append(max(accuracies))
+        tips.append(_tip(label, here, ys[-1]))
+    several = len(runs) > 1
+    return Line(label, xs, ys, style, tips, low if several else (), high if several else ())
+
+
+def _tip(label: str, here: list[Point], accuracy: float) -> str:
+    upload = megabytes(fmean(p.bytes_up for p in here))
+    text = f"{label}, {plural(here[0].rounds, 'round')}, {upload} MB up: {percent(accuracy)}"
+    if len(here) == 1:
+        return f"{text}, loss {here[0].metrics.loss:.4g}"
+    return f"{text} (runs: {listing([percent(p.metrics.accuracy) for p in here])})"

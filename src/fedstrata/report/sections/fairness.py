@@ -1,0 +1,94 @@
+"""Fairness: how the worst, the median and the best client fare on their own held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from fedstrata.report.blocks import Block, Key, Meter, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.records import Run
+from fedstrata.report.words import NOTHING, percent, plural
+
+_NAMES = ("best client", "median client", "worst client")
+_STYLES = (2, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Accuracies of the clients after one round."""
+
+    worst: float
+    median: float
+    best: float
+
+
+def spread_of(accuracies: Mapping[str, float]) -> Spread:
+    """Return worst, median and best.
+
+    Example:
+        >>> spread_of({"a": 0.25, "b": 0.5, "c": 1.0})
+        Spread(worst=0.25, median=0.5, best=1.0)
+    """
+    values = list(accuracies.values())
+    return Spread(min(values), median(values), max(values))
+
+
+def spread(run: Run) -> Spread | None:
+    """Return the spread after the last round that measured it."""
+    for record in reversed(run.log.rounds):
+        if record.client_accuracy:
+            return spread_of(record.client_accuracy)
+    return None
+
+
+def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
+    """Return the curves of worst, median and best client, and every client's last accuracy."""
+    measured = [r for r in run.log.rounds if r.client_accuracy]
+    if not measured:
+        return (Text("The clients' own held-out rows were not evaluated."),)
+    last = measured[-1]
+    end = spread_of(last.client_accuracy)
+    text = (
+        f"After round {last.round} the worst of {plural(len(last.client_accuracy), 'client')} has "
+        f"{percent(end.worst)}, the median {percent(end.median)}, the best {percent(end.best)}, "
+        "each on its own held-out rows."
+    )
+    blocks: list[Block] = [Text(text)]
+    if len(measured) > 1:
+        blocks += _chart(run, key)
+    return (*blocks, _table(run, last.client_accuracy))
+
+
+def _chart(run: Run, key: str) -> list[Block]:
+    measured = [
+        (r.round + 1, r.client_accuracy, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy
+    ]
+    lines = []
+    for name, style, field in zip(_NAMES, _STYLES, ("best", "median", "worst"), strict=True):
+        values = [float(getattr(s, field)) for _, _, s in measured]
+        tips = [f"{name}, {plural(n, 'round')}: {percent(v)}" for (n, _, _), v in zip(measured, values, strict=True)]
+        lines.append(Line(name, [n for n, _, _ in measured], values, style, tips))
+    picture = line_chart(
+        lines,
+        key=f"{key}-fairness",
+        title=f"{run.log.header.method}: accuracy of the worst, median and best client",
+        description="; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in lines),
+        x_label="rounds completed",
+        y_label="accuracy on own held-out rows",
+        whole_x=True,
+    )
+    key_block = Key(tuple(zip(_NAMES, _STYLES, strict=True)))
+    return [key_block, Pictures((Picture(picture, "Worst, median and best client of each round."),))]
+
+
+def _table(run: Run, accuracies: Mapping[str, float]) -> Block:
+    ranked = sorted(accuracies.items(), key=lambda item: (item[1], item[0]))
+    held_out = run.data_card.clients if run.data_card else {}
+    rows: list[tuple[TableCell, ...]] = []
+    for name, accuracy in ranked:
+        size = (str(held_out[name].held_out) if name in held_out else NOTHING,) if held_out else ()
+        rows.append((name, Meter(percent(accuracy), accuracy), *size))
+    head = ("client", "# accuracy", *(("# held-out rows",) if held_out else ()))
+    return folded(Table("Clients from worst to best", head, tuple(rows)), limit=12)

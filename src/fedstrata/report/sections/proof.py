@@ -1,0 +1,140 @@
+"""Proof of training: what moved, what must not have moved, and whether it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+
+from fedstrata.domain.records import LayerRecord
+from fedstrata.report.blocks import Block, Check, Picture, Pictures, Text
+from fedstrata.report.grid import Cell, Grid, draw, level_of_log
+from fedstrata.report.records import Run
+from fedstrata.report.sections.selection import parts_of, round_labels
+from fedstrata.report.words import listing, number, plural, short_names
+
+
+def proof(run: Run) -> tuple[Block, ...]:
+    """Return the checks and the heatmap of update norms."""
+    if not run.log.rounds:
+        return (Text("No round was completed, so nothing moved."),)
+    return (_frozen_layers(run), _trained_layers(run), _never(run), _masks(run), Pictures((_norms(run),)))
+
+
+def passed(run: Run) -> bool:
+    """Return whether every check holds."""
+    return all(c.passed for c in (_frozen_layers(run), _trained_layers(run), _never(run), _masks(run)))
+
+
+def _layers(run: Run) -> Iterator[tuple[int, LayerRecord]]:
+    for record in run.log.rounds:
+        for layer in record.layers:
+            yield record.round, layer
+
+
+def _place(number_: int, layer: LayerRecord) -> str:
+    return f"{layer.name} in round {number_} (norm {number(layer.update_norm)})"
+
+
+def _frozen_layers(run: Run) -> Check:
+    still = [(r, x) for r, x in _layers(run) if not x.contributors]
+    moved = [_place(r, x) for r, x in still if x.update_norm != 0]
+    if moved:
+        return Check(False, f"ALARM: {plural(len(moved), 'layer')} moved though nobody trained it: {listing(moved)}.")
+    if not still:
+        return Check(True, "Every layer was trained by someone in every round, so none had to stay still.")
+    return Check(
+        True, f"Layers that nobody trained stayed exactly as they were: {len(still)} of {len(still)} norms are 0."
+    )
+
+
+def _trained_layers(run: Run) -> Check:
+    trained = [(r, x) for r, x in _layers(run) if x.contributors]
+    stuck = [_place(r, x) for r, x in trained if not (x.update_norm > 0 and isfinite(x.update_norm))]
+    if stuck:
+        return Check(False, f"{plural(len(stuck), 'trained layer')} did not move by a finite amount: {listing(stuck)}.")
+    if not trained:
+        return Check(False, "No layer was trained by anyone in any round.")
+    return Check(True, f"Layers that somebody trained did move: {len(trained)} of {len(trained)} norms are above 0.")
+
+
+def _never(run: Run) -> Check:
+    names = run.log.header.never
+    norms = [(r.round, name, norm) for r in run.log.rounds for name, norm in r.frozen_norms.items()]
+    moved = [f"{n} by round {r} (norm {number(v)})" for r, n, v in norms if v != 0]
+    missing = sorted(set(names) - {n for _, n, _ in norms})
+    if moved:
+        return Check(False, f"ALARM: a frozen block moved: {listing(moved)}.")
+    if missing:
+        return Check(False, f"The log does not prove that {listing(missing)} stayed frozen: no norm was recorded.")
+    if not names:
+        return Check(True, "The model has no frozen blocks.")
+    return Check(True, f"Frozen blocks ({listing(names, limit=4)}) are exactly as at the start, measured every round.")
+
+
+def _masks(run: Run) -> Check:
+    header = run.log.header
+    odd, seen = [], 0
+    for record in run.log.rounds:
+        for client in record.clients:
+            allowed = {header.layers[i] for i in client.mask if i < len(header.layers)}
+            outside = [n for n in header.layers if n not in allowed and client.update_norms.get(n, 0.0) != 0]
+            odd += [f"{client.client} sent {n} in round {record.round}" for n in outside]
+            seen += bool(client.update_norms)
+    if odd:
+        return Check(False, f"ALARM: updates hold layers outside their masks: {listing(odd)}.")
+    return Check(True, f"No client's update holds a layer outside its mask, in {plural(seen, 'update')}.")
+
+
+def _norms(run: Run) -> Picture:
+    header, rounds, parts = run.log.header, run.log.rounds, parts_of(run)
+    labels = round_labels(rounds, parts)
+    values = [x.update_norm for _, x in _layers(run) if x.update_norm > 0 and isfinite(x.update_norm)]
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    names = list(dict.fromkeys(str(x.name) for _, x in _layers(run)))
+    cells = []
+    for name in names:
+        row = []
+        for label, part in zip(labels, parts, strict=True):
+            found = [x for k in part for x in rounds[k].layers if x.name == name]
+            row.append(_cell(found, f"{name}, round {label}", low=low, high=high))
+        cells.append(row)
+    for name in dict.fromkeys(n for r in rounds for n in r.frozen_norms):
+        norms = [max((rounds[k].frozen_norms.get(name, 0.0) for k in p), key=_size) for p in parts]
+        cells.append([_still(v, f"{name} (frozen), round {label}") for v, label in zip(norms, labels, strict=True)])
+        names.append(f"{name} (frozen)")
+    short = (*short_names(header.layers), *names[len(header.layers) :])
+    shown = short if names[: len(header.layers)] == list(header.layers) else tuple(names)
+    grid = Grid(shown, labels, cells, ("block", "round"), "exactly 0", f"norm {number(low)} to {number(high)}")
+    title = f"{header.method}: norm of the change of each block in each round"
+    checks = ", ".join(
+        "holds" if c.passed else "fails" for c in (_frozen_layers(run), _trained_layers(run), _never(run))
+    )
+    caption = "Norm of each block's change per round, on a log scale; a 0 stands for exactly 0."
+    return Picture(draw(grid, title=title, description=f"Checks above: {checks}."), caption, wide=True)
+
+
+def _size(value: float) -> float:
+    return abs(value) if isfinite(value) else float("inf")
+
+
+def _cell(found: list[LayerRecord], where: str, *, low: float, high: float) -> Cell:
+    if not found:
+        return Cell(None, f"{where}: not recorded")
+    worst = next((x for x in found if _wrong(x)), None)
+    if worst is not None:
+        return Cell(None, f"{where}: norm {number(worst.update_norm)}, {_by(worst.contributors)}", alarm=True)
+    norm, most = max(x.update_norm for x in found), max(x.contributors for x in found)
+    tip = f"{where}: norm {number(norm, digits=4)}, {_by(most)}"
+    return Cell(level_of_log(norm, low=low, high=high), tip, "0" if norm == 0 else "")
+
+
+def _wrong(layer: LayerRecord) -> bool:
+    return not isfinite(layer.update_norm) or (layer.update_norm != 0) != (layer.contributors > 0)
+
+
+def _by(contributors: int) -> str:
+    return f"trained by {plural(contributors, 'client')}" if contributors else "trained by nobody"
+
+
+def _still(norm: float, where: str) -> Cell:
+    return Cell(0, f"{where}: norm {number(norm)} since the start", "0" if norm == 0 else "", alarm=norm != 0)

@@ -1,0 +1,121 @@
+"""Result tables for people: the same rows for a terminal (rich) and for a document (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from rich.table import Table
+from rich.text import Text
+
+from fedstrata.report.records import Run
+from fedstrata.report.words import clean, duration, megabytes, percent, short_names
+
+_HEAD = ("method", "accuracy", "best", "MB up", "time", "layers chosen")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One row of a result table.
+
+    Attributes:
+        method: Name of the method.
+        accuracy: After the last round, in [0, 1]; ``None`` if it was not measured.
+        best: Best after any round; ``None`` if it was not measured.
+        bytes_up: Uploaded by all clients in all rounds.
+        seconds: Wall time.
+        selection: What was selected, in a few words.
+        setting: Rows of one setting stand together (the demo's shift); empty for none.
+    """
+
+    method: str
+    accuracy: float | None
+    best: float | None
+    bytes_up: float
+    seconds: float
+    selection: str = ""
+    setting: str = ""
+
+
+def terminal_table(results: Sequence[Result], *, title: str | None = None) -> Table:
+    """Return the results as a table for rich; text is never read as markup.
+
+    Example:
+        >>> terminal_table([Result("full", 0.5, 0.6, 2e6, 3.0)]).row_count
+        1
+    """
+    settings = any(r.setting for r in results)
+    table = Table(title=Text(title) if title else None, header_style="bold")
+    for name in (("setting",) if settings else ()) + _HEAD:
+        table.add_column(name, justify="right" if name in _HEAD[1:5] else "left", no_wrap=name != _HEAD[-1])
+    previous = None
+    for result in results:
+        if settings and previous not in (None, result.setting):
+            table.add_section()
+        shown = (result.setting if result.setting != previous else "",) if settings else ()
+        previous = result.setting
+        table.add_row(*(Text(clean(cell)) for cell in (*shown, *_cells(result))))
+    return table
+
+
+def markdown_table(results: Sequence[Result]) -> str:
+    r"""Return the results as a Markdown table that ends with a newline; text is escaped.
+
+    Example:
+        >>> print(markdown_table([Result("a|b", 0.5, None, 2e6, 3.0, "0")]), end="")
+        | method | accuracy | best | MB up | time | layers chosen |
+        |---|---:|---:|---:|---:|---|
+        | a\|b | 50.0% | – | 2.00 | 3.0 s | 0 |
+    """
+    settings = any(r.setting for r in results)
+    head = (("setting",) if settings else ()) + _HEAD
+    rule = "|".join("---:" if name in _HEAD[1:5] else "---" for name in head)
+    lines = [_line(head), f"|{rule}|"]
+    for result in results:
+        shown = (result.setting,) if settings else ()
+        lines.append(_line([_escaped(cell) for cell in (*shown, *_cells(result))]))
+    return "\n".join(lines) + "\n"
+
+
+def layers_chosen(runs: Sequence[Run], *, most: int = 2) -> str:
+    """Return how many layers a client trained per round, and which were chosen most, in a few words.
+
+    The shares are of all client-rounds of all runs; runs of one method have the same layers.
+    """
+    masks = [c.mask for run in runs for r in run.log.rounds for c in r.clients]
+    layers = runs[0].log.header.layers
+    if not masks or not layers:
+        return "nothing ran"
+    average = fmean(len(m) for m in masks)
+    if average == 0:
+        return f"0 of {len(layers)}"
+    if average == len(layers):
+        return f"all {len(layers)}"
+    counts = [sum(i in m for m in masks) for i in range(len(layers))]
+    top = [i for i in sorted(range(len(layers)), key=lambda i: -counts[i]) if counts[i]][:most]
+    names = short_names(layers)
+    shares = ", ".join(f"{names[i]} {100 * counts[i] / len(masks):.0f}%" for i in top)
+    return f"{average:.3g} of {len(layers)}: {shares}"
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    return (
+        result.method,
+        percent(result.accuracy),
+        percent(result.best),
+        megabytes(result.bytes_up),
+        duration(result.seconds),
+        result.selection,
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    flat = " ".join(clean(text).split())
+    for character in "\\|`*_<[":
+        flat = flat.replace(character, "\\" + character)
+    return flat

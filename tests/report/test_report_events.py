@@ -1,0 +1,120 @@
+"""The event log: what is read, what is forgiven after a kill, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedstrata.domain.records import RoundRecord
+from fedstrata.errors import CheckpointError
+from fedstrata.report.events import read_log
+from report.synthetic_run import events_of, write_run
+
+
+def rewrite(folder: Path, edit: Callable[[list[str]], list[str]]) -> Path:
+    path = folder / "events.jsonl"
+    path.write_text("\n".join(edit(path.read_text().splitlines())))
+    return path
+
+
+def test_log_gives_back_the_records_that_were_written(tmp_path: Path) -> None:
+    written: list[RoundRecord] = []
+
+    def keep(record: RoundRecord) -> RoundRecord:
+        written.append(record)
+        return record
+
+    folder = write_run(tmp_path / "a", rounds=3, failing="client-01", change=keep)
+    log = read_log(folder / "events.jsonl")
+    assert list(log.rounds) == written
+    assert (log.header.method, log.header.rounds, log.state) == ("consensus", 3, "finished")
+
+
+def test_log_with_its_last_line_cut_off_is_read_up_to_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=3)
+    path = rewrite(folder, lambda lines: [*lines[:-2], lines[-2][:40]])
+    log = read_log(path)
+    assert [r.round for r in log.rounds] == [0, 1]
+    assert log.state == "broken off"
+    assert "cut off" in log.notes[0]
+    assert "inside round 2" in log.notes[1]
+
+
+def test_log_cut_inside_a_multibyte_character_is_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=1, end=None)
+    path = folder / "events.jsonl"
+    path.write_bytes(path.read_bytes() + '{"event": "client", "client": "é'.encode()[:-1])
+    assert len(read_log(path).rounds) == 1
+
+
+def test_resume_after_a_cut_line_is_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=3)
+    resume = json.dumps({"event": "resume", "schema": 1, "round": 2})
+    starts = [i for i, e in enumerate(events_of(folder)) if e["event"] == "round" and e["round"] == 1]
+
+    def cut(lines: list[str]) -> list[str]:
+        at = starts[0] + 1
+        return [*lines[:at], lines[at][:30], resume, *lines[at:]]
+
+    log = read_log(rewrite(folder, cut))
+    assert [r.round for r in log.rounds] == [0, 1, 2]
+    assert len(log.rounds[2].clients) == 10
+    assert log.resumed == (2,)
+
+
+def test_event_glued_to_a_cut_line_is_read(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=2)
+    end = '{"event": "end", "schema": 1, "state": "finished", "message": null}'
+    log = read_log(rewrite(folder, lambda lines: [*lines[:-1], '{"event": "cli' + end, ""]))
+    assert log.state == "finished"
+    assert "cut off" in log.notes[0]
+
+
+def test_round_played_again_counts_once_and_the_last_stands(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=2)
+    again = replace(read_log(folder / "events.jsonl").rounds[1], bytes_up=99, clients=())
+    rounds = [i for i, e in enumerate(events_of(folder)) if e["event"] == "round"]
+
+    def play_again(lines: list[str]) -> list[str]:
+        body = {**json.loads(lines[rounds[1]]), "bytes_up": again.bytes_up}
+        return [*lines, json.dumps({"event": "resume", "schema": 1, "round": 1}), json.dumps(body)]
+
+    log = read_log(rewrite(folder, play_again))
+    assert [r.round for r in log.rounds] == [0, 1]
+    assert log.rounds[1].bytes_up == 99
+    assert log.state == "broken off"
+
+
+def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", rounds=1)
+    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 1}'])
+    assert len(read_log(path).rounds) == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda lines: [], "is empty"),
+        (lambda lines: lines[1:], "first event is 'baseline'"),
+        (lambda lines: [lines[0][:20]], "no whole event"),
+        (lambda lines: [lines[0], "nonsense", *lines[1:]], "events.jsonl:2: the line is not a JSON object"),
+        (lambda lines: [lines[0].replace('"schema": 1', '"schema": 2'), *lines[1:]], "schema 2 is not 1"),
+        (lambda lines: ['{"a": 1}', *lines], "has no 'event'"),
+        (
+            lambda lines: [lines[0].replace('"seed": 7', '"seed": "x"'), *lines[1:]],
+            "seed: input should be a valid integer",
+        ),
+        (lambda lines: [*lines[:-1], lines[-1].replace("finished", "gone")], "'gone' is none of"),
+        (lambda lines: [lines[0], lines[2].replace('"budget"', '"purse"'), *lines[3:]], "budget: field required"),
+    ],
+)
+def test_log_that_is_wrong_is_refused_with_its_line(
+    tmp_path: Path, edit: Callable[[list[str]], list[str]], said: str
+) -> None:
+    path = rewrite(write_run(tmp_path / "a", rounds=1), edit)
+    with pytest.raises(CheckpointError, match=said.replace("(", r"\(")):
+        read_log(path)
