@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.records import SCHEMA, ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.domain.records import ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.server.folder import RunFolder
 
 LAYER_BYTES, HEAD_BYTES = 133_120, 2_600
 TEN = tuple(f"client-{i:02d}" for i in range(10))
@@ -64,8 +65,7 @@ def write_run(
     if end is not None:
         message = {"finished": None, "interrupted": "stopped by Ctrl-C", "failed": "every client failed"}[end]
         events.append({"event": "end", "state": end, "message": message})
-    lines = [json.dumps({"schema": SCHEMA, **event}) for event in events]
-    (folder / "events.jsonl").write_text("\n".join(lines) + "\n")
+    RunFolder(folder).append(events)
     _side_files(folder, records, method=method, seed=seed, names=names, labels=labels, rng=rng, extra=extra or {})
     return folder
 

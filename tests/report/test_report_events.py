@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,15 @@ def test_log_that_is_wrong_is_refused_with_its_line(
     path = rewrite(write_run(tmp_path / "a", rounds=1), edit)
     with pytest.raises(CheckpointError, match=said.replace("(", r"\(")):
         read_log(path)
+
+
+def test_a_budget_without_limit_and_a_bound_that_is_not_known_are_read_back(tmp_path: Path) -> None:
+    def unlimited(record: RoundRecord) -> RoundRecord:
+        clients = tuple(replace(c, budget=inf) for c in record.clients)
+        certificate: dict[str, float | str] = {"objective": 1.0, "bound": inf, "gap": inf, "rule": "common-prefix"}
+        return replace(record, clients=clients, certificate=certificate)
+
+    log = read_log(write_run(tmp_path / "run", rounds=1, change=unlimited) / "events.jsonl")
+    assert log.rounds[0].clients[0].budget == inf
+    assert log.rounds[0].certificate is not None
+    assert log.rounds[0].certificate["gap"] == inf

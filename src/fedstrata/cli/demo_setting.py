@@ -21,7 +21,7 @@ METHODS: Mapping[str, str] = {
 """Name in the table -> kind of selector."""
 
 LAYERS_PER_CLIENT = 1
-ROUNDS = 10
+ROUNDS = 8
 
 
 def demo_config(shift: str, method: str, *, seed: int, output: Path) -> dict[str, Any]:
