@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -128,24 +128,26 @@ def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 
 
 def _client(reader: _Reader, event: Mapping[str, object], line: int) -> None:
-    record = reader.valid(_CLIENT, _unlimited(event, "budget"), line)
+    record = reader.valid(_CLIENT, _filled(event, inf, "budget"), line)
     reader.clients[record.round, record.client] = record
 
 
 def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
     number = event.get("round")
     clients = tuple(c for (r, _), c in sorted(reader.clients.items()) if r == number)
-    certificate = event.get("certificate")
+    certificate, layers = event.get("certificate"), event.get("layers")
     if isinstance(certificate, dict):
-        event = {**event, "certificate": _unlimited(certificate, "bound", "gap")}
+        event = {**event, "certificate": _filled(certificate, inf, "bound", "gap")}
+    if isinstance(layers, list):
+        event = {**event, "layers": [_filled(b, nan, "update_norm") if isinstance(b, dict) else b for b in layers]}
     record = reader.valid(_ROUND, {**event, "clients": clients}, line)
     reader.rounds[record.round] = record
     reader.clients.clear()
 
 
-def _unlimited(values: Mapping[str, object], *keys: str) -> Mapping[str, object]:
-    """Return the values with infinity where the log, which is strict JSON, has null."""
-    return {**values, **{key: inf for key in keys if key in values and values[key] is None}}
+def _filled(values: Mapping[str, object], meant: float, *keys: str) -> Mapping[str, object]:
+    """Return the values with what was meant where the log, which is strict JSON, has null."""
+    return {**values, **{key: meant for key in keys if key in values and values[key] is None}}
 
 
 def _resume(reader: _Reader, event: Mapping[str, object], line: int) -> None:
