@@ -1,0 +1,64 @@
+"""The demo, with fewer rounds and methods: the same code, the same files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from fedstrata.cli import demo_runs, demo_setting
+from fedstrata.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_is_the_demos_setting() -> None:
+    example = yaml.safe_load((ROOT / "examples" / "digits.yaml").read_text())
+    demo = demo_setting.demo_config("input", "consensus", seed=0, output=Path("x"))
+    for key in ("model", "data", "selector", "budget", "probe", "train", "seed"):
+        assert example[key] == demo[key], key
+
+
+def test_all_methods_share_everything_but_selector_and_budget() -> None:
+    configs = [demo_setting.demo_config("label", m, seed=3, output=Path("x")) for m in demo_setting.METHODS]
+    assert len(configs) == 7
+    for config in configs:
+        for key in set(config) - {"name", "selector", "budget"}:
+            assert config[key] == configs[0][key]
+
+
+def test_results_and_report_come_from_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_setting, "ROUNDS", 1)
+    monkeypatch.setattr(demo_runs, "ROUNDS", 1)
+    monkeypatch.setattr(demo_runs, "METHODS", {"full": "full", "consensus": "consensus"})
+    for shift in demo_setting.SHIFTS:
+        demo_runs.play_shift(shift, tmp_path, seed=0)
+    results = demo_runs._results(tmp_path)
+    assert [(r["shift"], r["method"]) for r in results] == [
+        ("input", "full"),
+        ("input", "consensus"),
+        ("label", "full"),
+        ("label", "consensus"),
+    ]
+    for result in results:
+        summary = json.loads(
+            (demo_runs.folder(tmp_path, result["shift"], result["method"]) / "summary.json").read_text()
+        )
+        assert result["accuracy"] == summary["final"]["accuracy"]
+        assert result["bytes_up"] == summary["bytes_up"]
+        expected = 6.0 if result["method"] == "full" else 1.0
+        assert sum(result["selection"].values()) == pytest.approx(expected, abs=0.01)
+    console = Console(record=True, width=120)
+    demo_runs._conclude(tmp_path, results, console)
+    assert "input shift" in console.export_text()
+    assert (tmp_path / "report.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_a_folder_that_is_not_a_demo_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match="not a demo"):
+        demo_runs.play_demo(tmp_path, seed=0)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
