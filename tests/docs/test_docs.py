@@ -1,0 +1,260 @@
+"""The documentation is true: keys, kinds, options, defaults, commands, fields, links and code are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from pydantic import BaseModel
+
+import fedstrata
+import fedstrata.errors
+from fedstrata.cli.main import app
+from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
+from fedstrata.config.schema import Config
+from fedstrata.domain.records import ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.server.tables import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*(p for p in DOCS.rglob("*.md") if "_build" not in p.parts), *ROOT.glob("*.md")])
+KINDS = [(family, kind) for family, kinds in CATALOG.items() for kind in kinds]
+VERBS: Mapping[str, Any] = typer.main.get_group(app).commands
+NEEDED = object()
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def table(text: str) -> dict[str, str]:
+    """Return the default of each key in the rows ``| `key` | type | default | meaning |``."""
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \| .* \|$", text, re.MULTILINE)
+    return {key: default.strip().strip("`") for key, default in rows}
+
+
+def shown(value: object) -> str:
+    """Return a value as the documentation writes it."""
+    if value is NEEDED:
+        return "needed"
+    if isinstance(value, BaseModel):
+        return "{}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return "{" + ", ".join(f"{k}: {v}" for k, v in describe(value).items()) + "}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def section(family: str, kind: str) -> str:
+    text = (DOCS / "reference" / "components.md").read_text(encoding="utf-8")
+    found = re.search(rf"^### {family} `{kind}`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/reference/components.md has no section '### {family} `{kind}`'"
+    return found[1]
+
+
+def schema_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, field in model.model_fields.items():
+        default = NEEDED if field.is_required() else field.get_default(call_default_factory=True)
+        yield prefix + name, default
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from schema_keys(field.annotation, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_every_kind_is_documented_with_its_options_and_defaults(family: str, kind: str) -> None:
+    options = {
+        f.name: f.default
+        if f.default is not MISSING
+        else f.default_factory()
+        if f.default_factory is not MISSING
+        else NEEDED
+        for f in fields(load_object(CATALOG[family][kind]))
+    }
+    text = section(family, kind)
+    assert table(text) == {name: shown(default) for name, default in options.items()}
+    assert options or text.rstrip().endswith("No options.")
+
+
+def test_no_section_describes_a_kind_that_does_not_exist() -> None:
+    text = (DOCS / "reference" / "components.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### (\S+) `(\S+)`$", text, re.MULTILINE)) == set(KINDS)
+
+
+def test_every_configuration_key_is_documented_with_its_default() -> None:
+    text = (DOCS / "reference" / "config.md").read_text(encoding="utf-8")
+    assert table(text) == {key: shown(default) for key, default in schema_keys(Config)}
+
+
+@pytest.mark.parametrize("record", [ClientRecord, RoundRecord, LayerRecord, Metrics])
+def test_every_field_of_the_event_log_is_documented(
+    record: type[ClientRecord | RoundRecord | LayerRecord | Metrics],
+) -> None:
+    text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
+    missing = [f.name for f in fields(record) if f.name != "clients" and f"`{f.name}`" not in text]
+    assert missing == []
+
+
+def test_columns_of_the_metrics_are_documented_in_order() -> None:
+    text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
+    assert ", ".join(f"`{c}`" for c in COLUMNS) in text.replace("\n", " ")
+
+
+def test_error_page_draws_the_tree_of_the_code() -> None:
+    text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    drawn = (fedstrata.errors.__doc__ or "").replace("``", "").partition("\n\n")[2].strip()
+    assert drawn in text
+
+
+def test_every_reason_code_is_documented() -> None:
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
+    codes = re.findall(r'(?:reason(?:: str)? ?= ?|refuse\(|failure\(request, )"([A-Z_]+)"', source)
+    text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    assert {"CLIENT_ERROR", "SCHEMA", "LATE"} <= set(codes)
+    assert [code for code in set(codes) if f"| `{code}` |" not in text] == []
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each ``fedstrata ...`` command, from console blocks and from inline code."""
+    lines = [line for block in blocks(text, "console") for line in block.splitlines()]
+    told = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    told += re.findall(r"`(fedstrata [^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    for line in told:
+        words = shlex.split(line, comments=True)
+        if words[0] == "fedstrata" and "VERB" not in words:
+            yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    general = {option for p in typer.main.get_group(app).params for option in p.opts} | {"--help", "-h"}
+    for words in commands(page.read_text(encoding="utf-8")):
+        verb = next((w for w in words if not w.startswith("-")), None)
+        assert verb is None or verb in VERBS, f"'fedstrata {' '.join(words)}': no such verb"
+        known = general | ({o for p in VERBS[verb].params for o in p.opts} if verb else set())
+        assert [w for w in words if w.startswith("-") and w not in known] == [], f"fedstrata {' '.join(words)}"
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_command_page_names_every_option(verb: str) -> None:
+    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    part = text.partition(f"\n## {verb}\n")[2].partition("\n## ")[0]
+    options = [p.opts[0] for p in VERBS[verb].params if p.param_type_name == "option" and not p.hidden]
+    assert [o for o in options if o not in ("--help", "--debug") and o not in part] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_make_targets_exist(page: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    text = page.read_text(encoding="utf-8")
+    named = [t for line in re.findall(r"\bmake ((?:[a-z]+ ?)+)`", text) for t in line.split()]
+    named += [line.split()[1] for b in blocks(text, "console") for line in re.findall(r"^\$ (make .*)$", b, re.M)]
+    assert [t for t in named if t not in targets] == []
+
+
+def check_options(family: str, spec: object) -> None:
+    """Hold a component in an example to the catalog: its kind and the names of its options."""
+    values = {"kind": spec} if isinstance(spec, str) else spec
+    if not isinstance(values, dict) or ":" in values.get("kind", ""):
+        return
+    kind = values.get("kind", "files" if family == "data" else "")
+    assert kind in CATALOG[family], f"no {family} is called '{kind}'"
+    known = {f.name for f in fields(load_object(CATALOG[family][kind]))} | {"kind"}
+    assert set(values) <= known, f"{family} '{kind}' has no option {set(values) - known}"
+    for name in set(values) & set(NESTED):
+        check_options(NESTED[name] or family, values[name])
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if DOCS in p.parents], ids=name_of)
+def test_configurations_in_examples_use_keys_and_options_that_exist(page: Path) -> None:
+    known = {key for key, _ in schema_keys(Config)}
+    for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+        for key, value in yaml.safe_load(block).items():
+            assert key in known
+            if key in CATALOG:
+                check_options(key, value)
+            elif isinstance(value, dict):
+                assert [f"{key}.{inner}" for inner in value if f"{key}.{inner}" not in known] == []
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name_of(page)} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{name_of(page)} links to {link}, which has no such heading"
+
+
+def test_index_names_every_page() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    pages = [
+        p.relative_to(DOCS).as_posix() for p in PAGES if DOCS in p.parents and p.name not in ("README.md", "index.md")
+    ]
+    assert [page for page in pages if f"({page})" not in index] == []
+    tree = (DOCS / "index.md").read_text(encoding="utf-8").splitlines()
+    assert [page for page in pages if page[:-3] not in tree and not page.startswith("adr/")] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if p.parent.name in ("how-to", "concepts") and "```python" in p.read_text(encoding="utf-8")],
+    ids=name_of,
+)
+def test_python_in_guides_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written = []
+    for code in blocks(page.read_text(encoding="utf-8"), "python"):
+        if named := re.match(r"# file: (\w+)\.py\n", code):
+            (tmp_path / f"{named[1]}.py").write_text(code, encoding="utf-8")
+            written.append(named[1])
+        else:
+            exec(compile(code, str(page), "exec"), {"__name__": "guide"})
+    for module in written:
+        assert sys.modules.pop(module, None), f"{page.name} never uses {module}.py"
+
+
+def public_modules() -> list[str]:
+    inside = [f"fedstrata.{m.name}" for m in iter_modules(fedstrata.__path__) if m.name != "__main__"]
+    return ["fedstrata", *inside]
+
+
+@pytest.mark.parametrize("module", public_modules())
+def test_public_names_are_sorted_and_exist(module: str) -> None:
+    found = import_module(module)
+    names = list(getattr(found, "__all__", ()))
+    assert names == sorted(names)
+    assert [name for name in names if not hasattr(found, name)] == []
+
+
+def test_citation_names_this_version_and_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == fedstrata.__version__
+    assert citation["references"][0]["url"] == "https://arxiv.org/abs/2408.15600"
