@@ -35,7 +35,7 @@ class ClientRecord:
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
         update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).
-        bytes_up: Deltas and scores it sent.
+        bytes_up: Deltas and statistics it sent.
         bytes_down: Layers it lacked, and its mask.
         failure: ``None``, or the reason code; ``failure_message`` says more.
     """
@@ -65,7 +65,7 @@ class LayerRecord:
 
     Attributes:
         contributors: k_l, how many clients' updates entered the aggregate.
-        data_mass: A_l, their share of the cohort's training rows, in [0, 1].
+        data_mass: A_l, their share of the training rows of all clients whose update counted, in [0, 1].
         chi2: ``1 / A_l - 1`` (METHODS: chi-square of the layer's weights against the data); ``None`` if A_l = 0.
         update_norm: Euclidean norm of the change of the global weights; exactly 0.0 where nobody trained it.
     """
@@ -85,7 +85,8 @@ class RoundRecord:
         round: 0-based round number.
         clients: One record per client of the cohort, ascending by name.
         layers: One record per selectable layer, input to output, then one per ``always`` block.
-        frozen_norms: Norm of the change of each ``never`` block since the run began: 0.0, measured.
+        frozen_norms: Per ``never`` block 0.0 if its bits are those of the start of the run (measured by a checksum),
+            else infinite (null in the event log).
         certificate: ``objective``, ``bound``, ``gap``, ``rule`` of the solver, or ``None``.
         test: Central test metrics after the round, or ``None`` if not evaluated.
         validation: Sums over the clients' held-out rows, or ``None``.

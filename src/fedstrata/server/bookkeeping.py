@@ -18,7 +18,7 @@ from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.state import ServerState
 from fedstrata.server.theory import chi2
-from fedstrata.server.traffic import mask_bytes, score_bytes, update_bytes
+from fedstrata.server.traffic import mask_bytes, probe_bytes, update_bytes
 
 
 class Ledger:
@@ -88,7 +88,7 @@ class Ledger:
         setting, layers = self._setting, self._setting.layers
         probed, failure = self._probed.get(client), self.failures.get(client)
         mask = self._masks.get(client)
-        up = score_bytes(layers) if probed else 0
+        up = probe_bytes(layers, setting.method.score.needs) if probed else 0
         if client in self.contributors:
             up += update_bytes(self.contributors[client][1], layers)
         down = self._state.traffic.bytes_down(client, layers)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.stats import Statistic
 
-SCORE_BYTES = 4
-"""A score travels as one float32."""
+STATISTIC_BYTES = 4
+"""A statistic travels as one float32 per layer; tensors of a layer add up before they are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,16 @@ def update_bytes(mask: Mask, layers: LayerMap) -> int:
     return layers.bytes_of(mask)
 
 
-def score_bytes(layers: LayerMap) -> int:
-    """Return the bytes of a probe's reply: one score per layer."""
-    return SCORE_BYTES * len(layers)
+def probe_bytes(layers: LayerMap, statistics: frozenset[Statistic]) -> int:
+    """Return the bytes of a probe's reply: per layer the squared norm and what else the score needs.
+
+    Norms of weights do not travel: the server holds the weights that were probed.
+
+    Example:
+        >>> from fedstrata.domain.layers import Layer, LayerName, Role
+        >>> three = LayerMap(tuple(Layer(LayerName(f"h.{i}"), Role.LAYER, ()) for i in range(3)))
+        >>> probe_bytes(three, frozenset({Statistic.NORM})), probe_bytes(three, frozenset({Statistic.SAMPLES}))
+        (12, 36)
+    """
+    values = 1 + (Statistic.HALVES in statistics) + 2 * (Statistic.SAMPLES in statistics)
+    return STATISTIC_BYTES * values * len(layers)
