@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import named, toy_model
 
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
@@ -12,6 +11,7 @@ from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.warmup import Warmup
+from toys import named, toy_model
 
 COHORT = named("a", "b")
 

@@ -58,7 +58,5 @@ class LayerwiseMean:
                 else:
                     sums[name] = torch.mul(delta, rows)
                 mass[name] = mass.get(name, 0.0) + rows
-        moved = {
-            name: total.div_(mass[name]).mul_(self.server_lr).add_(weights[name]) for name, total in sums.items()
-        }
+        moved = {name: total.div_(mass[name]).mul_(self.server_lr).add_(weights[name]) for name, total in sums.items()}
         return {**weights, **moved}, state

@@ -15,7 +15,7 @@ from fedstrata.cli.init import init
 from fedstrata.cli.layers import layers
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
-from fedstrata.cli.run import run
+from fedstrata.cli.run import INTERRUPTED, run
 from fedstrata.errors import FedstrataError
 
 app = typer.Typer(
@@ -28,8 +28,6 @@ app = typer.Typer(
 )
 for verb in (demo, init, layers, run, resume, report):
     app.command(no_args_is_help=verb in (layers, run, resume, report))(verb)
-
-INTERRUPTED = 130
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature
@@ -48,7 +46,19 @@ def options(
     ] = False,
 ) -> None:
     """Options before the verb."""
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if not debug:
+        handler.addFilter(_without_traceback)
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}", ()
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def main() -> None:
@@ -57,9 +67,14 @@ def main() -> None:
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors go to standard error as one sentence."""
+    """Run one command and return its exit code; errors go to standard error as one sentence.
+
+    ``--debug`` may stand before or after the verb.
+    """
+    if "--debug" in arguments:
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="fedstrata", standalone_mode=False)
     except FedstrataError as error:
         return _fail(str(error), error.exit_code, arguments)
     except click.exceptions.Abort:
@@ -68,7 +83,7 @@ def invoke(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is saved", INTERRUPTED, arguments)
+        return _fail("interrupted", INTERRUPTED, arguments)
     except Exception as error:
         hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
         return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -30,8 +31,13 @@ class _Totals:
     rounds: int = 0
     first: int = 0
     bytes_up: int = 0
-    started: float = field(default_factory=monotonic)
+    started: float = 0.0
     accuracy: float | None = None
+
+    @property
+    def up(self) -> str:
+        """Name of the sum of bytes: a resumed run counts from where it goes on."""
+        return f"up since round {self.first}" if self.first else "up"
 
     def eta(self, done: int) -> str:
         """Return the time left, judged by the rounds that this session played."""
@@ -51,7 +57,7 @@ class PlainProgress:
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
         """Say where the run starts."""
-        self._totals = _Totals(rounds, first_round)
+        self._totals = _Totals(rounds, first_round, started=monotonic())
         start = f", accuracy {baseline.accuracy:.3f} before training" if baseline else ""
         self._write(f"{method}: rounds {first_round + 1} to {rounds}{start}")
 
@@ -70,7 +76,7 @@ class PlainProgress:
             f"round {done}/{t.rounds}",
             f"accuracy {record.test.accuracy:.3f} loss {record.test.loss:.3f}" if record.test else "not evaluated",
             f"clients {len(record.clients) - failed}/{len(record.clients)}",
-            f"up {megabytes(t.bytes_up)}",
+            f"{t.up} {megabytes(t.bytes_up)}",
             f"peak {record.peak_bytes / 2**20:,.0f} MiB",
             f"{record.seconds:.1f} s",
             f"ETA {t.eta(done)}",
@@ -100,7 +106,7 @@ class LiveProgress:
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
         """Open the panel."""
-        self._totals = _Totals(rounds, first_round)
+        self._totals = _Totals(rounds, first_round, started=monotonic())
         self._facts = {"method": method, "accuracy": f"{baseline.accuracy:.3f}" if baseline else "-"}
         self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round)
         self._clients = self._progress.add_task("clients", total=None)
@@ -109,7 +115,7 @@ class LiveProgress:
     def round_started(self, round: int, cohort: int) -> None:
         """Start the client bar anew."""
         if self._clients is not None:
-            self._progress.reset(self._clients, total=cohort, description="probe")
+            self._progress.reset(self._clients, total=cohort, description="clients")
 
     def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
         """Move the client bar."""
@@ -126,9 +132,9 @@ class LiveProgress:
             self._facts["loss"] = f"{record.test.loss:.3f}"
         failed = sum(1 for c in record.clients if c.failure)
         self._facts |= {
-            "uploaded": megabytes(t.bytes_up),
+            t.up: megabytes(t.bytes_up),
             "peak memory": f"{record.peak_bytes / 2**20:,.0f} MiB",
-            "failed": str(failed),
+            "failed": f"{failed} of {len(record.clients)}",
             "ETA": t.eta(record.round + 1),
         }
         if self._rounds is not None:
@@ -142,7 +148,7 @@ class LiveProgress:
 
     def _panel(self) -> Table:
         facts = Table.grid(padding=(0, 2))
-        facts.add_row(*(f"[dim]{name}[/dim] {value}" for name, value in self._facts.items()))
+        facts.add_row(*(f"[dim]{name}[/dim] {escape(value)}" for name, value in self._facts.items()))
         panel = Table.grid()
         panel.add_row(self._progress)
         panel.add_row(facts)

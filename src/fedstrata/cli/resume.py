@@ -14,9 +14,9 @@ def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     quiet: Quiet = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Go on with a run from its newest checkpoint."""
     from fedstrata.cli.session import play
     from fedstrata.config.build import reopen_run
 
-    play(reopen_run(folder), resume=True, quiet=quiet or json, as_json=json)
+    return play(reopen_run(folder), resume=True, quiet=quiet or json, as_json=json)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended early; it is saved and can be resumed."""
+
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.lr=0.1.")
 ]
@@ -19,7 +22,7 @@ def run(
     set: Set = None,
     quiet: Quiet = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Train a model as a configuration says, and leave a run folder.
 
     Ctrl-C once finishes the round and saves; 'fedstrata resume' goes on from there.
@@ -28,4 +31,4 @@ def run(
     from fedstrata.config.build import prepare_run
     from fedstrata.config.load import load_config
 
-    play(prepare_run(load_config(config, set or [])), resume=False, quiet=quiet or json, as_json=json)
+    return play(prepare_run(load_config(config, set or [])), resume=False, quiet=quiet or json, as_json=json)

@@ -13,6 +13,7 @@ from types import FrameType
 from rich.console import Console
 
 from fedstrata.cli.progress import LiveProgress, PlainProgress, megabytes
+from fedstrata.cli.run import INTERRUPTED
 from fedstrata.config.build import PreparedRun, finish
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
@@ -29,20 +30,29 @@ class StopFlag:
         return self.wanted
 
 
-def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> RunResult:
-    """Play a run to its end or to the first Ctrl-C, and say what came out."""
+def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> int:
+    """Play a run to its end or to Ctrl-C, say what came out, and return the exit code: 0, or 130 if interrupted."""
     console = Console(stderr=True, highlight=False)
     out = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopFlag()
     with finishing_the_round(stop, console):
         run = prepared.run(observer=_observer(console, quiet=quiet), stop=stop)
-        result = run.resume(prepared.weights) if resume else run.start(prepared.weights)
+        try:
+            result = run.resume(prepared.weights) if resume else run.start(prepared.weights)
+        except KeyboardInterrupt:
+            say(console, f"stopped; go on with: fedstrata resume {prepared.folder.path}")
+            return INTERRUPTED
     finish(prepared, result)
     if as_json:
         out.print_json(json.dumps(result.summary))
     else:
         out.print("\n".join(_last_words(result)))
-    return result
+    return INTERRUPTED if result.state == "interrupted" else 0
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: no markup, no wrapping."""
+    console.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def finishing_the_round(stop: StopFlag, console: Console) -> Iterator[None]:
         if stop.wanted:
             raise KeyboardInterrupt
         stop.wanted = True
-        console.print("finishing this round and saving; press Ctrl-C again to stop at once")
+        say(console, "finishing this round and saving; press Ctrl-C again to stop at once")
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
@@ -67,7 +77,7 @@ def _observer(console: Console, *, quiet: bool) -> Observer:
         return Quiet()
     if console.is_terminal and not os.environ.get("CI"):
         return LiveProgress(console)
-    return PlainProgress(lambda line: console.print(line, markup=False, soft_wrap=True))
+    return PlainProgress(lambda line: say(console, line))
 
 
 def _last_words(result: RunResult) -> Iterator[str]:

@@ -14,6 +14,7 @@ import torch
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.train import autocast_dtype
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.problems import Loc, Problem, config_error
@@ -25,7 +26,7 @@ from fedstrata.domain.records import Metrics
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.engines.local import LocalEngine
-from fedstrata.errors import BudgetError, CheckpointError, ConfigError
+from fedstrata.errors import BudgetError, CheckpointError, ConfigError, nearest
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
@@ -86,8 +87,7 @@ def prepare_run(loaded: Loaded) -> PreparedRun:
     """
     prepared = _prepare(loaded, RunFolder(_output(loaded)))
     folder = prepared.folder
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.checkpoints.mkdir(exist_ok=True)
+    _open(folder, loaded)
     write_atomic(folder.config, resolved(loaded))
     write_atomic(folder.path / "env.json", environment(loaded))
     write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
@@ -101,11 +101,21 @@ def reopen_run(path: Path) -> PreparedRun:
         CheckpointError: The folder is not a run's, or the run has already finished.
     """
     folder = RunFolder(path)
+    if not path.is_dir():
+        raise CheckpointError(f"there is no run folder {path}{_near(path)}")
     if not folder.config.is_file():
-        raise CheckpointError(f"{path} is not a run folder: it has no {folder.config.name}")
+        raise CheckpointError(f"{path} is not a run folder: it has no {folder.config.name}{_near(path / 'any')}")
     if folder.model.exists():
-        raise CheckpointError(f"{path} has finished: its model is in {folder.model}")
+        raise CheckpointError(
+            f"{path} has finished; its model is in {folder.model}, start another with 'fedstrata run'"
+        )
     return _prepare(load_config(folder.config), folder)
+
+
+def _near(path: Path) -> str:
+    """Return a hint with the run folders beside a path."""
+    runs = sorted(str(p.parent) for p in path.parent.glob("*/config.resolved.yaml"))
+    return f"; {nearest(str(path), runs)}" if runs else ""
 
 
 def finish(prepared: PreparedRun, result: RunResult) -> None:
@@ -119,9 +129,10 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
 def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
     config, parts = loaded.config, loaded.components
     torch.set_num_threads(config.threads)
+    device = _device(loaded)
     data = load_rows(loaded)
     network = load_network(loaded, data)
-    network.model.to(_device(loaded))
+    network.model.to(device)
     seeds = Seeds(config.seed)
     budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(list(data.clients), seeds))
     profiles = {c: ClientProfile(len(rows.train), budgets[c]) for c, rows in data.clients.items()}
@@ -192,24 +203,52 @@ def _rehearse(setting: Setting) -> None:
 
 
 def _device(loaded: Loaded) -> torch.device:
+    """Return the device, after making sure that it is there and has the precision."""
     wanted = loaded.config.device
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise config_error([Problem(("device",), "cuda is asked for and torch finds no GPU; use auto")], loaded.marks)
-    if wanted == "mps" and not torch.backends.mps.is_available():
-        raise config_error([Problem(("device",), "mps is asked for and torch finds none; use auto")], loaded.marks)
-    return torch.device(wanted)
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[wanted]:
+        problem = Problem(
+            ("device",), f"'{wanted}' is asked for, and torch finds none on this machine; use auto or cpu"
+        )
+        raise config_error([problem], loaded.marks)
+    device = torch.device(wanted)
+    try:
+        autocast_dtype(loaded.config.train.precision, device)
+    except ConfigError as error:
+        message = str(error).removeprefix("train.precision: ")
+        raise config_error([Problem(("train", "precision"), message)], loaded.marks) from error
+    return device
 
 
 def _output(loaded: Loaded) -> Path:
     config = loaded.config
-    name = config.name or _method_name(loaded.components.selector)
-    path = Path(config.output or f"runs/{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
-    if path.exists() and any(path.iterdir()):
-        problem = Problem(("output",), f"{path} exists and is not empty; choose another, or resume it")
-        raise config_error([problem], loaded.marks)
-    return path
+    if config.output is None:
+        name = config.name or _method_name(loaded.components.selector)
+        return _unused(Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
+    path = Path(config.output).expanduser()
+    if path.is_file():
+        message = f"{path} is a file; name a folder"
+    elif path.exists() and any(path.iterdir()):
+        message = f"{path} exists and is not empty; choose another folder, or go on with: fedstrata resume {path}"
+    else:
+        return path
+    raise config_error([Problem(("output",), message)], loaded.marks)
+
+
+def _unused(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+def _open(folder: RunFolder, loaded: Loaded) -> None:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.checkpoints.mkdir(exist_ok=True)
+    except OSError as error:
+        problem = Problem(("output",), f"cannot make the run folder {folder.path}: {error.strerror}; choose another")
+        raise config_error([problem], loaded.marks) from error
 
 
 def _method_name(selector: object) -> str:

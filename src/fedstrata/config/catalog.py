@@ -10,14 +10,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module
+from functools import cache
+from importlib import import_module, invalidate_caches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedstrata.config.problems import Loc, Problem
+from fedstrata.config.problems import Loc, Problem, dotted, problems_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
 
 CATALOG: Mapping[str, Mapping[str, str]] = {
@@ -88,12 +89,12 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
     """
     values = {"kind": spec} if isinstance(spec, str) else spec
     if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
-        raise BuildError([Problem(loc, f"needs a kind; {nearest('', CATALOG[family])}")])
+        raise BuildError([Problem(loc, _needs_a_kind(family))])
     component = _component(family, values["kind"], (*loc, "kind"))
     given = {str(k): v for k, v in values.items() if k != "kind"}
     problems = _unknown(component, given, loc)
     arguments: dict[str, Any] = {}
-    hints = get_type_hints(component)
+    hints = _hints(component, values["kind"], loc)
     for field in fields(component):
         try:
             if field.name in given:
@@ -107,7 +108,17 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
     try:
         return component(**arguments)
     except ConfigError as error:
-        raise BuildError([Problem(loc, str(error))]) from error
+        raise BuildError([Problem(loc, str(error).removeprefix(f"{dotted(loc)}: "))]) from error
+    except Exception as error:  # whatever the user's own class raises
+        raise BuildError([Problem(loc, f"{values['kind']} refused its options: {_one_line(error)}")]) from error
+
+
+def _hints(component: Any, kind: str, loc: Loc) -> dict[str, Any]:  # noqa: ANN401  a dataclass of any family
+    try:
+        return get_type_hints(component)
+    except NameError as error:
+        message = f"the types of {kind}'s fields are not known at run time: {error}; import them outside TYPE_CHECKING"
+        raise BuildError([Problem((*loc, "kind"), message)]) from error
 
 
 def describe(component: object) -> dict[str, Any]:
@@ -137,8 +148,13 @@ def _all_kinds() -> dict[str, dict[str, str]]:
 
 
 def _kinds(family: str) -> dict[str, str]:
-    plugins = {e.name: e.value for e in entry_points(group=f"fedstrata.{family}s")}
-    return {**plugins, **CATALOG[family]}
+    return {**_plugins(family), **CATALOG[family]}
+
+
+@cache
+def _plugins(family: str) -> Mapping[str, str]:
+    """Return the kinds that installed packages add; looked up once, since the search takes its time."""
+    return {e.name: e.value for e in entry_points(group=f"fedstrata.{family}s")}
 
 
 def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a dataclass of any family
@@ -163,11 +179,15 @@ def load_object(path: str) -> Any:  # noqa: ANN401  whatever the path names
     module_name, _, name = path.partition(":")
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"cannot import '{module_name}' of '{path}': {error}") from error
+    except Exception as error:  # whatever the user's own module raises
+        raise ConfigError(f"cannot import '{module_name}' of '{path}': {_one_line(error)}") from error
     if not hasattr(module, name):
         raise ConfigError(f"'{module_name}' has no '{name}'; {nearest(name, public_names(module))}")
     return getattr(module, name)
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def public_names(module: object) -> list[str]:
@@ -187,15 +207,16 @@ def _unknown(component: Any, given: Mapping[str, object], loc: Loc) -> list[Prob
 def _value(family: str, name: str, hint: Any, value: object, loc: Loc) -> Any:  # noqa: ANN401
     if name in NESTED and isinstance(value, (Mapping, str)):
         return build(NESTED[name] or family, value, (*loc, name))
+    if name in NESTED and value is not None:
+        raise BuildError([Problem((*loc, name), _needs_a_kind(NESTED[name] or family))])
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        raise BuildError([Problem((*loc, name, *e["loc"]), _sentence(e)) for e in error.errors()]) from error
+        raise BuildError(problems_of(error, value, at=(*loc, name))) from error
 
 
-def _sentence(error: Any) -> str:  # noqa: ANN401  pydantic's error mapping
-    shown = repr(error["input"])
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {shown[:60]}"
+def _needs_a_kind(family: str) -> str:
+    return f"has to be a kind, or a mapping with a kind and its options; {nearest('', _kinds(family))}"
 
 
 @contextmanager
@@ -203,6 +224,7 @@ def importable(folder: Path) -> Iterator[None]:
     """Let ``module:Class`` name files beside the configuration."""
     entry = str(folder.resolve())
     sys.path.insert(0, entry)
+    invalidate_caches()
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Reading a configuration: YAML with line numbers, overrides, and every problem said at once."""
+"""Checking a configuration: overrides, schema and components, and every problem said at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
-from fedstrata.config.components import Components, build_components
-from fedstrata.config.problems import Loc, Marks, Problem, config_error
+from fedstrata.config.components import DEFAULTS, Components, build_components
+from fedstrata.config.problems import Loc, Marks, Problem, config_error, problems_of
+from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
 from fedstrata.errors import ConfigError, nearest
 
@@ -44,29 +44,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises:
         ConfigError: Every problem, each with file, line and column.
     """
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        hint = f"; {nearest(path.name, near)}" if near else ""
-        raise ConfigError(f"there is no configuration file {path}{hint}")
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: this is not YAML: {error.problem}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: this is not a text file in UTF-8") from error
-    marks: dict[Loc, str] = {}
-    values = _plain(node, path, (), marks) if node is not None else {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}:1:1: a configuration is a mapping of keys to values, got {type(values).__name__}")
-    return check_config(values, overrides=overrides, marks=marks, base=path.parent)
+    values, marks = read_yaml(path)
+    return check_config(values, overrides=overrides, marks={(): f"{path}:1:1", **marks}, base=path.parent)
 
 
 def check_config(
     values: Mapping[str, Any], *, overrides: Sequence[str] = (), marks: Marks | None = None, base: Path = Path()
 ) -> Loaded:
-    """Check a configuration given as plain values.
+    """Check a configuration given as plain values; an empty section is one that is left out.
 
     Raises:
         ConfigError: Every problem, with its place if it is known.
@@ -75,84 +60,62 @@ def check_config(
     places = dict(marks or {})
     for text in overrides:
         _override(merged, text, places)
+    merged = {key: value for key, value in merged.items() if value is not None or key not in Config.model_fields}
     problems: list[Problem] = []
     config: Config | None = None
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems += [_problem(e) for e in error.errors()]
+        problems = problems_of(error, merged, unknown=_unknown)
     if isinstance(merged.get("base"), str):
         base = base / merged["base"]
     components, more = build_components(merged, base)
-    problems += [p for p in more if p.loc[:1] not in {q.loc[:1] for q in problems}]
+    better = {p.loc[:1] for p in more}
+    problems = [p for p in problems if p.loc[:1] not in better] + more
     if problems or config is None or components is None:
-        raise config_error(problems, places)
+        raise config_error(_in_order(problems, places), places)
     return Loaded(config, components, places, base)
 
 
-def _plain(node: yaml.Node, path: Path, loc: Loc, marks: dict[Loc, str]) -> Any:  # noqa: ANN401  YAML values
-    """Return a node's value, noting where each key stands and refusing keys given twice."""
-    marks.setdefault(loc, f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}")
-    if isinstance(node, yaml.MappingNode):
-        out: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = _plain(key_node, path, (*loc, "?"), {})
-            where = f"{path}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
-            if key in out:
-                raise ConfigError(f"{where}: '{key}' is given twice; keep one")
-            marks[(*loc, key)] = where
-            out[key] = _plain(value_node, path, (*loc, key), marks)
-        return out
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, path, (*loc, i), marks) for i, child in enumerate(node.value)]
-    return _scalar(node)
+def _in_order(problems: Sequence[Problem], marks: Marks) -> list[Problem]:
+    """Return the problems in the order of the file."""
+    order = {loc: number for number, loc in enumerate(marks)}
 
+    def place(problem: Problem) -> int:
+        prefixes = (problem.loc[:length] for length in range(len(problem.loc), -1, -1))
+        return next((order[loc] for loc in prefixes if loc in order), len(order))
 
-def _scalar(node: yaml.Node) -> Any:  # noqa: ANN401  YAML values
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node, deep=True)
-    finally:
-        loader.dispose()
+    return sorted(problems, key=place)
 
 
 def _override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:
+    """Put one ``key.path=value`` into the values; a bare kind on the way becomes a mapping."""
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {text}: write it as key.path=value, such as train.lr=0.1")
     target = values
     for depth, key in enumerate(keys[:-1]):
-        inner = target.get(key, {})
+        inner = target.get(key, DEFAULTS.get(key) if depth == 0 else None)
         if isinstance(inner, str):
             inner = {"kind": inner}
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {text}: '{'.'.join(keys[: depth + 1])}' is not a section")
-        target[key] = {**inner}
+        if key == "budget" and depth == 0 and isinstance(inner, int) and not isinstance(inner, bool):
+            inner = {"kind": "fixed", "layers": inner}
+        if not isinstance(inner, Mapping | None):
+            raise ConfigError(f"--set {text}: '{'.'.join(keys[: depth + 1])}' is a single value and has no keys")
+        target[key] = {**(inner or {})}
         target = target[key]
     try:
         target[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: '{value}' is not a YAML value") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"--set {text}: '{value}' is not a YAML value; put it in quotes") from error
     for loc in [m for m in marks if m[: len(keys)] == tuple(keys)]:
         del marks[loc]
     marks[tuple(keys)] = f"--set {text}"
 
 
-def _problem(error: Any) -> Problem:  # noqa: ANN401  pydantic's error mapping
-    loc: Loc = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        return Problem(loc, f"no such key; {nearest(str(loc[-1]), _known(loc[:-1]))}")
-    if error["type"] == "missing":
-        return Problem(loc, "this key is needed")
-    message = error["msg"].removeprefix("Value error, ")
-    return Problem(loc, f"{message[0].lower()}{message[1:]}, got {error['input']!r}"[:300])
-
-
-def _known(loc: Loc) -> list[str]:
+def _unknown(loc: Loc) -> str:
     section: type[BaseModel] = Config
-    for key in loc:
-        field: FieldInfo = section.model_fields[str(key)]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            section = field.annotation
-    return list(section.model_fields)
+    for key in loc[:-1]:
+        section = section.model_fields[str(key)].annotation  # type: ignore[assignment]
+    return f"no such key; {nearest(str(loc[-1]), section.model_fields)}"

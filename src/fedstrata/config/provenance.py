@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from math import isinf
 from typing import Any
 
 import torch
@@ -49,7 +50,8 @@ def environment(loaded: Loaded) -> str:
 def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
     """Return the README of the model that came out."""
     final, layers = summary["final"], setting.layers
-    budgets = sorted({f"{p.budget.layers:g}" for p in setting.profiles.values()})
+    budgets = sorted({p.budget.layers for p in setting.profiles.values()})
+    shown = " or ".join("unlimited" if isinf(b) else f"{b:g}" for b in budgets)
     front = {
         "library_name": "transformers",
         "tags": ["fedstrata", "federated-learning", "selective-layer-fine-tuning"],
@@ -70,7 +72,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             f"- selectable layers: {len(layers)} ({layers.names[0]} to {layers.names[-1]})",
             f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",
             f"- frozen: {', '.join(b.name for b in layers.never) or 'nothing'}",
-            f"- budget: {' or '.join(budgets)} layers per client and round",
+            f"- budget: {shown} layers per client and round",
             f"- clients: {len(data.clients)}, training rows: {sum(len(c.train) for c in data.clients.values())}, "
             f"labels: {len(data.labels)}; partition: {data.card.partition}",
             f"- uploaded: {summary['bytes_up'] / 1e6:.2f} MB in all",
@@ -78,11 +80,17 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             "The configuration that made it:",
             "",
             "```yaml",
-            resolved(loaded).strip(),
+            _without_paths_of_this_machine(loaded),
             "```",
             "",
         ]
     )
+
+
+def _without_paths_of_this_machine(loaded: Loaded) -> str:
+    values = yaml.safe_load(resolved(loaded))
+    del values["base"], values["output"]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 
 
 def _version(name: str) -> str | None:

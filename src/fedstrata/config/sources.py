@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from fedstrata.config.catalog import importable
 from fedstrata.config.load import Loaded
-from fedstrata.config.problems import Problem, config_error
+from fedstrata.config.problems import Loc, Problem, config_error, located
 from fedstrata.data.load import Files, Prepare, load_data
 from fedstrata.data.tensors import FederatedData
 from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.errors import ConfigError, LayerError, ModelError
+from fedstrata.errors import ConfigError, DataError, LayerError, ModelError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
@@ -30,11 +31,17 @@ def load_rows(loaded: Loaded) -> FederatedData:
         DataError: The data cannot be used.
     """
     source = loaded.components.data
+    _task(loaded)
     try:
         prepare = _prepare(source, loaded) if isinstance(source, Files) else None
     except ModelError as error:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
-    return load_data(source, seed=loaded.config.seed, prepare=prepare, cache=cache_folder(), base=loaded.base)
+    try:
+        return load_data(source, seed=loaded.config.seed, prepare=prepare, cache=cache_folder(), base=loaded.base)
+    except ConfigError as error:
+        raise config_error([Problem(("data",), str(error))], loaded.marks) from error
+    except DataError as error:
+        raise DataError(located(Problem(("data",), str(error)), loaded.marks)) from error
 
 
 def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
@@ -59,7 +66,7 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
                 return load_custom(section.path, **options)
         return load_model(model_path(loaded), head=section.head, **options)
     except LayerError as error:
-        raise config_error([Problem(("model",), str(error))], loaded.marks) from error
+        raise config_error([Problem(_blamed(loaded, str(error)), str(error))], loaded.marks) from error
     except ModelError as error:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
 
@@ -79,8 +86,24 @@ def _task(loaded: Loaded) -> Task:
     source, asked = loaded.components.data, loaded.config.model.task
     found: Task = "text-classification" if isinstance(source, Files) and source.text else "image-classification"
     if asked is not None and asked != found:
-        raise ConfigError(f"model.task is {asked}, but the data's inputs are for {found}; leave model.task out")
+        message = f"{asked} does not fit the data, whose inputs are for {found}; leave it out"
+        raise config_error([Problem(("model", "task"), message)], loaded.marks)
     return found
+
+
+def _blamed(loaded: Loaded, message: str) -> Loc:
+    """Return the key whose layer term a message is about, or the whole section where that is not clear."""
+    section, given = loaded.config.model, []
+    for key in ("candidates", "always", "never", "blocks"):
+        value = getattr(section, key)
+        terms = value if isinstance(value, list) else [value]
+        if key in section.model_fields_set and any(_names(message, str(t)) for t in terms):
+            given.append(key)
+    return ("model", given[0]) if len(given) == 1 else ("model",)
+
+
+def _names(message: str, term: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(term)}(?!\w)", message) is not None
 
 
 def _prepare(source: Files, loaded: Loaded) -> Prepare:

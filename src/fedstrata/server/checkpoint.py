@@ -1,6 +1,6 @@
 """Checkpoints: safetensors and JSON in a folder that appears at once.
 
-checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, log offset
+checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, log offset, checksums
 checkpoints/round-0010/model.safetensors  trainable tensors
 checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
 """
@@ -11,11 +11,13 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fedstrata.aggregators.protocol import AggregatorState
@@ -45,7 +47,10 @@ def save(state: ServerState, folder: Path, *, log_bytes: int, seed: int) -> Path
         save_file(_plain(state.weights), temporary / "model.safetensors")
         if state.aggregator.tensors:
             save_file(_plain(state.aggregator.tensors), temporary / "aggregator.safetensors")
-        (temporary / "state.json").write_text(json.dumps(_to_json(state, log_bytes=log_bytes, seed=seed), indent=1))
+        data = _to_json(state, log_bytes=log_bytes, seed=seed)
+        data["files"] = {p.name: _digest(p.read_bytes()) for p in sorted(temporary.iterdir())}
+        data["sha256"] = _digest_of(data)
+        (temporary / "state.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     for old in generations(folder)[KEPT:]:
         shutil.rmtree(old)
     return target
@@ -70,17 +75,9 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]
     Raises:
         CheckpointError: The checkpoint is damaged, of another schema, seed or model.
     """
-    try:
-        data = json.loads((path / "state.json").read_text())
-        weights = load_file(path / "model.safetensors")
-        memory = path / "aggregator.safetensors"
-        tensors = load_file(memory) if memory.exists() else {}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
-    if data.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"checkpoint {path} has schema {data.get('schema')}, this version reads {SCHEMA}; start anew"
-        )
+    data, files = _read(path)
+    weights = files.get("model.safetensors", {})
+    tensors = files.get("aggregator.safetensors", {})
     if data["seed"] != seed:
         raise CheckpointError(f"checkpoint {path} belongs to seed {data['seed']}, the configuration says {seed}")
     _check_model(path, weights, expected)
@@ -93,6 +90,33 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]
         best=Best(**data["best"]) if data["best"] else None,
     )
     return state, data["log_bytes"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Return the state and the tensors of each file, once every byte is known to be as it was written."""
+    try:
+        data = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("state.json holds no mapping")
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"it has schema {data.get('schema')}, this version reads {SCHEMA}")
+        if data.pop("sha256", None) != _digest_of(data):
+            raise ValueError("state.json is not as it was written")
+        contents = {name: (path / name).read_bytes() for name in data["files"]}
+        for name, digest in data["files"].items():
+            if _digest(contents[name]) != digest:
+                raise ValueError(f"{name} is not as it was written")
+        return data, {name: load_tensors(content) for name, content in contents.items()}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _digest_of(data: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(data, sort_keys=True).encode())
 
 
 def _check_model(path: Path, weights: Mapping[str, Tensor], expected: Weights) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Weights
+from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Weights
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
+
+log = logging.getLogger(__name__)
 
 CentralTest = Callable[[Weights], Metrics]
 """Evaluates weights on rows that the server holds."""
@@ -32,8 +35,13 @@ class Evaluation:
 def evaluate_all(
     weights: Weights, *, round: int, clients: Sequence[ClientId], engine: Engine, test: CentralTest
 ) -> Evaluation:
-    """Evaluate weights centrally, and at every client that holds rows out."""
-    replies = engine.send(Evaluate(c, round, weights) for c in clients)
+    """Evaluate weights centrally, and at every client that holds rows out; say which clients could not."""
+    replies = list(engine.send(Evaluate(c, round, weights) for c in clients))
+    for reply in replies:
+        if isinstance(reply, Failure):
+            log.warning(
+                "client %s is left out of the evaluation after %d rounds: %s", reply.client, round, reply.message
+            )
     sums = [r for r in replies if isinstance(r, Evaluated) and r.num_examples > 0]
     return Evaluation(
         test=test(weights),

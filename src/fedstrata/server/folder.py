@@ -77,11 +77,22 @@ class RunFolder:
             os.truncate(self.events, length)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole events, oldest first; a torn last line is left out."""
+        """Return all whole events, oldest first; a torn last line is left out.
+
+        Raises:
+            CheckpointError: A line is not an event: the log was changed by someone else.
+        """
         if not self.events.exists():
             return []
         lines = self.events.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return [self._event(number, line) for number, line in enumerate(lines[:-1], start=1)]
+
+    def _event(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise CheckpointError(f"{self.events}:{number}: this line is not an event; the log is damaged") from error
+        return event
 
 
 def _line(event: Event) -> str:

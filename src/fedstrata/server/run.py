@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.messages import Weights
@@ -24,6 +24,9 @@ from fedstrata.server.state import Best, ServerState, initial_state
 from fedstrata.server.tables import write_tables
 
 log = logging.getLogger(__name__)
+
+State = Literal["finished", "interrupted", "failed"]
+"""How a session of a run ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +91,11 @@ class Run:
         """Run from the beginning.
 
         Raises:
-            TrainingError: No client could train, or the global loss is not finite. What was done until then is saved.
+            TrainingError: No client could train, or the global loss is not finite. Whole rounds are saved.
         """
         state = initial_state(self.setting, weights)
-        self.folder.append([{"event": "run", **self.header, "rounds": self.schedule.rounds}])
-        looked = self._evaluate(state)
-        self.folder.append([{"event": "baseline", **asdict(looked)}])
-        self._announce(state, looked)
-        return self._play(replace(state, best=_better(None, -1, looked)))
+        length = self.folder.append([{"event": "run", **self.header, "rounds": self.schedule.rounds}])
+        return self._play(state, length)
 
     def resume(self, weights: Weights) -> RunResult:
         """Go on from the newest checkpoint that can be read, or from the beginning if there is none.
@@ -112,8 +112,7 @@ class Run:
             return self.start(weights)
         state, log_bytes = found
         self.folder.truncate(log_bytes)
-        self._announce(state, None)
-        return self._play(state)
+        return self._play(state, log_bytes)
 
     def _latest(self, weights: Weights) -> tuple[ServerState, int] | None:
         problems = []
@@ -127,20 +126,29 @@ class Run:
             raise CheckpointError(problems[0])
         return None
 
-    def _play(self, state: ServerState) -> RunResult:
-        ended = "finished"
+    def _play(self, state: ServerState, log_bytes: int) -> RunResult:
+        """Play the rounds that are left; whatever ends them early, whole rounds are saved before it is passed on."""
+        ended: State = "finished"
         try:
-            while state.round < self.schedule.rounds:
-                state = self._round(state)
-                if self.stop() and state.round < self.schedule.rounds:
-                    ended = "interrupted"
-                    break
+            if state.round == 0:
+                state, log_bytes = self._look_before(state)
+            else:
+                self._announce(state, None)
+            while state.round < self.schedule.rounds and ended == "finished":
+                state, log_bytes = self._round(state)
+                ended = self._save(state, log_bytes)
         except BaseException as error:
-            self._close(state, "failed", str(error) or type(error).__name__)
+            self._break_off(state, log_bytes, error)
             raise
         return self._close(state, ended, None)
 
-    def _round(self, state: ServerState) -> ServerState:
+    def _look_before(self, state: ServerState) -> tuple[ServerState, int]:
+        looked = self._evaluate(state)
+        length = self.folder.append([{"event": "baseline", **asdict(looked)}])
+        self._announce(state, looked)
+        return replace(state, best=_better(None, -1, looked)), length
+
+    def _round(self, state: ServerState) -> tuple[ServerState, int]:
         after, record = play_round(state, self.setting, self.engine, self.observer)
         record = replace(record, frozen_norms=self.frozen())
         if self._due(after.round, self.schedule.evaluate_every):
@@ -148,13 +156,31 @@ class Run:
             record = _with(record, looked)
             after = replace(after, best=_better(after.best, record.round, looked))
         length = self.folder.append(round_events(record))
-        if self._due(after.round, self.schedule.checkpoint_every):
-            save(after, self.folder.checkpoints, log_bytes=length, seed=self.setting.seeds.run)
         self.observer.round_done(record)
-        return after
+        return after, length
+
+    def _save(self, state: ServerState, log_bytes: int) -> State:
+        """Write a checkpoint if one is due or the run is to stop, and return whether it stops."""
+        stopped = self.stop() and state.round < self.schedule.rounds
+        if stopped or self._due(state.round, self.schedule.checkpoint_every):
+            self._checkpoint(state, log_bytes)
+        return "interrupted" if stopped else "finished"
+
+    def _checkpoint(self, state: ServerState, log_bytes: int) -> None:
+        save(state, self.folder.checkpoints, log_bytes=log_bytes, seed=self.setting.seeds.run)
 
     def _due(self, finished: int, every: int) -> bool:
-        return finished % every == 0 or finished == self.schedule.rounds or self.stop()
+        return finished % every == 0 or finished == self.schedule.rounds
+
+    def _break_off(self, state: ServerState, log_bytes: int, error: BaseException) -> None:
+        """Save the whole rounds of a run that cannot go on, and say in the log how it ended."""
+        try:
+            if state.round and not self._due(state.round, self.schedule.checkpoint_every):
+                self._checkpoint(state, log_bytes)
+            ended: State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._close(state, ended, str(error) or type(error).__name__)
+        except OSError as trouble:
+            log.warning("the end of the run could not be written to %s: %s", self.folder.path, trouble)
 
     def _evaluate(self, state: ServerState) -> Evaluation:
         looked = evaluate_all(
@@ -165,8 +191,10 @@ class Run:
             test=self.test,
         )
         if not isfinite(looked.test.loss):
+            if state.round == 0:
+                raise TrainingError(f"the test loss is {looked.test.loss} before training; look at the model's weights")
             raise TrainingError(
-                f"after {state.round} rounds the test loss is {looked.test.loss}; "
+                f"after round {state.round - 1} the test loss is {looked.test.loss}; "
                 "lower train.lr or aggregator.server_lr, or set train.clip_norm"
             )
         return looked
@@ -179,7 +207,7 @@ class Run:
             baseline=looked.test if looked else None,
         )
 
-    def _close(self, state: ServerState, ended: str, message: str | None) -> RunResult:
+    def _close(self, state: ServerState, ended: State, message: str | None) -> RunResult:
         self.folder.append([{"event": "end", "state": ended, "message": message}])
         best = asdict(state.best) if state.best else None
         summary = write_tables(self.folder, state=ended, best=best)

@@ -43,15 +43,14 @@ def write_tables(folder: RunFolder, *, state: str, best: Mapping[str, Any] | Non
 def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a run's summary.
 
-    ``best.accuracy`` is the test accuracy of the round that was best on the clients' held-out rows; where no rows are
-    held out no round is chosen and it is the last round's.
+    ``final`` is the newest evaluation and ``final.round`` its 0-based round, -1 before training. ``best.accuracy`` is
+    the test accuracy of the round that was best on the clients' held-out rows; where no rows are held out no round is
+    chosen and it is the final one's.
     """
     start = next(e for e in events if e["event"] == "run")
     rounds = [e for e in events if e["event"] == "round"]
-    tests = [(e["round"], e["test"]) for e in rounds if e["test"]]
     baseline = next((e["test"] for e in events if e["event"] == "baseline"), None)
-    last = tests[-1][1] if tests else baseline
-    final = {"accuracy": last["accuracy"], "loss": last["loss"]} if last else None
+    final = _final(rounds, baseline)
     return {
         "schema": 1,
         "state": state,
@@ -63,7 +62,7 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
         "planned_rounds": start["rounds"],
         "baseline": baseline,
         "final": final,
-        "best": best or (final and {**final, "round": len(rounds) - 1, "chosen_on": "last round"}),
+        "best": best or (final and {**final, "chosen_on": "last round"}),
         "bytes_up": sum(e["bytes_up"] for e in rounds),
         "bytes_down": sum(e["bytes_down"] for e in rounds),
         "seconds": sum(e["seconds"] for e in rounds),
@@ -72,13 +71,25 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
     }
 
 
+def _final(rounds: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    looked = [(-1, baseline), *((e["round"], e["test"]) for e in rounds)]
+    for number, test in reversed(looked):
+        if test:
+            return {"accuracy": test["accuracy"], "loss": test["loss"], "round": number}
+    return None
+
+
 def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     table.writeheader()
     total = 0
+    cohorts: dict[int, list[Mapping[str, Any]]] = {}
+    for e in events:
+        if e["event"] == "client":
+            cohorts.setdefault(e["round"], []).append(e)
     for e in (e for e in events if e["event"] == "round"):
-        clients = [c for c in events if c["event"] == "client" and c["round"] == e["round"]]
+        clients = cohorts.get(e["round"], [])
         total += e["bytes_up"]
         test, validation = e["test"] or {}, e["validation"] or {}
         table.writerow(

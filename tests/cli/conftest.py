@@ -1,0 +1,35 @@
+"""The command line in this process, in an empty folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fedstrata.cli.main import invoke
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a command in an empty folder and return exit code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDSTRATA_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = invoke(list(arguments))
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run

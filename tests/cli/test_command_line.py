@@ -1,0 +1,158 @@
+"""The command line itself: help, speed, exit codes, what it prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from fedstrata.cli.main import _without_traceback
+from small_runs import digits, write_config
+
+VERBS = ["demo", "init", "layers", "run", "resume", "report"]
+HEAVY = ["torch", "transformers", "datasets", "numpy", "pandas", "sklearn", "matplotlib"]
+
+
+def test_help_answers_in_half_a_second() -> None:
+    taken = []
+    for _ in range(5):
+        start = perf_counter()
+        done = subprocess.run([sys.executable, "-m", "fedstrata", "--help"], capture_output=True, text=True, check=True)
+        taken.append(perf_counter() - start)
+        if taken[-1] < 0.5:
+            break
+    assert "Federated fine-tuning" in done.stdout
+    assert min(taken) < 0.5
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = f"import sys, fedstrata.cli.main; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_verb_has_help(cli: Callable[..., Any], verb: str, flag: str) -> None:
+    said = cli(verb, flag)
+    assert said.code == 0
+    assert f"Usage: fedstrata {verb}" in said.out
+
+
+def test_help_lists_every_verb(cli: Callable[..., Any]) -> None:
+    said = cli("--help")
+    assert all(f" {verb} " in said.out for verb in VERBS)
+
+
+def test_version(cli: Callable[..., Any]) -> None:
+    from fedstrata import __version__
+
+    assert cli("--version").out == f"fedstrata {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run", "c.yaml", "--sett", "a=1"]])
+def test_a_command_that_does_not_exist_is_exit_code_2(cli: Callable[..., Any], arguments: list[str]) -> None:
+    said = cli(*arguments)
+    assert said.code == 2
+    assert "No such" in said.err
+
+
+def test_an_unforeseen_error_says_that_it_is_a_bug(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("fedstrata.config.load.load_config", fail)
+    said = cli("run", "c.yaml")
+    assert said.code == 1
+    assert said.err.splitlines()[0] == "fedstrata: ZeroDivisionError: division by zero"
+    assert "this is a bug in fedstrata" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+    return str(write_config(tmp_path / "c.yaml", digits(Path("out"), train=train)))
+
+
+def test_run_prints_a_line_per_round_and_what_came_out(cli: Callable[..., Any], config: str) -> None:
+    said = cli("run", config)
+    assert said.code == 0
+    lines = said.err.splitlines()
+    assert lines[0].startswith("consensus: rounds 1 to 1, accuracy 0.")
+    assert lines[1].startswith("round 1/1  accuracy 0.")
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert said.out.startswith(f"consensus: accuracy {summary['final']['accuracy']:.3f} (before training ")
+    assert "model: out/model\n" in said.out
+    assert said.out.endswith("run: out   (fedstrata report out)\n")
+
+
+def test_json_prints_the_summary_and_nothing_else(cli: Callable[..., Any], config: str) -> None:
+    said = cli("run", config, "--json")
+    assert json.loads(said.out) == json.loads(Path("out/summary.json").read_text())
+    assert said.err == ""
+
+
+def test_an_interrupted_run_is_exit_code_130_and_resume_finishes_it(
+    cli: Callable[..., Any], config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedstrata.cli.session.StopFlag.__call__", lambda self: True)
+    said = cli("run", config, "--set", "train.rounds=2")
+    assert said.code == 130
+    assert "interrupted and saved; go on with: fedstrata resume out" in said.out
+    assert not Path("out/model").exists()
+    said = cli("resume", "out")
+    assert said.code == 0
+    assert Path("out/model/model.safetensors").is_file()
+    assert "up since round 1 " in said.err
+
+
+def test_a_run_without_an_output_makes_a_folder_of_its_own_each_time(cli: Callable[..., Any], config: str) -> None:
+    for _ in range(2):
+        assert cli("run", config, "--set", "output=null", "--set", "name=mine", "--quiet").code == 0
+    made = sorted(p.name for p in Path("runs").iterdir())
+    assert len(made) == 2
+    assert all("_mine_s0" in name for name in made)
+
+
+NET = """\
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(torch.nn.Linear(64, 64) for _ in range(2))
+        self.head = torch.nn.Linear(64, 10)
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            raise KeyError("mine")
+        return self.head(x.flatten(1))
+def make(labels):
+    return Net()
+"""
+
+
+def test_an_error_inside_every_client_is_a_sentence_and_exit_code_4(
+    cli: Callable[..., Any], config: str, tmp_path: Path
+) -> None:
+    (tmp_path / "nets_that_fail.py").write_text(NET)
+    said = cli("run", config, "--set", "model.path=nets_that_fail:make")
+    assert said.code == 4
+    last = said.err.splitlines()[-1]
+    assert last.startswith("fedstrata: round 0 is abandoned: every client failed in probe; first, client-00")
+    assert last.endswith("KeyError: 'mine'")
+
+
+def test_without_debug_a_logged_error_is_one_line() -> None:
+    try:
+        raise KeyError("mine")
+    except KeyError:
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "client %s failed", ("a",), sys.exc_info())
+    assert _without_traceback(record)
+    assert logging.Formatter("%(levelname)s %(message)s").format(record) == "ERROR client a failed: KeyError: 'mine'"

@@ -1,0 +1,147 @@
+"""Runs in a process of their own that is killed or interrupted, and resumed to the same bits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from small_runs import digits, essence, events, resume, start, write_config
+
+LIMIT = 60
+ROUNDS = 40
+TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1}
+OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what an unbroken run has in common with every other."""
+    folder = tmp_path_factory.mktemp("signals") / "whole"
+    start(digits(folder, **OPTIONS))
+    return essence(folder)
+
+
+def launch(folder: Path) -> subprocess.Popen[str]:
+    config = write_config(folder.with_suffix(".yaml"), digits(folder, **OPTIONS))
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedstrata", "run", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    end = monotonic() + LIMIT
+    while not happened():
+        assert process.poll() is None, "the run ended before it could be broken"
+        assert monotonic() < end, "the run did not come so far in time"
+        sleep(0.01)
+
+
+def rounds_logged(folder: Path) -> int:
+    return len(events(folder, "round")) if (folder / "events.jsonl").exists() else 0
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was killed in its fourth round or later."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    process = launch(folder)
+    wait_for(process, lambda: rounds_logged(folder) >= 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=LIMIT)
+    assert not (folder / "model").exists()
+    assert rounds_logged(folder) < ROUNDS
+    return folder
+
+
+def test_killed_in_mid_run_it_resumes_to_the_same_bits(killed: Path, tmp_path: Path, whole: dict[str, Any]) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    assert list((folder / "checkpoints").glob("round-*"))
+    resume(folder)
+    assert essence(folder) == whole
+
+
+def test_killed_before_its_first_checkpoint_it_starts_anew(killed: Path, tmp_path: Path, whole: dict[str, Any]) -> None:
+    """Rounds in the log and no checkpoint: what a kill leaves when checkpoints are rarer than it was patient."""
+    folder = shutil.copytree(killed, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoints").mkdir()
+    resume(folder)
+    assert essence(folder) == whole
+
+
+def test_ctrl_c_finishes_the_round_saves_and_exits_with_130(tmp_path: Path, whole: dict[str, Any]) -> None:
+    folder = tmp_path / "run"
+    process = launch(folder)
+    wait_for(process, lambda: rounds_logged(folder) >= 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert "finishing this round and saving; press Ctrl-C again to stop at once" in err
+    assert f"interrupted and saved; go on with: fedstrata resume {folder}" in out
+    assert "Traceback" not in err
+    done = rounds_logged(folder)
+    assert (folder / "checkpoints" / f"round-{done:04}").is_dir()
+    assert events(folder, "end")[-1]["state"] == "interrupted"
+    resume(folder)
+    assert essence(folder) == whole
+
+
+def test_a_second_ctrl_c_stops_at_once_and_whole_rounds_are_kept(tmp_path: Path) -> None:
+    """A client that sleeps for an hour: only a stop at once ends this run in time."""
+    folder = tmp_path / "run"
+    (tmp_path / "slow_selector.py").write_text(SLOW)
+    selector = {"kind": "slow_selector:Slow", "marker": str(tmp_path / "sleeping")}
+    config = write_config(tmp_path / "run.yaml", digits(folder, **{**OPTIONS, "selector": selector}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fedstrata", "run", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, lambda: (tmp_path / "sleeping").exists())
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    seen = ""
+    while "finishing this round" not in seen:
+        seen += process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert f"stopped; go on with: fedstrata resume {folder}" in err
+    assert "Traceback" not in err
+    assert rounds_logged(folder) == 2
+    assert (folder / "checkpoints" / "round-0002").is_dir()
+    assert events(folder, "end")[-1]["state"] == "interrupted"
+
+
+SLOW = """\
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from fedstrata.selectors.top import Top
+@dataclass(frozen=True)
+class Slow:
+    marker: str
+    def init(self, layers):
+        return {}
+    def probes(self, round, cohort, state):
+        return ()
+    def select(self, problem, state):
+        if problem.round == 2:
+            Path(self.marker).touch()
+            sleep(3600)
+        return Top().select(problem, state)
+"""

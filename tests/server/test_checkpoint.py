@@ -1,0 +1,92 @@
+"""Checkpoints: what is saved is what is read, and everything else is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.domain.ids import ClientId, LayerName, TensorName
+from fedstrata.errors import CheckpointError
+from fedstrata.server.checkpoint import generations, load, save
+from fedstrata.server.state import Best, ServerState
+from fedstrata.server.traffic import Traffic
+
+W = TensorName("w")
+
+
+def state(round: int = 3) -> ServerState:
+    return ServerState(
+        round=round,
+        weights={W: torch.tensor([0.1, -0.0, 3e-39])},
+        selector={"masks": {"a": [0, 2]}, "since": 1},
+        aggregator=AggregatorState({W: torch.ones(3)}),
+        traffic=Traffic({LayerName("h.0"): 2}, {ClientId("a"): 1}),
+        best=Best(1, 0.5, 0.25, "held-out"),
+    )
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    path = save(state(), tmp_path, log_bytes=77, seed=5)
+    read, log_bytes = load(path, state().weights, seed=5)
+    assert log_bytes == 77
+    assert read.weights[W].numpy().tobytes() == state().weights[W].numpy().tobytes()
+    assert torch.equal(read.aggregator.tensors[W], torch.ones(3))
+    assert (read.round, read.selector, read.traffic, read.best) == (3, state().selector, state().traffic, state().best)
+
+
+def test_the_last_two_stay_newest_first(tmp_path: Path) -> None:
+    for round in (1, 2, 9, 10, 10000):
+        save(state(round), tmp_path, log_bytes=0, seed=0)
+    assert [p.name for p in generations(tmp_path)] == ["round-10000", "round-0010"]
+
+
+def test_nothing_temporary_stays(tmp_path: Path) -> None:
+    save(state(), tmp_path, log_bytes=0, seed=0)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        "aggregator.safetensors",
+        "model.safetensors",
+        "round-0003",
+        "state.json",
+    ]
+
+
+def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / ".round-0004.tmp").mkdir()
+    assert generations(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "sentence"),
+    [
+        ({TensorName("v"): torch.zeros(3)}, "belongs to another model: tensors differ, among them"),
+        ({W: torch.zeros(4)}, r"w has shape \(3,\), the model has \(4,\)"),
+    ],
+)
+def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, torch.Tensor], sentence: str) -> None:
+    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    with pytest.raises(CheckpointError, match=sentence):
+        load(path, expected, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"schema": 9}, "it has schema 9, this version reads 1"), ({"round": 4}, "state.json is not as it was written")],
+)
+def test_a_changed_state_is_refused(tmp_path: Path, change: dict[str, int], sentence: str) -> None:
+    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    data = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps({**data, **change}))
+    with pytest.raises(CheckpointError, match=sentence):
+        load(path, state().weights, seed=0)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "nonsense", "null"])
+def test_a_state_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    (path / "state.json").write_text(text)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(path, state().weights, seed=0)

@@ -1,0 +1,57 @@
+"""Bytes on the wire."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.selectors.consensus import Consensus
+from fedstrata.server.traffic import Traffic, mask_bytes
+from small_runs import events, toy_run
+from toys import toy_model
+
+BLOCK, HEAD = 4 * (6 * 6 + 6), 4 * (6 * 3 + 3)
+A = ClientId("a")
+
+
+def test_a_new_client_lacks_the_head_alone() -> None:
+    assert Traffic().bytes_down(A, toy_model().layers) == HEAD
+
+
+def test_a_client_that_was_away_lacks_what_moved_meanwhile() -> None:
+    layers = toy_model().layers
+    traffic = Traffic().after(0, [A], [LayerName("blocks.0"), LayerName("head")])
+    traffic = traffic.after(1, [], [LayerName("blocks.2"), LayerName("head")])
+    assert traffic.bytes_down(A, layers) == 2 * BLOCK + HEAD
+
+
+def test_a_client_lacks_nothing_that_did_not_move() -> None:
+    layers = toy_model().layers
+    traffic = Traffic().after(0, [A], [LayerName("head")]).after(1, [A], [])
+    assert traffic.bytes_down(A, layers) == 0
+
+
+def test_a_mask_is_a_bit_per_layer() -> None:
+    assert mask_bytes(toy_model().layers) == 1
+
+
+def test_defect_18_bytes_are_counted_per_client_and_in_the_summary(tmp_path: Path) -> None:
+    """Up: the deltas of the mask and the head, and a score per layer. Down: what moved since last time, and a mask."""
+    run, weights = toy_run(tmp_path, selector=Consensus(), rounds=4, per_round=3)
+    run.start(weights)
+    changed: dict[int, int] = {}
+    seen: dict[str, int] = {}
+    up = down = 0
+    for round in events(tmp_path, "round"):
+        here = [e for e in events(tmp_path, "client") if e["round"] == round["round"]]
+        for e in here:
+            lacked = [i for i, since in changed.items() if since > seen.get(e["client"], -1)]
+            assert e["bytes_up"] == BLOCK * len(e["mask"]) + HEAD + 4 * 3
+            assert e["bytes_down"] == BLOCK * len(lacked) + HEAD + 1
+            up, down = up + e["bytes_up"], down + e["bytes_down"]
+        assert round["bytes_up"] == sum(e["bytes_up"] for e in here)
+        changed |= {i: round["round"] for e in here for i in e["mask"]}
+        seen |= {e["client"]: round["round"] - 1 for e in here}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["bytes_up"], summary["bytes_down"]) == (up, down)
