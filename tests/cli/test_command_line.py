@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,8 +87,13 @@ def test_run_prints_a_line_per_round_and_what_came_out(cli: Callable[..., Any], 
     said = cli("run", config)
     assert said.code == 0
     lines = said.err.splitlines()
-    assert lines[0].startswith("consensus: rounds 1 to 1, accuracy 0.")
-    assert lines[1].startswith("round 1/1  accuracy 0.")
+    assert re.fullmatch(
+        r"\d+ clients with \d+ training rows \(.*\), 298 test rows; 6 layers to choose from, budget 1 layer per client",
+        lines[0],
+    )
+    assert lines[1] == "evaluating the starting point"
+    assert lines[2].startswith("consensus: rounds 1 to 1, accuracy 0.")
+    assert lines[3].startswith("round 1/1  accuracy 0.")
     summary = json.loads(Path("out/summary.json").read_text())
     assert said.out.startswith(f"consensus: accuracy {summary['final']['accuracy']:.3f} (before training ")
     assert "model: out/model\n" in said.out

@@ -32,6 +32,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def play(observer: Observer, clock: list[float], *records: RoundRecord, first: int = 0, rounds: int = 5) -> None:
+    if first == 0:
+        observer.evaluating(0)
     observer.run_started(method="top", first_round=first, rounds=rounds, baseline=Metrics(0.125, 2.0, 100))
     for each in records:
         observer.round_started(each.round, 4)
@@ -44,6 +46,7 @@ def test_plain_lines(clock: list[float]) -> None:
     lines: list[str] = []
     play(PlainProgress(lines.append), clock, record(0), record(1, failed=1))
     assert lines == [
+        "evaluating the starting point",
         "top: rounds 1 to 5, accuracy 0.125 before training",
         "round 1/5  accuracy 0.500 loss 1.250  clients 4/4  up 1.50 MB  peak 300 MiB  2.0 s  ETA 02:00",
         "round 2/5  accuracy 0.500 loss 1.250  clients 3/4  up 3.00 MB  peak 300 MiB  2.0 s  ETA 01:30",
@@ -53,7 +56,7 @@ def test_plain_lines(clock: list[float]) -> None:
 def test_a_round_that_is_not_evaluated_says_so(clock: list[float]) -> None:
     lines: list[str] = []
     play(PlainProgress(lines.append), clock, record(0, accuracy=None))
-    assert "not evaluated" in lines[1]
+    assert "not evaluated" in lines[2]
 
 
 def test_a_resumed_run_judges_the_time_left_and_the_bytes_by_this_session(clock: list[float]) -> None:

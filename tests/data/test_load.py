@@ -183,3 +183,10 @@ GOOD = partial(Files, train="a.csv", test="b.csv", text="note", partition=Iid(2)
 def test_contradictions_are_config_errors(source: partial[Files | Digits], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         source()
+
+
+def test_one_label_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "x,yes\n" * 40)
+    source = Files(train="a.csv", test_fraction=0.2, text="text", partition=Iid(2))
+    with pytest.raises(DataError, match=r"a.csv: column 'label' holds one label, 'yes'; give two or more"):
+        _load(tmp_path, source)

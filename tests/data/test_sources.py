@@ -209,3 +209,15 @@ def test_a_copied_image_folder_is_read_from_its_own_place(tmp_path: Path) -> Non
 def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     assert _read(tmp_path, _csv(tmp_path, "note,outcome\na,1\n")).texts() == ("a",)
     assert _read(tmp_path, _csv(tmp_path, "note,outcome\nb,1\n")).texts() == ("b",)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_a_file_without_rows_is_said_to_have_none(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"empty.{ending}"
+    table = pa.table({"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())})
+    if ending == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_text("text,label\n" if ending == "csv" else "")
+    with pytest.raises(DataError, match=rf"empty.{ending} has no rows|empty.{ending}: no usable row"):
+        read(find(str(path), tmp_path), Columns(text="text"), tmp_path / "cache")

@@ -82,6 +82,9 @@ class _JsonLines:
     def round_done(self, record: RoundRecord) -> None:
         self._say(accuracy=record.test.accuracy if record.test else None, round=record.round + 1)
 
+    def evaluating(self, round: int) -> None:
+        """Say nothing."""
+
     def run_done(self, state: str) -> None:
         """Say nothing."""
 

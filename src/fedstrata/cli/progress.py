@@ -83,6 +83,11 @@ class PlainProgress:
         ]
         self._write("  ".join(parts))
 
+    def evaluating(self, round: int) -> None:
+        """Say that the run has begun, since the first line of progress comes after the first evaluation."""
+        if round == 0:
+            self._write("evaluating the starting point")
+
     def run_done(self, state: str) -> None:
         """Say nothing: the session's last line says it."""
 
@@ -111,6 +116,13 @@ class LiveProgress:
         self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round)
         self._clients = self._progress.add_task("clients", total=None)
         self._live.start()
+
+    def evaluating(self, round: int) -> None:
+        """Show that the clients are done and the weights are being evaluated."""
+        if self._clients is not None:
+            self._progress.reset(self._clients, total=None, description="evaluate")
+        else:
+            self._live.console.print("evaluating the starting point", style="dim")
 
     def round_started(self, round: int, cohort: int) -> None:
         """Start the client bar anew."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from fedstrata.cli.progress import LiveProgress, PlainProgress, megabytes
 from fedstrata.cli.run import INTERRUPTED
 from fedstrata.config.build import PreparedRun, finish
+from fedstrata.domain.cost import Cost
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 
@@ -35,6 +36,9 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
     console = Console(stderr=True, highlight=False)
     out = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopFlag()
+    if not quiet:
+        for line in _first_words(prepared):
+            say(console, line)
     with finishing_the_round(stop, console):
         run = prepared.run(observer=_observer(console, quiet=quiet), stop=stop)
         try:
@@ -78,6 +82,19 @@ def _observer(console: Console, *, quiet: bool) -> Observer:
     if console.is_terminal and not os.environ.get("CI"):
         return LiveProgress(console)
     return PlainProgress(lambda line: say(console, line))
+
+
+def _first_words(prepared: PreparedRun) -> Iterator[str]:
+    """Yield what the run is about, and everything that the data made it decide."""
+    data, setting = prepared.data, prepared.setting
+    budgets = sorted({p.budget.layers for p in setting.profiles.values()})
+    low, high = str(Cost(layers=budgets[0])), str(Cost(layers=budgets[-1]))
+    yield (
+        f"{len(data.clients)} clients with {sum(len(c.train) for c in data.clients.values()):,} training rows "
+        f"({data.card.partition}), {len(data.test):,} test rows; {len(setting.layers)} layers to choose from, "
+        f"budget {low if low == high else f'{low} to {high}'} per client"
+    )
+    yield from (f"note: {warning}" for warning in data.card.warnings)
 
 
 def _last_words(result: RunResult) -> Iterator[str]:

@@ -27,12 +27,12 @@ from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.engines.local import LocalEngine
 from fedstrata.errors import BudgetError, CheckpointError, ConfigError, nearest
+from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.server.evaluation import CentralTest
-from fedstrata.server.files import write_atomic
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Observer

@@ -167,6 +167,10 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     columns = Columns(source.text, source.image, source.label, by_id)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
     table = read(found, columns, cache)
+    if len(table.names) < 2:
+        raise DataError(
+            f"{table.files[0]}: column '{source.label}' holds one label, '{table.names[0]}'; give two or more"
+        )
     if source.test is not None:
         test = read(find(source.test, base), replace(columns, natural_id=None), cache, names=table.names)
         files, dropped = table.files + test.files, {f"test: {k}": v for k, v in test.dropped.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator
 
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -19,7 +20,7 @@ def quiet() -> Iterator[None]:
         ...     pass
     """
     level, bars = datasets_logging.get_verbosity(), are_progress_bars_disabled()
-    datasets_logging.set_verbosity_error()
+    datasets_logging.set_verbosity(logging.CRITICAL)
     disable_progress_bars()
     try:
         with contextlib.redirect_stderr(io.StringIO()):

@@ -63,6 +63,10 @@ class Columns:
         return self.text or self.image or ""
 
 
+_EMPTY = ("BatchSize must be greater than 0", "corresponds to no data", "EmptyDataError", "No columns to parse")
+"""What the readers of ``datasets`` say of a file without rows."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One source as it was read: usable rows only, labels not yet numbered.
@@ -137,6 +141,8 @@ def _join(parts: Sequence[Part], columns: Columns, where: np.ndarray[Any, np.dty
 
 
 def _open(source: Source, fingerprint: str, cache: Path) -> Dataset:
+    if source.path.is_file() and not source.path.stat().st_size:
+        raise DataError(f"{_shown(source)} has no rows; fill it or leave it out")
     files = [str(p) for p in source.images] or [str(source.path)]
     data = DataFilesDict({"train": DataFilesList(files, origin_metadata=[(fingerprint,)])})
     options: dict[str, object] = {}
@@ -159,6 +165,8 @@ def _open(source: Source, fingerprint: str, cache: Path) -> Dataset:
             return builder.as_dataset(split="train")
         except (DatasetGenerationError, ValueError, OSError) as error:
             cause = str(error.__cause__ or error).split("\n")[0]
+            if any(words in f"{error} {error.__cause__}" for words in _EMPTY):
+                raise DataError(f"{_shown(source)} has no rows; fill it or leave it out") from error
             raise DataError(f"{_shown(source)} cannot be read as {source.format}: {cause}") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isinf
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,15 @@ class Cost:
     Example:
         >>> Cost(layers=2).fits(Cost(layers=2)), Cost(layers=3).fits(Cost(layers=2))
         (True, False)
+        >>> str(Cost(layers=2)), str(Cost.unlimited())
+        ('2 layers', 'no limit')
     """
 
     layers: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the cost as people read it: ``2 layers``."""
+        return "no limit" if isinf(self.layers) else f"{self.layers:g} layer{'' if self.layers == 1 else 's'}"
 
     @classmethod
     def unlimited(cls) -> Cost:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -14,6 +12,7 @@ from transformers import PreTrainedModel
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ModelError, nearest
+from fedstrata.files import new_folder
 from fedstrata.models.folder import quiet
 from fedstrata.models.loaded import LoadedModel
 
@@ -55,7 +54,9 @@ def save_model(
     """
     target = Path(folder)
     state = full_state(loaded.model, model_state)
-    with _whole_folder(target) as scratch:
+    if target.exists() and not target.is_dir():
+        raise ModelError(f"cannot write the model to '{target}': it is a file")
+    with new_folder(target) as scratch:
         if isinstance(loaded.model, PreTrainedModel):
             with quiet():
                 loaded.model.save_pretrained(scratch, state_dict=state)
@@ -93,26 +94,6 @@ def full_state(model: nn.Module, values: Mapping[TensorName, Tensor]) -> dict[st
         for alias in groups.get(name, [name]):
             state[alias] = value.detach()
     return state
-
-
-@contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty sibling folder; rename it to ``target`` at the end, or remove it on an error."""
-    if target.exists() and not target.is_dir():
-        raise ModelError(f"cannot write the model to '{target}': it is a file")
-    scratch = target.with_name(f".{target.name}.new-{os.getpid()}")
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        if target.exists():
-            target.rename(old)
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _copy_companions(source: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.messages import Weights
 from fedstrata.errors import CheckpointError
-from fedstrata.server.files import new_folder
+from fedstrata.files import new_folder
 from fedstrata.server.state import Best, ServerState
 from fedstrata.server.traffic import Traffic
 

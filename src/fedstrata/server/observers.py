@@ -28,6 +28,10 @@ class Observer(Protocol):
         """Called when a round is committed and evaluated."""
         ...
 
+    def evaluating(self, round: int) -> None:
+        """Called before the weights after ``round`` rounds are evaluated; 0 is the starting point."""
+        ...
+
     def run_done(self, state: str) -> None:
         """Called once, whatever the end: ``finished``, ``interrupted`` or ``failed``."""
         ...
@@ -47,6 +51,9 @@ class Quiet:
         """Do nothing."""
 
     def round_done(self, record: RoundRecord) -> None:
+        """Do nothing."""
+
+    def evaluating(self, round: int) -> None:
         """Do nothing."""
 
     def run_done(self, state: str) -> None:

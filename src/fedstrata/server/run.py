@@ -183,6 +183,7 @@ class Run:
             log.warning("the end of the run could not be written to %s: %s", self.folder.path, trouble)
 
     def _evaluate(self, state: ServerState) -> Evaluation:
+        self.observer.evaluating(state.round)
         looked = evaluate_all(
             state.weights,
             round=state.round,

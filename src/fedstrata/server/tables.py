@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedstrata.server.files import write_atomic
+from fedstrata.files import write_atomic
 from fedstrata.server.folder import RunFolder
 
 COLUMNS = (

@@ -17,13 +17,13 @@ def write_atomic(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``path`` if the block ends well, and vanishes if it does not."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary, old = (path.with_name(f".{path.name}.{ending}") for ending in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -32,19 +32,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     for file in temporary.iterdir():
-        _sync(file)
+        sync(file)
+    shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        shutil.rmtree(path)
+        path.rename(old)
     temporary.rename(path)
-    sync_folder(path.parent)
+    sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def sync_folder(path: Path) -> None:
-    """Make a rename inside a folder durable."""
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's content, or the renames inside a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.server.files import new_folder, write_atomic
+from fedstrata.files import new_folder, write_atomic
 
 
 def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
