@@ -18,8 +18,9 @@ from fedstrata.client.train import autocast_dtype
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.problems import Loc, Problem, config_error
-from fedstrata.config.provenance import environment, model_card, resolved
+from fedstrata.config.provenance import environment, model_card, resolved, short
 from fedstrata.config.sources import load_network, load_rows
+from fedstrata.data.load import Files
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import ProbePlan, TrainPlan, Weights
 from fedstrata.domain.records import Metrics
@@ -270,13 +271,20 @@ def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) ->
     return test
 
 
+def _data_name(prepared: PreparedRun) -> str:
+    source = prepared.loaded.components.data
+    if isinstance(source, Files):
+        return short(source.train or source.sites or "")
+    return ", ".join(prepared.data.card.files)
+
+
 def _header(prepared: PreparedRun) -> dict[str, Any]:
     layers, config = prepared.setting.layers, prepared.loaded.config
     return {
         "method": prepared.setting.name,
         "seed": config.seed,
-        "model": config.model.path,
-        "data": ", ".join(prepared.data.card.files),
+        "model": short(config.model.path),
+        "data": _data_name(prepared),
         "layers": list(layers.names),
         "always": [b.name for b in layers.always],
         "never": [b.name for b in layers.never],

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from math import isinf
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +48,16 @@ def environment(loaded: Loaded) -> str:
     )
 
 
+def short(path: str) -> str:
+    """Return the last two parts of a path: enough to tell models and data apart, and no folder of this machine.
+
+    Example:
+        >>> short("/home/me/data/ag_news/train.parquet"), short("embedded:vit-digits")
+        ('ag_news/train.parquet', 'embedded:vit-digits')
+    """
+    return "/".join(Path(path).parts[-2:])
+
+
 def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
     """Return the README of the model that came out."""
     final, layers = summary["final"], setting.layers
@@ -62,7 +73,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             yaml.safe_dump(front, sort_keys=False).strip(),
             "---",
             "",
-            f"# {loaded.config.model.path}, fine-tuned with fedstrata",
+            f"# {short(loaded.config.model.path)}, fine-tuned with fedstrata",
             "",
             f"Federated selective-layer fine-tuning by **{setting.name}**: in every round each client trained and sent "
             "only the layers that its budget paid for.",
