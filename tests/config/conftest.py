@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from fedstrata.cli.main import invoke
+from commands import Said
 
 GOOD = """\
 model:
@@ -32,31 +31,7 @@ seed: 3
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
 Fails = Callable[..., Said]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run a command in an empty folder and return exit code and output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FEDSTRATA_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = invoke(list(arguments))
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics, RoundRecord
@@ -159,9 +160,8 @@ class LiveProgress:
         self._live.stop()
 
     def _panel(self) -> Table:
-        facts = Table.grid(padding=(0, 2))
-        facts.add_row(*(f"[dim]{name}[/dim] {escape(value)}" for name, value in self._facts.items()))
+        facts = [Text.assemble((name, "dim"), " ", value, no_wrap=True) for name, value in self._facts.items()]
         panel = Table.grid()
         panel.add_row(self._progress)
-        panel.add_row(facts)
+        panel.add_row(Columns(facts, padding=(0, 2)))  # as many in a line as the terminal holds
         return panel
