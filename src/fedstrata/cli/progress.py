@@ -33,7 +33,6 @@ class _Totals:
     first: int = 0
     bytes_up: int = 0
     started: float = 0.0
-    accuracy: float | None = None
 
     @property
     def up(self) -> str:

@@ -25,7 +25,7 @@ from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import ProbePlan, TrainPlan, Weights
 from fedstrata.domain.records import Metrics
 from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
+from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.engines.local import LocalEngine
 from fedstrata.errors import BudgetError, CheckpointError, ConfigError, nearest
 from fedstrata.files import write_atomic
@@ -192,14 +192,7 @@ def _rehearse(setting: Setting) -> None:
     state = selector.init(setting.layers)
     if selector.probes(0, list(setting.profiles), state):
         return
-    problem = SelectionProblem(
-        round=0,
-        layers=setting.layers,
-        profiles=setting.profiles,
-        scores=None,
-        price=lambda client, mask: setting.method.cost.price(mask, setting.layers, client),
-        rng=setting.seeds.generator(Phase.SELECT),
-    )
+    problem = setting.problem(0, list(setting.profiles), None)
     check(selector.select(problem, state)[0], problem)
 
 

@@ -6,14 +6,11 @@ Third parties add kinds through entry points (group ``fedstrata.selectors`` and 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from importlib import import_module, invalidate_caches
+from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -217,15 +214,3 @@ def _value(family: str, name: str, hint: Any, value: object, loc: Loc) -> Any:  
 
 def _needs_a_kind(family: str) -> str:
     return f"has to be a kind, or a mapping with a kind and its options; {nearest('', _kinds(family))}"
-
-
-@contextmanager
-def importable(folder: Path) -> Iterator[None]:
-    """Let ``module:Class`` name files beside the configuration."""
-    entry = str(folder.resolve())
-    sys.path.insert(0, entry)
-    invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)

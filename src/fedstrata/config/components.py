@@ -9,10 +9,11 @@ from typing import Any
 
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.budgets.protocol import Budget
-from fedstrata.config.catalog import BuildError, build, importable
+from fedstrata.config.catalog import BuildError, build
 from fedstrata.config.problems import Problem
 from fedstrata.costs.protocol import CostModel
 from fedstrata.data.load import Digits, Files
+from fedstrata.imports import importable
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fedstrata.config.catalog import importable
 from fedstrata.config.load import Loaded
 from fedstrata.config.problems import Loc, Problem, config_error, located
 from fedstrata.data.load import Files, Prepare, load_data
@@ -16,6 +15,7 @@ from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ConfigError, DataError, LayerError, ModelError
+from fedstrata.imports import importable
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import nn
 
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
+from fedstrata.imports import importable
 from fedstrata.models.folder import first_line
 from fedstrata.models.loaded import LoadedModel, Task, seeded
 from fedstrata.models.partition import partition
@@ -74,7 +73,7 @@ def model_function(spec: str) -> Callable[[int], object]:
     name, _, function = spec.partition(":")
     if not is_custom(spec):
         raise ModelError(f"model '{spec}' is not of the form module:function")
-    with _working_directory_importable():
+    with importable(Path.cwd()):
         if not _exists(name):
             here = sorted(p.stem for p in Path.cwd().glob("*.py"))
             hint = nearest(name, here) if here else "the working directory has no Python files"
@@ -98,17 +97,6 @@ def _exists(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
-
-
-@contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
 
 
 def call_model_function(spec: str, num_labels: int) -> nn.Module:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.costs.protocol import CostModel
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.messages import ProbePlan, TrainPlan
-from fedstrata.domain.seeds import Seeds
-from fedstrata.domain.selection import ClientProfile
+from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector
@@ -58,6 +61,23 @@ class Setting:
     def probe_plan(self) -> ProbePlan:
         """Return the probe, measuring what the score needs."""
         return replace(self.probe, statistics=self.method.score.needs)
+
+    def problem(self, round: int, clients: Sequence[ClientId], scores: NDArray[np.float64] | None) -> SelectionProblem:
+        """Return the selection problem of a round.
+
+        Args:
+            round: 0-based round number.
+            clients: The clients to select for, ascending by name.
+            scores: Shape ``[clients, layers]``, or ``None`` where nobody was probed.
+        """
+        return SelectionProblem(
+            round=round,
+            layers=self.layers,
+            profiles={c: self.profiles[c] for c in clients},
+            scores=scores,
+            price=lambda client, mask: self.method.cost.price(mask, self.layers, client),
+            rng=self.seeds.generator(Phase.SELECT, round=round),
+        )
 
     def train_plan(self, round: int) -> TrainPlan:
         """Return the training of a round, with its learning rate."""

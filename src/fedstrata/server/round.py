@@ -16,7 +16,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Failure, Probe, Probed, Reply, Train, Update
 from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.seeds import Phase
-from fedstrata.domain.selection import Selection, SelectionProblem, check
+from fedstrata.domain.selection import Selection, check
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import SelectionError, TrainingError
 from fedstrata.server.admission import admit
@@ -59,7 +59,7 @@ def play_round(
         raise TrainingError(_abandoned(state.round, "probe", ledger.failures.values()))
     scores = _score_table(present, probed, setting)
 
-    problem = _problem(state, setting, present, scores)
+    problem = setting.problem(state.round, present, scores)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
     ledger.note_selection(selection, probed, scores)
@@ -122,19 +122,6 @@ def _score_table(
             if not np.isfinite(table[row]).all():
                 raise SelectionError(f"client {client}: the score is not finite for every layer; use another score")
     return table
-
-
-def _problem(
-    state: ServerState, setting: Setting, present: Sequence[ClientId], scores: NDArray[np.float64] | None
-) -> SelectionProblem:
-    return SelectionProblem(
-        round=state.round,
-        layers=setting.layers,
-        profiles={c: setting.profiles[c] for c in present},
-        scores=scores,
-        price=lambda client, mask: setting.method.cost.price(mask, setting.layers, client),
-        rng=setting.seeds.generator(Phase.SELECT, round=state.round),
-    )
 
 
 def _abandoned(round: int, phase: str, failures: Iterable[Failure]) -> str:

@@ -47,7 +47,16 @@ def evaluate(problem: Instance, prices: Floats) -> Dual:
         >>> round(evaluate(instance([[3.0, 1.0]], [1]), np.array([2.0])).bound, 6)
         3.0
     """
+    return _dual(problem, prices, *_table(problem, prices))
+
+
+def load_values(problem: Instance, prices: Floats) -> tuple[Floats, float]:
+    """Return each layer's worth by its load, ``[layers, clients + 1]``, and D(mu) with its guard."""
     reduced, ranked, worth = _table(problem, prices)
+    return worth, _dual(problem, prices, reduced, ranked, worth).bound
+
+
+def _dual(problem: Instance, prices: Floats, reduced: Floats, ranked: Floats, worth: Floats) -> Dual:
     loads = worth.argmax(axis=1)
     best = worth[np.arange(problem.layers), loads]
     chosen = _share(reduced, ranked, loads)
@@ -55,11 +64,6 @@ def evaluate(problem: Instance, prices: Floats) -> Dual:
     size = float(prices @ problem.budgets + np.abs(reduced).sum() + problem.penalties()[loads].sum())
     guard = float(np.finfo(np.float64).eps) * (problem.clients + problem.layers + 8) * size
     return Dual(prices, bound + guard, (problem.costs * chosen.T).sum(axis=1), loads.astype(np.float64))
-
-
-def load_values(problem: Instance, prices: Floats) -> tuple[Floats, float]:
-    """Return each layer's worth by its load, ``[layers, clients + 1]``, and D(mu) with its guard."""
-    return _table(problem, prices)[2], evaluate(problem, prices).bound
 
 
 def _table(problem: Instance, prices: Floats) -> tuple[Floats, Floats, Floats]:
