@@ -198,7 +198,9 @@ def test_time_limit_of_nothing_still_gives_masks_and_a_bound() -> None:
         ({"diversity": inf}, "diversity is inf"),
         ({"consensus": float("nan")}, "consensus is nan"),
         ({"costs": [1.0]}, "costs have shape"),
-        ({"costs": [0.0, 1.0]}, "greater than 0"),
+        ({"costs": [-1.0, 1.0]}, "costs hold -1.0 at unit 0, client 0, layer 0"),
+        ({"setups": [0.0, inf]}, "setups hold inf at unit 0, client 0, layer 1"),
+        ({"costs": np.ones((3, 2, 2)), "setups": np.ones((2, 2, 2))}, "units disagree: budgets have 1, costs have 3"),
         ({"consensus": 1e308}, "overflow"),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from fedstrata.budgets.limits import Limit, budget, parse
+from fedstrata.budgets.protocol import Yardstick
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
@@ -13,23 +15,32 @@ from fedstrata.errors import BudgetError
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Every client may train this many layers per round.
+    """The same limits for every client, per round; each is a number or a share of full fine-tuning's, such as ``25%``.
 
     Attributes:
-        layers: Number of layers, at least 0.
+        layers: Number of layers.
+        bytes_up: Bytes sent, such as ``40 MB``.
+        flops: Floating-point operations, such as ``3 TFLOP``.
+        bytes_peak: Largest memory, such as ``8 GiB``.
+        seconds: Time, such as ``90 s``; needs device profiles.
 
     Example:
-        >>> Fixed(layers=2).assign([ClientId("a")], Seeds(0))["a"].layers
+        >>> Fixed(layers=2).assign([ClientId("a")], Seeds(0), Yardstick())["a"].layers
         2.0
     """
 
-    layers: int
+    layers: Limit | None = None
+    bytes_up: Limit | None = None
+    flops: Limit | None = None
+    bytes_peak: Limit | None = None
+    seconds: Limit | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a negative budget."""
-        if self.layers < 0:
-            raise BudgetError(f"budget 'fixed' has layers: {self.layers}; it must be 0 or more")
+        """Refuse limits that mean nothing."""
+        if not parse(asdict(self), "budget 'fixed'"):
+            raise BudgetError("budget 'fixed' limits nothing; give layers, bytes_up, flops, bytes_peak or seconds")
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds) -> Mapping[ClientId, Cost]:
-        """Return the same budget for every client."""
-        return {client: Cost(layers=float(self.layers)) for client in clients}
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+        """Return the same limits for every client, shares taken of its own full fine-tuning."""
+        amounts = parse(asdict(self), "budget 'fixed'")
+        return {client: budget(amounts, client, yardstick.full(client)) for client in clients}

@@ -1,4 +1,4 @@
-"""Heterogeneous budgets: a half-normal law truncated to the whole numbers low..high.
+"""Heterogeneous budgets: a half-normal law truncated to the whole numbers low..high, times an amount.
 
 With ``Z`` standard normal, the budget is ``low + floor(scale * |Z|)`` given that this is at most ``high``, so::
 
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import erf, isfinite, sqrt
 
+from fedstrata.budgets.limits import Limit, budget, parse
+from fedstrata.budgets.protocol import Yardstick
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.domain.units import Amount
 from fedstrata.errors import BudgetError
 
 
@@ -26,10 +29,12 @@ class HalfNormal:
     """Most clients can pay for few layers, a few for many.
 
     Attributes:
-        low: Smallest budget in layers, at least 0.
-        high: Largest budget in layers.
-        scale: Standard deviation, in layers, of the normal whose half is taken; at least ``(high - low) / 4``, so that
-            ``high`` really occurs. By default ``(high - low + 1) / 2``.
+        low: Smallest budget, at least 0.
+        high: Largest budget.
+        scale: Standard deviation of the normal whose half is taken; at least ``(high - low) / 4``, so that ``high``
+            really occurs. By default ``(high - low + 1) / 2``.
+        unit: What the budget limits.
+        each: What one step from low to high stands for, such as ``10%`` or ``2 GiB``.
 
     Example:
         >>> [round(p, 3) for p in HalfNormal(low=1, high=4).probabilities()]
@@ -39,6 +44,8 @@ class HalfNormal:
     low: int
     high: int
     scale: float | None = None
+    unit: str = "layers"
+    each: Limit = 1
 
     def __post_init__(self) -> None:
         """Refuse an empty range, or a scale at which the upper end would in effect never occur."""
@@ -52,6 +59,7 @@ class HalfNormal:
                 f"budget 'half-normal' has scale: {self.scale}; it must be above 0 and at least {least:g}, a quarter of"
                 " high - low"
             )
+        parse({self.unit: self.each}, "budget 'half-normal'")
 
     @property
     def width(self) -> float:
@@ -63,15 +71,21 @@ class HalfNormal:
         marks = [erf(j / self.width / sqrt(2)) for j in range(self.high - self.low + 2)]
         return tuple((right - left) / marks[-1] for left, right in pairwise(marks))
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
         """Return one draw per client, from the client's own stream."""
-        return {client: Cost(layers=float(self._draw(client, seeds))) for client in clients}
+        each = parse({self.unit: self.each}, "budget 'half-normal'")[self.unit]
+        return {
+            client: budget(
+                {self.unit: Amount(self._draw(client, seeds) * each.value, each.share)}, client, yardstick.full(client)
+            )
+            for client in clients
+        }
 
     def _draw(self, client: ClientId, seeds: Seeds) -> int:
         uniform = float(seeds.generator(Phase.BUDGET, client=client).random())
         reached = 0.0
-        for budget, probability in enumerate(self.probabilities(), start=self.low):
+        for steps, probability in enumerate(self.probabilities(), start=self.low):
             reached += probability
             if uniform < reached:
-                return budget
+                return steps
         return self.high

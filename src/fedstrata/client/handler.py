@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
+from fedstrata.client.meter import Meter, Peak
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
@@ -29,12 +31,14 @@ class Handler:
         clients: Rows of each client.
         seeds: The run's random streams.
         eval_batch: Rows per evaluation batch.
+        meter: Measures memory; a client's probe, and its training by lowest layer and size of the mask, once each.
     """
 
     model: ResidentModel
     clients: Mapping[ClientId, ClientRows]
     seeds: Seeds
     eval_batch: int = 256
+    meter: Meter = field(default_factory=Meter)
 
     def handle(self, request: Request) -> Reply:
         """Do what is asked.
@@ -58,28 +62,31 @@ class Handler:
         rng = self.seeds.generator(Phase.PROBE, round=request.round, client=request.client)
         drawn = data.train[torch.from_numpy(rng.permutation(len(data.train)))]
         indices: Tensor = drawn[: plan.batches * plan.batch_size] if plan.batches else drawn
-        stats, loss = probe(
-            self.model,
-            request.weights,
-            rows=data.rows,
-            indices=indices,
-            batch_size=plan.batch_size,
-            statistics=plan.statistics,
-        )
-        return Probed(request.client, request.round, stats, loss=loss, seconds=perf_counter() - start)
+        with self._metered("probe", request.client) as peak:
+            stats, loss = probe(
+                self.model,
+                request.weights,
+                rows=data.rows,
+                indices=indices,
+                batch_size=plan.batch_size,
+                statistics=plan.statistics,
+            )
+        return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes)
 
     def _train(self, request: Train) -> Update:
         start = perf_counter()
         data = self.clients[request.client]
-        result = train(
-            self.model,
-            request.weights,
-            mask=request.mask,
-            rows=data.rows,
-            indices=data.train,
-            plan=request.plan,
-            rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
-        )
+        mask = request.mask
+        with self._metered("train", (request.client, min(mask, default=-1), len(mask))) as peak:
+            result = train(
+                self.model,
+                request.weights,
+                mask=request.mask,
+                rows=data.rows,
+                indices=data.train,
+                plan=request.plan,
+                rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
+            )
         return Update(
             client=request.client,
             round=request.round,
@@ -90,7 +97,11 @@ class Handler:
             loss_first=result.loss_first,
             loss_mean=result.loss_mean,
             seconds=perf_counter() - start,
+            peak_bytes=peak.bytes,
         )
+
+    def _metered(self, phase: str, kind: Hashable) -> AbstractContextManager[Peak]:
+        return self.meter.of(phase, kind, device=self.model.device, held=lambda: self.model.bytes)
 
     def _evaluate(self, request: Evaluate) -> Evaluated:
         data = self.clients[request.client]

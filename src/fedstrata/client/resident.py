@@ -33,6 +33,8 @@ class ResidentModel:
         self._parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
         self._by_keyword = _accepts_keywords(module)
         self._module_kwargs = _without_cache(module)
+        self.bytes = bytes_of(module)
+        """Bytes of all parameters and buffers."""
         module.requires_grad_(False)
         self._frozen = {block.name: self._checksum(block.tensor_names) for block in layers.never}
 
@@ -121,6 +123,16 @@ class ResidentModel:
 
     def _checksum(self, names: tuple[TensorName, ...]) -> tuple[int, ...]:
         return tuple(_bits(self._parameters[name].data) for name in names)
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Return the bytes of all parameters and buffers.
+
+    Example:
+        >>> bytes_of(nn.Linear(3, 2))
+        32
+    """
+    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
 
 
 def _bits(tensor: Tensor) -> int:

@@ -101,7 +101,7 @@ def _steps(
 ) -> list[float]:
     device = model.device
     dtype = autocast_dtype(plan.precision, device)
-    optimizer = _optimizer(parameters, plan)
+    optimizer = optimizer_of(parameters, plan)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     losses = []
     for batch in order:
@@ -139,7 +139,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def _optimizer(parameters: list[nn.Parameter], plan: TrainPlan) -> torch.optim.Optimizer:
+def optimizer_of(parameters: list[nn.Parameter], plan: TrainPlan) -> torch.optim.Optimizer:
+    """Return a new optimizer for these parameters, as the plan says."""
     if plan.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.weight_decay)
     momentum = plan.momentum if plan.optimizer == "momentum" else 0.0

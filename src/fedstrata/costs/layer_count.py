@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedstrata.domain.cost import Cost
+import numpy as np
+
+from fedstrata.costs.protocol import Facts, Pricing
+from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """Prices a mask by the number of its layers; ``always`` blocks are free.
+    """Prices a mask by the number of its layers; ``always`` blocks are free, and nothing else is priced."""
+
+    def bind(self, facts: Facts) -> Pricing:
+        """Return one price list for every client."""
+        return counted(len(facts.layers))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """The same prices for everybody."""
+
+    table: Prices
+
+    def prices(self, client: ClientId, visit: Visit) -> Prices:
+        """Return the prices."""
+        return self.table
+
+
+def counted(layers: int) -> Counted:
+    """Return prices of one per layer.
 
     Example:
-        >>> LayerCount().price(frozenset({0, 3}), LayerMap(()), ClientId("c0")).layers
+        >>> counted(4).prices(ClientId("c0"), Visit()).of(frozenset({0, 3})).layers
         2.0
     """
-
-    def price(self, mask: Mask, layers: LayerMap, client: ClientId) -> Cost:
-        """Return the number of layers in the mask."""
-        return Cost(layers=float(len(mask)))
+    return Counted(Prices(("layers",), np.zeros(1), np.zeros((1, layers)), np.ones((1, layers))))

@@ -102,6 +102,7 @@ class Probed:
         stats: One entry per selectable layer, input to output.
         loss: Mean loss over the probed rows.
         seconds: Time the client spent.
+        peak_bytes: Largest memory that the work held, the model included; ``None`` where it cannot be told.
     """
 
     client: ClientId
@@ -109,6 +110,7 @@ class Probed:
     stats: tuple[LayerStats, ...]
     loss: float
     seconds: float
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Update:
         loss_first: Loss of the first step's batch, before that step.
         loss_mean: Mean over the steps.
         seconds: Time the client spent.
+        peak_bytes: Largest memory that the work held, the model included; ``None`` where it cannot be told.
     """
 
     client: ClientId
@@ -134,6 +137,7 @@ class Update:
     loss_first: float
     loss_mean: float
     seconds: float
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

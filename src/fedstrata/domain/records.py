@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the event log's fields."""
 
 
@@ -31,19 +31,21 @@ class ClientRecord:
     """One client in one round.
 
     Attributes:
-        budget: Layers it could pay for; infinite (null in the event log) for no limit.
+        budget: What it could pay, by unit; units without a limit are left out.
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
         update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).
+        predicted: The price of its mask by unit, as it was when the mask was chosen; what is not priced is left out.
         bytes_up: Deltas and statistics it sent.
         bytes_down: Layers it lacked, and its mask.
+        peak_bytes: Largest memory that its probe and training held; ``None`` where that cannot be told.
         failure: ``None``, or the reason code; ``failure_message`` says more.
     """
 
     round: int
     client: ClientId
     num_examples: int
-    budget: float
+    budget: Mapping[str, float] = field(default_factory=dict)
     mask: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
     probe_loss: float | None = None
@@ -51,8 +53,10 @@ class ClientRecord:
     loss_mean: float | None = None
     steps: int = 0
     update_norms: Mapping[str, float] = field(default_factory=dict)
+    predicted: Mapping[str, float] = field(default_factory=dict)
     bytes_up: int = 0
     bytes_down: int = 0
+    peak_bytes: int | None = None
     seconds_probe: float = 0.0
     seconds_train: float = 0.0
     failure: str | None = None

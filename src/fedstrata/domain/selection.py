@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.prices import Prices
 from fedstrata.errors import SelectionError
 
 
@@ -38,7 +39,7 @@ class SelectionProblem:
         profiles: Profile of each client to select for, in ascending order of client name.
         scores: Shape ``[clients, layers]``, float64, rows in the order of ``profiles``; larger is better.
             ``None`` where the selector asked for no probe.
-        price: Price of a mask for a client.
+        prices: Prices of every mask for a client.
         rng: The round's stream for selectors that draw.
     """
 
@@ -46,7 +47,7 @@ class SelectionProblem:
     layers: LayerMap
     profiles: Mapping[ClientId, ClientProfile]
     scores: NDArray[np.float64] | None
-    price: Callable[[ClientId, Mask], Cost]
+    prices: Callable[[ClientId], Prices]
     rng: np.random.Generator
 
     @property
@@ -54,8 +55,12 @@ class SelectionProblem:
         """The clients to select for, in row order."""
         return tuple(self.profiles)
 
+    def price(self, client: ClientId, mask: Mask) -> Cost:
+        """Return the price of a mask for a client."""
+        return self.prices(client).of(mask)
+
     def affordable(self, client: ClientId, mask: Mask) -> bool:
-        """Return whether the client's budget pays for the mask."""
+        """Return whether the client's budget pays for the mask in every unit."""
         return self.price(client, mask).fits(self.profiles[client].budget)
 
     def required_scores(self, selector: str) -> NDArray[np.float64]:
@@ -123,7 +128,8 @@ def check(selection: Selection, problem: SelectionProblem) -> None:
                 )
         if not problem.affordable(client, mask):
             price, budget = problem.price(client, mask), problem.profiles[client].budget
-            raise SelectionError(f"client {client}: mask {sorted(mask)} costs {price}, over its budget {budget}")
+            excess = price.only(*price.over(budget))
+            raise SelectionError(f"client {client}: mask {sorted(mask)} costs {excess}, over its budget {budget}")
     certificate = selection.certificate
     if certificate is not None and not (isfinite(certificate.objective) and certificate.bound >= certificate.objective):
         raise SelectionError(f"certificate bound {certificate.bound} is below objective {certificate.objective}")

@@ -12,7 +12,7 @@ the load variance of Saha et al., "F3OCUS", https://arxiv.org/abs/2411.11912.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isinf, isnan
 
 import numpy as np
@@ -22,8 +22,9 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.selection import Certificate, Selection, SelectionProblem
 from fedstrata.errors import ConfigError
-from fedstrata.selectors.masks import candidates
+from fedstrata.selectors.masks import candidates, trimmed
 from fedstrata.selectors.protocol import SelectorState
+from fedstrata.selectors.tables import tables
 from fedstrata.solvers import Solution, solve
 
 
@@ -31,9 +32,8 @@ from fedstrata.solvers import Solution, solve
 class Consensus:
     """All masks at once, with a certificate of how good they are.
 
-    A layer that is worth nothing to a client and to agreement is left out, so a budget may stay unspent. Prices that
-    do not add up over layers (``CostModel.price``) are approximated by the sum of single-layer prices, the masks
-    are cut back to what is affordable, and the certificate's bound is then infinite.
+    A layer that is worth nothing to a client and to agreement is left out, so a budget may stay unspent. Budgets in all
+    units hold at once, each with its set-up part for the lowest layer.
 
     Attributes:
         rho: Scale-free weight: positive for consensus, 0 for none, negative for diversity, ``inf`` for agreement before
@@ -69,16 +69,18 @@ class Consensus:
         """
         columns = candidates(problem.layers)
         scores = problem.required_scores("consensus")[:, columns]
-        weight, prices = _weight(self.rho, scores), _prices(problem, columns)
+        weight = _weight(self.rho, scores)
+        room, each, setup = tables(problem, columns)
         solution = solve(
             scores,
-            np.array([profile.budget.layers for profile in problem.profiles.values()]),
+            room,
             consensus=weight if self.rho > 0 else 0.0,
             diversity=weight if self.rho < 0 else 0.0,
-            costs=prices,
+            costs=each,
+            setups=setup,
             time_limit=self.time_limit,
         )
-        return _selection(problem, columns, prices, solution), state
+        return _selection(problem, columns, solution), state
 
 
 def _weight(rho: float, scores: NDArray[np.float64]) -> float:
@@ -89,33 +91,9 @@ def _weight(rho: float, scores: NDArray[np.float64]) -> float:
     return abs(rho) * float(np.median(positive)) / len(scores) if positive.size else 0.0
 
 
-def _prices(problem: SelectionProblem, columns: Sequence[int]) -> NDArray[np.float64]:
-    """Return the price of each layer alone. Shape ``[clients, columns]``."""
-    rows = [[problem.price(client, frozenset({layer})).layers for layer in columns] for client in problem.clients]
-    return np.array(rows, dtype=np.float64).reshape(len(problem.clients), len(columns))
-
-
-def _selection(
-    problem: SelectionProblem, columns: Sequence[int], prices: NDArray[np.float64], solution: Solution
-) -> Selection:
-    """Return the solver's masks as layer indices, cut back and uncertified where prices do not add up."""
+def _selection(problem: SelectionProblem, columns: Sequence[int], solution: Solution) -> Selection:
+    """Return the solver's masks as layer indices."""
     masks = {}
-    additive = True
-    for client, row, alone in zip(problem.clients, solution.masks, prices, strict=True):
-        chosen = [columns[int(i)] for i in np.flatnonzero(row)]
-        masks[client] = frozenset(chosen)
-        together = problem.price(client, frozenset(columns)).layers
-        additive &= bool(np.isclose(together, alone.sum(), rtol=1e-9))
-    certificate = Certificate(solution.objective, solution.bound, solution.gap, solution.rule)
-    if not additive:
-        masks = {client: _cut(problem, client, mask) for client, mask in masks.items()}
-        certificate = replace(certificate, bound=inf, gap=inf, rule=f"{solution.rule}, prices taken as additive")
-    return Selection(masks, certificate)
-
-
-def _cut(problem: SelectionProblem, client: ClientId, mask: frozenset[int]) -> frozenset[int]:
-    """Drop the layers of lowest score until the client can pay for the rest."""
-    row = problem.required_scores("consensus")[problem.clients.index(client)]
-    while mask and not problem.affordable(client, mask):
-        mask = mask - {min(mask, key=lambda layer: (float(row[layer]), -layer))}
-    return mask
+    for client, row in zip(problem.clients, solution.masks, strict=True):
+        masks[client] = trimmed(problem, client, frozenset(columns[int(i)] for i in np.flatnonzero(row)))
+    return Selection(masks, Certificate(solution.objective, solution.bound, solution.gap, solution.rule))

@@ -57,7 +57,20 @@ def same_mask(problem: SelectionProblem, mask: Mask, selector: str, advice: str)
     for client in problem.clients:
         if not problem.affordable(client, mask):
             raise BudgetError(
-                f"selector '{selector}' needs {problem.price(client, mask)} of client {client}, whose budget is"
+                f"selector '{selector}' needs {_excess(problem, client, mask)} of client {client}, whose budget is"
                 f" {problem.profiles[client].budget}; {advice}"
             )
     return Selection(dict.fromkeys(problem.clients, mask))
+
+
+def trimmed(problem: SelectionProblem, client: ClientId, mask: Mask) -> Mask:
+    """Return the mask without its layers of lowest score, as many as rounding of prices puts it over the budget."""
+    row = problem.required_scores("any")[problem.clients.index(client)]
+    while mask and not problem.affordable(client, mask):
+        mask = mask - {min(mask, key=lambda layer: (float(row[layer]), -layer))}
+    return mask
+
+
+def _excess(problem: SelectionProblem, client: ClientId, mask: Mask) -> str:
+    price = problem.price(client, mask)
+    return str(price.only(*price.over(problem.profiles[client].budget)))

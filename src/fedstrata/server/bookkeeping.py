@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import sqrt
+from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import Layer, Mask
 from fedstrata.domain.messages import Failure, Probed, Update, Weights
 from fedstrata.domain.records import ClientRecord, LayerRecord, RoundRecord
 from fedstrata.domain.selection import Selection
+from fedstrata.domain.wire import mask_bytes, statistics_bytes
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.state import ServerState
 from fedstrata.server.theory import chi2
-from fedstrata.server.traffic import mask_bytes, probe_bytes, update_bytes
 
 
 class Ledger:
@@ -32,7 +34,8 @@ class Ledger:
         self._probed: dict[ClientId, Probed] = {}
         self._scores: dict[ClientId, tuple[float, ...]] = {}
         self._masks: Mapping[ClientId, Mask] = {}
-        self._updates: dict[ClientId, dict[str, float | int]] = {}
+        self._prices: Mapping[ClientId, Cost] = {}
+        self._updates: dict[ClientId, dict[str, Any]] = {}
         self._norms: dict[ClientId, dict[str, float]] = {}
 
     def note_failure(self, failure: Failure) -> None:
@@ -40,10 +43,14 @@ class Ledger:
         self.failures[failure.client] = failure
 
     def note_selection(
-        self, selection: Selection, probed: Mapping[ClientId, Probed], scores: NDArray[np.float64] | None
+        self,
+        selection: Selection,
+        probed: Mapping[ClientId, Probed],
+        scores: NDArray[np.float64] | None,
+        prices: Mapping[ClientId, Cost],
     ) -> None:
-        """Keep masks, and the scores of those who were probed."""
-        self._masks, self._probed = selection.masks, dict(probed)
+        """Keep masks and their prices, and the scores of those who were probed."""
+        self._masks, self._probed, self._prices = selection.masks, dict(probed), prices
         for row, client in enumerate(selection.masks):
             if client in probed and scores is not None:
                 self._scores[client] = tuple(float(s) for s in scores[row])
@@ -63,6 +70,8 @@ class Ledger:
             "loss_mean": update.loss_mean,
             "steps": update.steps,
             "seconds_train": update.seconds,
+            "bytes": sum(t.numel() * t.element_size() for t in update.deltas.values()),
+            "peak": update.peak_bytes,
         }
         return True
 
@@ -88,25 +97,27 @@ class Ledger:
         setting, layers = self._setting, self._setting.layers
         probed, failure = self._probed.get(client), self.failures.get(client)
         mask = self._masks.get(client)
-        up = probe_bytes(layers, setting.method.score.needs) if probed else 0
-        if client in self.contributors:
-            up += update_bytes(self.contributors[client][1], layers)
+        facts = dict(self._updates.get(client, {}))
+        up = (statistics_bytes(probed.stats) if probed else 0) + facts.pop("bytes", 0)
+        peaks = [*([probed.peak_bytes] if probed else []), *([facts.pop("peak")] if "peak" in facts else [])]
         down = self._state.traffic.bytes_down(client, layers)
         return ClientRecord(
             round=self.round,
             client=client,
             num_examples=setting.profiles[client].num_examples,
-            budget=setting.profiles[client].budget.layers,
+            budget={unit: limit for unit, limit in setting.profiles[client].budget.items() if isfinite(limit)},
             mask=tuple(sorted(mask)) if mask is not None else (),
             scores=self._scores.get(client, ()),
             probe_loss=probed.loss if probed else None,
             seconds_probe=probed.seconds if probed else 0.0,
             update_norms=self._norms.get(client, {}),
+            predicted=_priced(self._prices.get(client)),
             bytes_up=up,
+            peak_bytes=max((p for p in peaks if p is not None), default=None) if None not in peaks else None,
             bytes_down=down + (mask_bytes(layers) if mask is not None else 0),
             failure=failure.reason if failure else None,
             failure_message=failure.message if failure else None,
-            **self._updates.get(client, {}),  # type: ignore[arg-type]
+            **facts,
         )
 
     def _layer_records(self, weights: Weights) -> Iterator[LayerRecord]:
@@ -124,6 +135,10 @@ class Ledger:
                 chi2=chi2(mass),
                 update_norm=_moved(block, before, weights),
             )
+
+
+def _priced(price: Cost | None) -> dict[str, float]:
+    return {} if price is None else {unit: value for unit, value in price.items() if isfinite(value)}
 
 
 def _moved(block: Layer, before: Weights, after: Weights) -> float:

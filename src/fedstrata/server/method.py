@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstrata.aggregators.protocol import Aggregator
-from fedstrata.costs.protocol import CostModel
+from fedstrata.costs.protocol import Pricing
+from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.samplers.protocol import Sampler
@@ -25,7 +28,7 @@ class Method:
     """What is compared when methods are compared."""
 
     score: Score
-    cost: CostModel
+    cost: Pricing
     selector: Selector
     aggregator: Aggregator
 
@@ -62,20 +65,27 @@ class Setting:
         """Return the probe, measuring what the score needs."""
         return replace(self.probe, statistics=self.method.score.needs)
 
-    def problem(self, round: int, clients: Sequence[ClientId], scores: NDArray[np.float64] | None) -> SelectionProblem:
+    def problem(
+        self, round: int, visits: Mapping[ClientId, Visit], scores: NDArray[np.float64] | None
+    ) -> SelectionProblem:
         """Return the selection problem of a round.
 
         Args:
             round: 0-based round number.
-            clients: The clients to select for, ascending by name.
+            visits: The clients to select for, ascending by name, with what is known of their round.
             scores: Shape ``[clients, layers]``, or ``None`` where nobody was probed.
         """
+
+        @cache
+        def prices(client: ClientId) -> Prices:
+            return self.method.cost.prices(client, visits[client])
+
         return SelectionProblem(
             round=round,
             layers=self.layers,
-            profiles={c: self.profiles[c] for c in clients},
+            profiles={c: self.profiles[c] for c in visits},
             scores=scores,
-            price=lambda client, mask: self.method.cost.price(mask, self.layers, client),
+            prices=prices,
             rng=self.seeds.generator(Phase.SELECT, round=round),
         )
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Failure, Probe, Probed, Reply, Train, Update
 from fedstrata.domain.records import RoundRecord
@@ -59,10 +60,10 @@ def play_round(
         raise TrainingError(_abandoned(state.round, "probe", ledger.failures.values()))
     scores = _score_table(present, probed, setting)
 
-    problem = setting.problem(state.round, present, scores)
+    problem = setting.problem(state.round, _visits(state, setting, present, probed), scores)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
-    ledger.note_selection(selection, probed, scores)
+    ledger.note_selection(selection, probed, scores, {c: problem.price(c, m) for c, m in selection.masks.items()})
 
     training = engine.send(_train_requests(state, setting, selection, present), deadline=setting.deadline)
     updates = (
@@ -84,6 +85,12 @@ def play_round(
         best=state.best,
     )
     return after, record
+
+
+def _visits(
+    state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Mapping[ClientId, Probed]
+) -> dict[ClientId, Visit]:
+    return {c: Visit(probed=c in probed, bytes_down=state.traffic.bytes_down(c, setting.layers)) for c in present}
 
 
 def _train_requests(

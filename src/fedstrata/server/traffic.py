@@ -10,11 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.stats import Statistic
-
-STATISTIC_BYTES = 4
-"""A statistic travels as one float32 per layer; tensors of a layer add up before they are sent."""
+from fedstrata.domain.layers import LayerMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +47,3 @@ class Traffic:
             changed={**self.changed, **dict.fromkeys(moved, round + 1)},
             seen={**self.seen, **dict.fromkeys(sent_to, round)},
         )
-
-
-def mask_bytes(layers: LayerMap) -> int:
-    """Return the bytes of a mask: one bit per layer."""
-    return (len(layers) + 7) // 8
-
-
-def update_bytes(mask: Mask, layers: LayerMap) -> int:
-    """Return the bytes of an update: the deltas of the mask and ``always``."""
-    return layers.bytes_of(mask)
-
-
-def probe_bytes(layers: LayerMap, statistics: frozenset[Statistic]) -> int:
-    """Return the bytes of a probe's reply: per layer the squared norm and what else the score needs.
-
-    Norms of weights do not travel: the server holds the weights that were probed.
-
-    Example:
-        >>> from fedstrata.domain.layers import Layer, LayerName, Role
-        >>> three = LayerMap(tuple(Layer(LayerName(f"h.{i}"), Role.LAYER, ()) for i in range(3)))
-        >>> probe_bytes(three, frozenset({Statistic.NORM})), probe_bytes(three, frozenset({Statistic.SAMPLES}))
-        (12, 36)
-    """
-    values = 1 + (Statistic.HALVES in statistics) + 2 * (Statistic.SAMPLES in statistics)
-    return STATISTIC_BYTES * values * len(layers)

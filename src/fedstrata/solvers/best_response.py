@@ -1,4 +1,4 @@
-"""Good masks fast: monotone ascent from several starts, exact best responses, and layers forced in or out for all.
+"""Good masks under unit costs: monotone ascent from several starts, best responses, layers forced in or out for all.
 
 The consensus penalty ``k (n - k)`` is concave in the load ``k``, so linearising it at the current loads minorises the
 objective: "every client takes the best layers by ``s_il - consensus (n - 2 k_l)``" never lowers it (minorise-maximise;
@@ -13,13 +13,14 @@ from itertools import zip_longest
 
 import numpy as np
 
-from fedstrata.solvers.knapsack import greedy_rows, knapsack
 from fedstrata.solvers.problem import Bools, Floats, Instance
 
 WORK = 8_000_000
 """Matrix entries that forced moves may touch; a count, not a clock, so that answers are repeatable."""
 NEAR = 40
 """Layers on either side that exchanges consider."""
+PASSES = 8
+"""Largest count of layers that repeated maxima find faster than a sort."""
 BATCH = 1_000_000
 """Matrix entries held at once while climbing; larger problems also use fewer starts."""
 
@@ -36,8 +37,9 @@ def top_rows(worth: Floats, counts: Floats) -> Bools:
         [[True, False, False]]
     """
     layers = worth.shape[-1]
-    if layers == 0:
-        return np.zeros(worth.shape, dtype=np.bool_)
+    most = int(min(np.max(counts, initial=0), layers))
+    if most <= PASSES:
+        return _repeated_argmax(worth, np.asarray(counts), most)
     last = np.clip(layers - counts, 0, layers - 1).astype(np.int64)
     index = np.broadcast_to(last, worth.shape[:-1])[..., None]
     cut = np.take_along_axis(np.sort(worth, axis=-1), index, axis=-1)
@@ -46,11 +48,22 @@ def top_rows(worth: Floats, counts: Floats) -> Bools:
     return np.asarray((above | (level & (np.cumsum(level, axis=-1) <= room))) & (worth > 0))
 
 
+def _repeated_argmax(worth: Floats, counts: Floats, most: int) -> Bools:
+    """Return ``top_rows`` for small counts: one pass over the matrix for each place."""
+    flat = worth.reshape(-1, worth.shape[-1]).copy()
+    masks = np.zeros(flat.shape, dtype=np.bool_)
+    rows = np.arange(len(flat))
+    room = np.broadcast_to(counts, worth.shape[:-1]).reshape(-1)
+    for place in range(most):
+        layer = flat.argmax(axis=1)
+        masks[rows, layer] |= (flat[rows, layer] > 0) & (room > place)
+        flat[rows, layer] = -np.inf
+    return masks.reshape(worth.shape)
+
+
 def responses(problem: Instance, worth: Floats) -> Bools:
-    """Return every client's mask for given worths, shape ``[..., clients, layers]``: exact where costs are unit."""
-    if problem.unit:
-        return top_rows(worth, np.asarray(problem.budgets))
-    return greedy_rows(worth, problem.costs, problem.budgets)
+    """Return every client's best mask for given worths, shape ``[..., clients, layers]``."""
+    return top_rows(worth, problem.budgets)
 
 
 def values(problem: Instance, masks: Bools) -> Floats:
@@ -99,16 +112,15 @@ def starts(problem: Instance) -> Floats:
     n = problem.clients
     own = responses(problem, problem.scores).sum(axis=0).astype(np.float64)
     total = problem.scores.sum(axis=0)
-    spread = problem.budgets / problem.costs.mean(axis=1)
     rows = [own, np.full(problem.layers, n / 2)]
     shares = (0.0, 0.25, 0.5, 0.75, 1.0) if problem.scores.size <= BATCH else (0.5,)
     for share in shares:
-        width = int(np.clip(np.round(np.quantile(spread, share)), 0, problem.layers))
+        width = int(np.clip(np.round(np.quantile(problem.budgets, share)), 0, problem.layers))
         common = np.zeros(problem.layers)
         common[np.argsort(-total, kind="stable")[:width]] = n
         rows += [common, (own + common) / 2]
     sharp = np.argsort(np.argsort(-own, kind="stable"), kind="stable")
-    rows += [np.where(sharp < int(np.ceil(spread.mean())), float(n), 0.0), np.clip(2 * own - n / 2, 0, n)]
+    rows += [np.where(sharp < int(np.ceil(problem.budgets.mean())), float(n), 0.0), np.clip(2 * own - n / 2, 0, n)]
     return np.unique(np.array(rows), axis=0)
 
 
@@ -130,21 +142,16 @@ def polish(problem: Instance, masks: Bools, *, sweeps: int = 20) -> Bools:
 
 
 def _discontent(problem: Instance, masks: Bools, loads: Floats) -> list[int]:
-    """Return the clients that could gain by changing alone (all of them where costs are not unit)."""
-    if not problem.unit:
-        return list(range(problem.clients))
-    others = loads - masks
-    worth = problem.scores + problem.marginals(others)
-    answers = top_rows(worth, np.asarray(problem.budgets))
+    """Return the clients that could gain by changing alone."""
+    worth = problem.scores + problem.marginals(loads - masks)
+    answers = responses(problem, worth)
     gains = (worth * answers).sum(axis=1) - (worth * masks).sum(axis=1)
     scale = np.abs(worth * answers).sum(axis=1)
     return [int(i) for i in np.flatnonzero(gains > 1e-12 * scale)]
 
 
 def _answer(problem: Instance, client: int, worth: Floats) -> Bools:
-    if problem.unit:
-        return np.asarray(top_rows(worth[None], problem.budgets[client : client + 1])[0])
-    return knapsack(worth, problem.costs[client], float(problem.budgets[client])).mask
+    return np.asarray(top_rows(worth[None], problem.budgets[client : client + 1])[0])
 
 
 def _gain(worth: Floats, answer: Bools, mask: Bools) -> float:
@@ -154,7 +161,7 @@ def _gain(worth: Floats, answer: Bools, mask: Bools) -> float:
 
 def force(problem: Instance, masks: Bools, *, work: int = WORK) -> Bools:
     """Try each layer in or out for everybody, alone and in exchange, and climb again; return the best masks."""
-    size = max(problem.scores.size, 1) * (1 if problem.unit else 40)
+    size = max(problem.scores.size, 1)
     value = problem.value(masks)
     for _ in range(10):
         moves = _moves(problem, masks, max(work // (4 * size), 0))

@@ -1,9 +1,9 @@
-"""A certificate for P1: the Lagrangian dual of the budgets, lowered by a deflected Polyak subgradient method.
+"""A certificate under unit costs: the Lagrangian dual of the budgets, lowered by a deflected Polyak subgradient method.
 
 With a price ``mu_i >= 0`` on each client's budget, the layers separate, and for a fixed load ``k`` the best set of a
-layer is the ``k`` largest of ``s_il - mu_i cost_il``::
+layer is the ``k`` largest of ``s_il - mu_i``::
 
-    D(mu) = sum_i mu_i R_i + sum_l max_k [ (sum of the k largest s_il - mu_i cost_il) - penalty(k) ]
+    D(mu) = sum_i mu_i R_i + sum_l max_k [ (sum of the k largest s_il - mu_i) - penalty(k) ]
 
 ``D(mu)`` is an upper bound on P1 at *any* ``mu >= 0`` (weak duality), so the certificate does not depend on
 convergence, only its tightness does. Direction: Camerini, Fratta, Maffioli, "On improving relaxation methods by
@@ -13,13 +13,24 @@ modified gradient techniques", Math. Programming Study 3, 1975, https://doi.org/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstrata.solvers.problem import Bools, Floats, Instance
 
 PATIENCE = 12
 """Evaluations without progress after which the step is halved and the descent restarts from its best point."""
+STALLED = 4
+"""Halvings in a row that together close less than a twentieth of the gap, after which the descent ends."""
+BLOCK = 400_000
+"""Matrix entries that one step of an evaluation holds, so that it stays in the processor's cache."""
+HALF = 1_000_000
+"""Entries above which the descent looks at float32 scores; the bound that it returns is evaluated in float64."""
+
+Columns = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,62 +50,78 @@ class Dual:
     loads: Floats
 
 
-def evaluate(problem: Instance, prices: Floats) -> Dual:
+def evaluate(problem: Instance, prices: Floats, columns: Columns | None = None) -> Dual:
     """Return D(mu) at prices of shape ``[clients]``, with a subgradient ``budgets - spent``.
+
+    Args:
+        problem: Consensus and diversity finite.
+        prices: mu, shape ``[clients]``.
+        columns: The scores transposed and contiguous, ``[layers, clients]``, where many evaluations share them;
+            in float32 the result is an estimate, no bound.
 
     Example:
         >>> from fedstrata.solvers.problem import instance
         >>> round(evaluate(instance([[3.0, 1.0]], [1]), np.array([2.0])).bound, 6)
         3.0
     """
-    return _dual(problem, prices, *_table(problem, prices))
+    columns = np.ascontiguousarray(problem.scores.T) if columns is None else columns
+    penalty = problem.penalties()
+    best, size, spent = np.zeros(problem.layers), 0.0, np.zeros(problem.clients)
+    loads = np.zeros(problem.layers, dtype=np.int64)
+    step = max(BLOCK // max(problem.clients, 1), 1)
+    paid = prices.astype(columns.dtype)
+    for low, high in pairwise([*range(0, problem.layers, step), problem.layers]):
+        reduced = columns[low:high] - paid
+        ranked = np.sort(reduced, axis=1)[:, ::-1]
+        worth = np.cumsum(ranked, axis=1, dtype=np.float64)
+        worth -= penalty[1:]
+        rows, top = np.arange(high - low), worth.argmax(axis=1)
+        taken = worth[rows, top] > 0
+        best[low:high] = np.where(taken, worth[rows, top], 0.0)
+        loads[low:high] = np.where(taken, top + 1, 0)
+        threshold = np.where(taken, ranked[rows, top], np.inf)
+        spent += _taken(reduced, threshold[:, None], loads[low:high])
+        size += float(np.abs(reduced, out=reduced).sum())
+    income = float(prices @ problem.budgets)
+    bound = income + float(best.sum())
+    return Dual(
+        prices, bound + _guard(problem, income + size + float(penalty[loads].sum())), spent, loads.astype(np.float64)
+    )
+
+
+def _taken(reduced: Columns, threshold: Columns, loads: NDArray[np.int64]) -> Floats:
+    """Return how many of some layers each client takes; clients that tie at a threshold share it evenly."""
+    reached = reduced >= threshold
+    counts = np.asarray(reached.sum(axis=0), dtype=np.float64)
+    for row in np.flatnonzero(reached.sum(axis=1) > loads):
+        level = reduced[row] == threshold[row]
+        counts -= level * (1 - (loads[row] - (reduced[row] > threshold[row]).sum()) / level.sum())
+    return counts
+
+
+def _guard(problem: Instance, size: float) -> float:
+    """Return more than rounding can take from a bound whose terms add up to ``size`` without their signs."""
+    return float(np.finfo(np.float64).eps) * (problem.clients + problem.layers + 8) * size
 
 
 def load_values(problem: Instance, prices: Floats) -> tuple[Floats, float]:
     """Return each layer's worth by its load, ``[layers, clients + 1]``, and D(mu) with its guard."""
-    reduced, ranked, worth = _table(problem, prices)
-    return worth, _dual(problem, prices, reduced, ranked, worth).bound
-
-
-def _dual(problem: Instance, prices: Floats, reduced: Floats, ranked: Floats, worth: Floats) -> Dual:
-    loads = worth.argmax(axis=1)
-    best = worth[np.arange(problem.layers), loads]
-    chosen = _share(reduced, ranked, loads)
-    bound = float(prices @ problem.budgets + best.sum())
-    size = float(prices @ problem.budgets + np.abs(reduced).sum() + problem.penalties()[loads].sum())
-    guard = float(np.finfo(np.float64).eps) * (problem.clients + problem.layers + 8) * size
-    return Dual(prices, bound + guard, (problem.costs * chosen.T).sum(axis=1), loads.astype(np.float64))
-
-
-def _table(problem: Instance, prices: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return reduced scores, their negation in ascending order, and each layer's worth by load."""
-    reduced = np.ascontiguousarray((problem.scores - prices[:, None] * problem.costs).T)
-    ranked = np.sort(-reduced, axis=1)
     worth = np.zeros((problem.layers, problem.clients + 1))
-    np.cumsum(-ranked, axis=1, out=worth[:, 1:])
+    np.cumsum(-np.sort(prices - problem.scores.T, axis=1), axis=1, out=worth[:, 1:])
     worth -= problem.penalties()
-    return reduced, ranked, worth
-
-
-def _share(reduced: Floats, ranked: Floats, loads: Floats) -> Floats:
-    """Return the relaxed solution, ``[layers, clients]``; clients that tie at the threshold share it evenly."""
-    rows = np.arange(len(loads))
-    threshold = np.where(loads > 0, -ranked[rows, np.maximum(loads - 1, 0)], np.inf)[:, None]
-    above, level = reduced > threshold, reduced == threshold
-    ties = np.maximum(level.sum(axis=1), 1)
-    return np.asarray(above + level * ((loads - above.sum(axis=1)) / ties)[:, None])
+    return worth, evaluate(problem, prices).bound
 
 
 def first_prices(problem: Instance, masks: Bools) -> Floats:
     """Return prices at which a good primal answer is nearly the relaxed one. Shape ``[clients]``.
 
-    A client's price lies between the worth per cost of its best layer left out and of its worst layer taken.
+    A client's price lies between the worth of its best layer left out and of its worst layer taken.
     """
     others = masks.sum(axis=0) - masks
-    density = (problem.scores + problem.marginals(others.astype(np.float64))) / problem.costs
-    inside = np.where(masks, density, np.inf).min(axis=1)
-    outside = np.where(masks, -np.inf, density).max(axis=1)
-    full = (problem.costs * masks).sum(axis=1) + problem.costs.min(axis=1) > problem.budgets
+    worth = problem.scores + problem.marginals(others.astype(np.float64))
+    inside = np.where(masks, worth, np.inf).min(axis=1)
+    outside = np.where(masks, -np.inf, worth).max(axis=1)
+    full = masks.sum(axis=1) + 1 > problem.budgets
     low = np.maximum(outside, 0.0)
     middle = np.where(np.isfinite(inside), (np.maximum(inside, low) + low) / 2, low)
     return np.asarray(np.where(full, middle, low))
@@ -110,8 +137,9 @@ def lower(problem: Instance, start: Floats, target: float, *, steps: int, stop: 
         steps: Number of evaluations.
         stop: Gap to the target, relative to it, at which the descent ends.
     """
-    best = point = evaluate(problem, start)
-    scale, idle = 1.0, 0
+    columns = _columns(problem)
+    best = point = evaluate(problem, start, columns)
+    scale, idle, before = 1.0, 0, [best.bound]
     direction = np.zeros(problem.clients)
     for _ in range(steps):
         room = best.bound - target
@@ -122,13 +150,23 @@ def lower(problem: Instance, start: Floats, target: float, *, steps: int, stop: 
         if norm == 0.0:
             break
         move = scale * max(point.bound - target, room) / norm
-        point = evaluate(problem, np.maximum(point.prices - move * direction, 0.0))
+        point = evaluate(problem, np.maximum(point.prices - move * direction, 0.0), columns)
         progressed = point.bound < best.bound - 1e-3 * scale * room
         idle = 0 if progressed else idle + 1
         best = min(best, point, key=lambda dual: dual.bound)
         if idle >= PATIENCE:
             scale, idle, point, direction = scale / 2, 0, best, np.zeros(problem.clients)
-    return best
+            before.append(best.bound)
+            if len(before) > STALLED and before[-1 - STALLED] - best.bound < 0.05 * (best.bound - target):
+                break
+    return best if columns.dtype == np.float64 else evaluate(problem, best.prices)
+
+
+def _columns(problem: Instance) -> Columns:
+    """Return the scores by layer, in half the bytes where they are many and float32 can hold them."""
+    largest = float(np.abs(problem.scores).max(initial=0.0))
+    small = problem.scores.size > HALF and 1e-20 < largest < 1e30
+    return np.asarray(np.ascontiguousarray(problem.scores.T, dtype=np.float32 if small else np.float64))
 
 
 def _deflect(problem: Instance, point: Dual, before: Floats) -> Floats:

@@ -17,6 +17,10 @@ from fedstrata.solvers.problem import Bools, Floats, Instance, within
 
 NODES = 3000
 """Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
+RELATIVE = 1e-7
+"""Gap at which HiGHS may stop; it stays in the bound."""
+TINY = 1e-200
+"""Scores up to this size are zero to HiGHS."""
 TOLERANCE = 1e-7
 """HiGHS' feasibility tolerance, in units of the largest coefficient; every bound of HiGHS is raised by it."""
 
@@ -27,14 +31,14 @@ def prove(
     """Return better masks, if HiGHS finds any, and an upper bound on the problem.
 
     Args:
-        problem: Consensus finite, diversity 0.
+        problem: Unit costs, consensus finite, diversity 0.
         prices: Budget prices of a good dual point, shape ``[clients]``.
         incumbent: Objective of known masks; worse solutions are not looked for.
         time_limit: Seconds.
     """
     layer, load = _candidates(problem, prices, incumbent)
     penalty = problem.penalties()[load]
-    scale = 100.0 / max(float(np.abs(problem.scores).max()), 1e-300)
+    scale = objective_scale(problem)
     cost = np.concatenate([-problem.scores.ravel(), penalty]) * scale
     one = csr_array((np.ones(len(layer)), (layer, np.arange(len(layer)))), shape=(problem.layers, len(layer)))
     count = csr_array((load.astype(float), (layer, np.arange(len(layer)))), shape=one.shape)
@@ -45,7 +49,7 @@ def prove(
         LinearConstraint(hstack([csr_array((problem.layers, problem.scores.size)), one]), 1, 1),
         LinearConstraint(hstack([load_matrix(problem), -count]), 0, 0),
     ]
-    whole = np.concatenate([np.full(problem.scores.size, 0 if problem.unit else 1), np.ones(len(layer))])
+    whole = np.concatenate([np.zeros(problem.scores.size), np.ones(len(layer))])
     guard = TOLERANCE * (float(np.abs(problem.scores).max()) + float(penalty.max(initial=0.0)))
     masks, bound = run(problem, cost, rules, whole, time_limit)
     return masks, max(incumbent, bound / scale) + guard
@@ -55,7 +59,7 @@ def run(
     problem: Instance, cost: Floats, rules: list[LinearConstraint], whole: Floats, time_limit: float | None
 ) -> tuple[Bools | None, float]:
     """Run HiGHS and return feasible masks (or ``None``) and the negated lower bound that it proved, in scaled units."""
-    options = {"mip_rel_gap": 0.0, "node_limit": NODES}
+    options = {"mip_rel_gap": RELATIVE, "node_limit": NODES}
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)
     answer = milp(cost, integrality=whole, bounds=Bounds(0, 1), constraints=rules, options=options)
@@ -74,6 +78,12 @@ def _candidates(problem: Instance, prices: Floats, incumbent: float) -> tuple[ND
     slack = 1e-9 * (abs(incumbent) + float(np.abs(problem.scores).max()))
     layer, load = np.nonzero(hope >= incumbent - slack)
     return layer.astype(np.int64), load.astype(np.int64)
+
+
+def objective_scale(problem: Instance) -> float:
+    """Return what the objective is multiplied by, so that HiGHS' absolute tolerances mean the same at every scale."""
+    largest = float(np.abs(problem.scores).max())
+    return 100.0 / (largest if largest > TINY else max(problem.consensus, problem.diversity, TINY))
 
 
 def spending_matrix(problem: Instance) -> csr_array:

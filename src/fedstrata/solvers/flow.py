@@ -2,16 +2,16 @@
 
 The k-th client on a layer pays ``diversity (2 k - 1)``, so a layer is a bundle of unit arcs of rising price that fill
 in order by themselves. With unit costs the matrix is a network's, hence totally unimodular, and every vertex is
-integral (Ahuja, Magnanti, Orlin, "Network Flows", 1993, ch. 14). With other costs the masks are declared integer.
+integral (Ahuja, Magnanti, Orlin, "Network Flows", 1993, ch. 14).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import LinearConstraint, linprog
+from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack
 
-from fedstrata.solvers.exact import TOLERANCE, load_matrix, run, spending_matrix
+from fedstrata.solvers.exact import load_matrix, objective_scale, spending_matrix
 from fedstrata.solvers.problem import Bools, Floats, Instance, within
 
 
@@ -40,29 +40,8 @@ def flow(problem: Instance) -> tuple[Bools | None, Floats]:
     if answer.x is None:
         return None, np.zeros(problem.clients)
     masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
-    prices = np.maximum(-answer.ineqlin.marginals / _scale(problem), 0.0)
+    prices = np.maximum(-answer.ineqlin.marginals / objective_scale(problem), 0.0)
     return (masks if within(masks, problem.costs, problem.budgets).all() else None), prices
-
-
-def prove_diverse(
-    problem: Instance, incumbent: float, *, time_limit: float | None = None
-) -> tuple[Bools | None, float]:
-    """Return better masks under general costs, if HiGHS finds any, and an upper bound on the problem."""
-    arcs, cost = _arcs(problem)
-    rules = [
-        LinearConstraint(
-            hstack([spending_matrix(problem), csr_array((problem.clients, problem.scores.size))]), ub=problem.budgets
-        ),
-        LinearConstraint(hstack([load_matrix(problem), -arcs]), 0, 0),
-    ]
-    whole = np.concatenate([np.ones(problem.scores.size), np.zeros(problem.scores.size)])
-    masks, bound = run(problem, cost, rules, whole, time_limit)
-    guard = TOLERANCE * (float(np.abs(problem.scores).max()) + problem.diversity * problem.clients**2)
-    return masks, max(incumbent, bound / _scale(problem)) + guard
-
-
-def _scale(problem: Instance) -> float:
-    return 100.0 / max(float(np.abs(problem.scores).max()), 1e-300)
 
 
 def _arcs(problem: Instance) -> tuple[csr_array, Floats]:
@@ -71,4 +50,4 @@ def _arcs(problem: Instance) -> tuple[csr_array, Floats]:
     rows = np.repeat(np.arange(layers), n)
     arcs = csr_array((np.ones(n * layers), (rows, np.arange(n * layers))), shape=(layers, n * layers))
     price = np.tile(problem.diversity * (2.0 * np.arange(1, n + 1) - 1.0), layers)
-    return arcs, np.concatenate([-problem.scores.ravel(), price]) * _scale(problem)
+    return arcs, np.concatenate([-problem.scores.ravel(), price]) * objective_scale(problem)

@@ -28,6 +28,45 @@ ROUND_OFF = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
+class Objective:
+    """What masks are worth, whatever they cost.
+
+    Attributes:
+        scores: Shape ``[clients, layers]``, float64, finite.
+        consensus: Weight of ``sum_l k_l (n - k_l)``; may be ``inf``.
+        diversity: Weight of ``sum_l k_l^2``.
+    """
+
+    scores: Floats
+    consensus: float
+    diversity: float
+
+    def penalties(self) -> Floats:
+        """Return the penalty of a layer by its load. Shape ``[clients + 1]``, index k = number of clients."""
+        clients = len(self.scores)
+        load = np.arange(clients + 1, dtype=np.float64)
+        return self.consensus * load * (clients - load) + self.diversity * load * load
+
+    def value(self, masks: Bools) -> float:
+        """Return the objective of masks of shape ``[clients, layers]`` (consensus must be finite).
+
+        Example:
+            >>> Objective(np.array([[3.0, 1.0], [2.0, 2.0]]), 0.5, 0.0).value(np.array([[True, True], [True, False]]))
+            5.5
+        """
+        return float(self.scores[masks].sum() - self.penalties()[masks.sum(axis=0)].sum())
+
+    def marginals(self, loads: Floats) -> Floats:
+        """Return the change of each layer's penalty-adjusted worth if one more client trains it.
+
+        Args:
+            loads: How many *other* clients train each layer; any shape.
+        """
+        others = len(self.scores) - 1
+        return -self.consensus * (others - 2 * loads) - self.diversity * (2 * loads + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One validated problem.
 
@@ -62,23 +101,22 @@ class Instance:
         """Budgets as numbers of layers; only where ``unit``. Shape ``[clients]``."""
         return self.budgets.astype(np.int64)
 
+    @property
+    def objective(self) -> Objective:
+        """What masks are worth."""
+        return Objective(self.scores, self.consensus, self.diversity)
+
     def penalties(self) -> Floats:
         """Return the penalty of a layer by its load. Shape ``[clients + 1]``, index k = number of clients."""
-        load = np.arange(self.clients + 1, dtype=np.float64)
-        return self.consensus * load * (self.clients - load) + self.diversity * load * load
+        return self.objective.penalties()
 
     def value(self, masks: Bools) -> float:
         """Return the objective of masks of shape ``[clients, layers]`` (consensus must be finite)."""
-        return float(self.scores[masks].sum() - self.penalties()[masks.sum(axis=0)].sum())
+        return self.objective.value(masks)
 
     def marginals(self, loads: Floats) -> Floats:
-        """Return the change of each layer's penalty-adjusted worth if one more client trains it.
-
-        Args:
-            loads: Shape ``[layers]``: how many *other* clients train each layer.
-        """
-        others = self.clients - 1
-        return -self.consensus * (others - 2 * loads) - self.diversity * (2 * loads + 1)
+        """Return the change of each layer's penalty-adjusted worth if one more client trains it (see ``Objective``)."""
+        return self.objective.marginals(loads)
 
     def permuted(self, order: NDArray[np.int64]) -> Instance:
         """Return the same problem with its clients in another order."""
@@ -90,6 +128,17 @@ class Instance:
             self.diversity,
             self.unit,
         )
+
+
+def objective(scores: ArrayLike, *, consensus: float = 0.0, diversity: float = 0.0) -> Objective:
+    """Validate scores and weights.
+
+    Raises:
+        ConfigError: Scores or weights of the wrong shape, sign or size.
+    """
+    worth = _matrix(scores)
+    _check_weights(worth, consensus, diversity)
+    return Objective(worth, float(consensus), float(diversity))
 
 
 def instance(

@@ -1,0 +1,262 @@
+"""From checked components, blocks and rows to a run's setting: prices, budgets, plans, each held against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from fedstrata.budgets.protocol import Yardstick
+from fedstrata.config.catalog import describe
+from fedstrata.config.devices import load_devices
+from fedstrata.config.load import Loaded
+from fedstrata.config.pricing import check_units, workload
+from fedstrata.config.problems import Loc, Problem, config_error
+from fedstrata.costs.memory import HEAP
+from fedstrata.costs.protocol import Facts, Pricing, Workload
+from fedstrata.data.tensors import ClientRows
+from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.domain.profile import StepProfile
+from fedstrata.domain.seeds import Phase, Seeds
+from fedstrata.domain.selection import ClientProfile, check
+from fedstrata.errors import BudgetError, ConfigError, FedstrataError
+from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.selectors.protocol import Selector
+from fedstrata.server.method import Method, Setting
+
+Measure = Callable[[Sequence[Workload]], tuple[StepProfile, ...]]
+"""Measures the model's step for the batches of these workloads."""
+
+_AHEAD = 100
+"""Rounds that are looked at for whether a selector ever probes a client."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A setting, and what has to be said of it before the run.
+
+    Attributes:
+        setting: Method, clients, plans.
+        workloads: Each client's batches.
+        probed: Clients that the selector ever probes.
+        notes: One sentence each.
+        refusals: Why a run would not start; only where that was not to be raised.
+    """
+
+    setting: Setting
+    workloads: Mapping[ClientId, Workload]
+    probed: frozenset[ClientId]
+    notes: tuple[str, ...]
+    refusals: tuple[str, ...] = ()
+
+    def visit(self, client: ClientId) -> Visit:
+        """Return the client's first round: it holds the checkpoint but for the ``always`` blocks."""
+        always = self.setting.layers.bytes_of(frozenset())
+        return Visit(probed=client in self.probed, bytes_down=always)
+
+
+def prepare_setting(
+    loaded: Loaded,
+    *,
+    layers: LayerMap,
+    clients: Mapping[ClientId, Workload | ClientRows],
+    examples: Mapping[ClientId, int],
+    measure: Measure,
+    parameter_bytes: int,
+    refuse: bool = True,
+) -> Prepared:
+    """Return a run's setting, after every check that needs no weights.
+
+    Args:
+        loaded: The configuration.
+        layers: The model's blocks.
+        clients: Each client's rows, or its batches.
+        examples: Training rows of each client.
+        measure: Measures the model's step.
+        parameter_bytes: Bytes of the model, buffers included.
+        refuse: Whether budgets that cannot be spent or honoured are raised; if not, they are ``refusals``.
+
+    Raises:
+        ConfigError: Something that the configuration names does not fit; with file and line.
+    """
+    config, parts = loaded.config, loaded.components
+    seeds, names = Seeds(config.seed), list(clients)
+    train, probe = train_plan(loaded), probe_plan(loaded)
+    workloads = {
+        c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
+        for c, w in clients.items()
+    }
+    _located(loaded, ("selector",), lambda: parts.selector.init(layers))
+    _located(loaded, ("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
+    notes: list[str] = []
+    devices = load_devices(loaded, names)
+    facts = Facts(
+        layers=layers,
+        train=train,
+        probe=probe,
+        workloads=workloads,
+        devices=devices,
+        profiles=lambda: _measured(measure, list(workloads.values()), notes),
+        parameter_bytes=parameter_bytes,
+        allowance=_allowance(config.device),
+    )
+    pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
+    probed = _ever_probed(parts.selector, names, layers, config.train.rounds)
+    full = {}
+
+    def of_full(client: ClientId) -> Cost:
+        if client not in full:
+            full[client] = pricing.prices(client, Visit()).of(layers.everything)
+        return full[client]
+
+    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(names, seeds, Yardstick(of_full, devices)))
+    setting = Setting(
+        name=config.name or method_name(parts.selector),
+        layers=layers,
+        method=Method(parts.score, pricing, parts.selector, parts.aggregator),
+        profiles={c: ClientProfile(examples[c], budgets[c]) for c in names},
+        sampler=parts.sampler,
+        seeds=seeds,
+        probe=probe,
+        train=train,
+        lr_decay=config.train.lr_decay,
+    )
+    prepared = Prepared(setting, workloads, probed, ())
+    refusals: list[str] = []
+    for loc, work in (
+        (("budget",), lambda: check_units(setting, probed)),
+        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget))),
+        (("selector",), lambda: _rehearse(prepared)),
+    ):
+        try:
+            _located(loaded, loc, work)
+        except ConfigError as error:
+            if refuse:
+                raise
+            refusals.append(str(error))
+            break
+    return replace(prepared, notes=tuple(notes), refusals=tuple(refusals))
+
+
+def train_plan(loaded: Loaded) -> TrainPlan:
+    """Return how clients train."""
+    t = loaded.config.train
+    return TrainPlan(
+        steps=t.steps,
+        epochs=(t.epochs or 1) if t.steps is None else None,
+        batch_size=t.batch_size,
+        optimizer=t.optimizer,
+        lr=t.lr,
+        momentum=t.momentum,
+        weight_decay=t.weight_decay,
+        clip_norm=t.clip_norm,
+        precision=t.precision,
+    )
+
+
+def probe_plan(loaded: Loaded) -> ProbePlan:
+    """Return how clients measure, with the statistics that the score needs."""
+    probe = loaded.config.probe
+    return ProbePlan(probe.batches, probe.batch_size, loaded.components.score.needs)
+
+
+def method_name(selector: object) -> str:
+    """Return the kinds of a selector and of those inside it, such as ``periodic-consensus``."""
+    names, spec = [], describe(selector)
+    while True:
+        names.append(str(spec["kind"]).rpartition(":")[2].lower())
+        if not isinstance(spec.get("inner"), Mapping):
+            return "-".join(names)
+        spec = spec["inner"]
+
+
+def _allowance(device: str) -> float:
+    """Return the allocator's part of peak memory: a GPU's allocator counts tensors, a CPU's heap has gaps."""
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return 1.0 if on_gpu else HEAP
+
+
+def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str]) -> tuple[StepProfile, ...]:
+    """Measure the model's step; where that cannot be done, layers and bytes alone are priced, and it is said."""
+    try:
+        return measure(workloads)
+    except FedstrataError as error:
+        notes.append(f"FLOPs, memory and seconds are not priced: {error}")
+        return ()
+
+
+def _ever_probed(selector: Selector, clients: Sequence[ClientId], layers: LayerMap, rounds: int) -> frozenset[ClientId]:
+    state = selector.init(layers)
+    return frozenset(c for r in range(min(rounds, _AHEAD)) for c in selector.probes(r, clients, state))
+
+
+def _poor(prepared: Prepared, below: str) -> list[str]:
+    """Say which clients can pay for no layer, or refuse them.
+
+    Raises:
+        BudgetError: No client can pay for a layer, or one cannot and the configuration makes that an error.
+    """
+    setting = prepared.setting
+    if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
+        return []
+    poor = [c for c in setting.profiles if cheapest(prepared, c) is None]
+    if not poor:
+        return []
+    first, budget = poor[0], setting.profiles[poor[0]].budget
+    asked = _least_asked(prepared, first)
+    if len(poor) == len(setting.profiles):
+        raise BudgetError(
+            f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer asks"
+            f" {asked}; raise it, or choose selector head-only"
+        )
+    sentence = f"{len(poor)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
+    sentence += f" its budget is {budget} and the cheapest layer asks {asked}"
+    if below == "error":
+        raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only")
+    return [f"{sentence}; they train what everyone trains, and no layer (below_budget: head-only)"]
+
+
+def cheapest(prepared: Prepared, client: ClientId) -> int | None:
+    """Return the first affordable layer from the output down, or ``None``."""
+    setting = prepared.setting
+    prices, budget = setting.method.cost.prices(client, prepared.visit(client)), setting.profiles[client].budget
+    masks = (index for index in reversed(range(len(setting.layers))) if prices.of(frozenset({index})).fits(budget))
+    return next(masks, None)
+
+
+def _least_asked(prepared: Prepared, client: ClientId) -> Cost:
+    """Return what the mask that exceeds the fewest limits asks in the units that it exceeds."""
+    setting = prepared.setting
+    prices, budget = setting.method.cost.prices(client, prepared.visit(client)), setting.profiles[client].budget
+    asked = [prices.of(frozenset({index})) for index in reversed(range(len(setting.layers)))]
+    least = min(asked, key=lambda price: max(_excess(price, budget)))
+    return least.only(*least.over(budget))
+
+
+def _excess(price: Cost, budget: Cost) -> list[float]:
+    limits = dict(budget.items())
+    return [value / max(limits[unit], 1e-300) for unit, value in price.items() if unit in price.over(budget)]
+
+
+def _rehearse(prepared: Prepared) -> None:
+    """Let a selector that needs no scores select once, so that what it cannot honour is said before the run."""
+    setting = prepared.setting
+    selector = setting.method.selector
+    state = selector.init(setting.layers)
+    if selector.probes(0, list(setting.profiles), state):
+        return
+    problem = setting.problem(0, {c: replace(prepared.visit(c), probed=False) for c in setting.profiles}, None)
+    check(selector.select(problem, state)[0], problem)
+
+
+def _located(loaded: Loaded, loc: Loc, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the work returns
+    """Do a piece of work; what it says is wrong gets the place in the file."""
+    try:
+        return work()
+    except ConfigError as error:
+        raise config_error([Problem(loc, str(error))], loaded.marks) from error

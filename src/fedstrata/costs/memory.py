@@ -1,0 +1,145 @@
+"""Peak memory of a round: one row per moment of a local step that may be the peak.
+
+A step holds the model, clones of the trained tensors, the optimizer's state and the batch throughout. While block j
+runs forward it also holds what the blocks up to j have saved; while j runs backward, that and the gradients of the
+trained blocks from j on; during the update, all gradients and what the update needs besides. Every moment is a set-up
+part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows (METHODS 1.7, R5.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstrata.domain.layers import Layer, LayerMap
+from fedstrata.domain.messages import TrainPlan
+from fedstrata.domain.profile import ALWAYS, StepProfile
+from fedstrata.domain.stats import Statistic
+
+Floats = NDArray[np.float64]
+
+STATES = {"sgd": 0, "momentum": 1, "adamw": 2}
+"""Copies of a trained tensor that an optimizer keeps."""
+
+
+TEMPORARIES = {"sgd": 0, "momentum": 0, "adamw": 2}
+"""Copies of the tensor being updated that an update makes for the moment."""
+
+
+HEAP = 1.07
+"""What a process holds on a CPU for each byte of tensors: glibc's heap keeps gaps between them.
+
+Measured for ViT-B/32 and BERT base, batches of 2 and 16, sgd and adamw: 0.97 to 1.20, and 0.98 to 1.01 where large
+tensors are mapped instead (benchmarks/bench_predicted.py).
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Bytes held at each moment; ``setup`` has a last column for the empty mask.
+
+    Attributes:
+        setup: By lowest layer; shape ``[moments, layers + 1]``.
+        each: By trained layer; shape ``[moments, layers]``.
+    """
+
+    setup: Floats
+    each: Floats
+
+
+def training(profile: StepProfile, layers: LayerMap, plan: TrainPlan, *, parameters: int) -> Moments:
+    """Return the moments of a local step.
+
+    Args:
+        profile: The measured step.
+        layers: The model's blocks.
+        plan: Optimizer.
+        parameters: Bytes of the whole model, buffers included.
+    """
+    own, shared = _bytes(layers.layers), float(_bytes(layers.always).sum())
+    copies = 1 + STATES[plan.optimizer]
+    held = np.full(len(layers) + 1, parameters + profile.batch_bytes + copies * shared)
+    extra = _spread(profile, profile.saved_extra)
+    saved = np.cumsum(profile.saved - np.vstack([extra.T, np.zeros(len(profile.blocks))]), axis=1)
+    more = np.cumsum(extra, axis=0)  # the lowest layer's own is in ``saved`` and was taken out of it above
+    gradients, shared_gradients = _gradients(profile, layers)
+    forward = Moments(held + (saved + profile.forward_peak).T, copies * own + more)
+    backward = Moments(
+        held + (saved + profile.backward_peak).T + _onwards(shared_gradients)[:, None],
+        copies * own + more + _onwards(gradients),
+    )
+    update = Moments((held + shared + _temporaries(layers, plan))[None], ((copies + 1) * own)[None])
+    return together([forward, backward, update])
+
+
+def probing(
+    profile: StepProfile, layers: LayerMap, statistics: frozenset[Statistic], *, passes: int, parameters: int
+) -> float:
+    """Return the peak of the probe, which no mask changes: every selectable layer's gradient, reduced as it appears.
+
+    Args:
+        profile: The measured step, for the probe's batch.
+        layers: The model's blocks.
+        statistics: What is measured; all but plain norms keep gradients of earlier rows.
+        passes: Backward passes; from the second on, sums of gradients are kept.
+        parameters: Bytes of the whole model, buffers included.
+    """
+    own = _bytes(layers.layers)
+    kept = (2 if Statistic.SAMPLES in statistics else 0) + (1 if Statistic.HALVES in statistics else 0)
+    kept = max(kept, 1 if passes > 1 else 0)
+    saved = np.cumsum(profile.saved[0]) + np.cumsum(_spread(profile, profile.saved_extra)[:, 1:].sum(axis=1))
+    largest = _largest(layers.layers)
+    moment = np.maximum(saved + profile.forward_peak[0], saved + profile.backward_peak[0] + 2 * largest)
+    return float(parameters + profile.batch_bytes + kept * own.sum() + moment.max(initial=0.0))
+
+
+def _bytes(blocks: Sequence[Layer]) -> Floats:
+    return np.array([block.bytes for block in blocks], dtype=np.float64)
+
+
+def _largest(blocks: Sequence[Layer]) -> float:
+    return float(max((t.bytes for block in blocks for t in block.tensors), default=0))
+
+
+def _temporaries(layers: LayerMap, plan: TrainPlan) -> Floats:
+    """Return what the update of one tensor at a time needs besides, by lowest layer."""
+    each = TEMPORARIES[plan.optimizer] + (plan.weight_decay > 0 and plan.optimizer != "adamw")
+    largest = np.full(len(layers) + 1, max(_largest(layers.layers), _largest(layers.always)))
+    largest[-1] = _largest(layers.always)
+    return each * largest
+
+
+def _gradients(profile: StepProfile, layers: LayerMap) -> tuple[Floats, Floats]:
+    """Return the bytes of gradients that each block makes, ``[blocks, layers]`` and, for ``always``, ``[blocks]``."""
+    sizes = {block.name: float(block.bytes) for block in (*layers.layers, *layers.always)}
+    made = np.array([sizes.pop(name, 0.0) for name in profile.blocks])
+    return _spread(profile, made), np.where(np.array(profile.layer) == ALWAYS, made, 0.0)
+
+
+def _spread(profile: StepProfile, values: NDArray[np.generic]) -> Floats:
+    """Return a value per block as a column per layer. Shape ``[blocks, layers]``."""
+    table = np.zeros((len(profile.blocks), profile.layers))
+    for row, layer in enumerate(profile.layer):
+        if layer >= 0:
+            table[row, layer] = values[row]
+    return table
+
+
+def _onwards(values: Floats) -> Floats:
+    """Return the sum of each row and all after it."""
+    return np.cumsum(values[::-1], axis=0)[::-1]
+
+
+def together(parts: Sequence[Moments]) -> Moments:
+    """Return all moments but those that another moment exceeds for every mask."""
+    setup = np.concatenate([p.setup for p in parts])
+    each = np.concatenate([p.each for p in parts])
+    order = np.argsort(-setup.max(axis=1) - each.sum(axis=1), kind="stable")
+    kept: list[int] = []
+    for row in order:
+        if not any((setup[k] >= setup[row]).all() and (each[k] >= each[row]).all() for k in kept):
+            kept.append(int(row))
+    return Moments(setup[sorted(kept)], each[sorted(kept)])

@@ -1,0 +1,113 @@
+"""Proven optima under set-up costs and several budgets: HiGHS over whole masks and loads, thinned by the decomposition.
+
+One binary per client and mask that an optimum may hold (exactly one per client), and one per layer and load::
+
+    maximise   sum_ic value_ic x_ic - sum_lk penalty(k) z_lk
+    subject to sum_c x_ic = 1,   sum_k z_lk = 1,   sum_ic [l in c] x_ic = sum_k k z_lk,
+               z_ln <= sum_c [l in c] x_ic <= 1 - z_l0   (implied, but much tighter when relaxed).
+
+A mask (or load) whose client (or layer) would lose more against its best at multipliers lambda than ``D(lambda)`` is
+above the known objective cannot be part of anything better, and is left out. Budgets are not rows of the program: only
+affordable masks are columns, so HiGHS' tolerances cannot exceed them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from fedstrata.solvers.client_masks import Priced, within_slack
+from fedstrata.solvers.decomposition import Point
+from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.tariff import Ints
+
+COLUMNS = 800
+"""Masks and loads for which HiGHS is asked, at most."""
+WORK = 200_000
+"""The same times ``clients * layers``: beyond it HiGHS' own bound is weaker than the dual's in any reasonable time."""
+NODES = 60
+"""Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
+TOLERANCE = 1e-7
+"""HiGHS' feasibility tolerance, in units of the largest coefficient; its bound is raised by it."""
+
+
+def prove(
+    problem: Priced, point: Point, incumbent: float, *, time_limit: float | None = None
+) -> tuple[Bools | None, float]:
+    """Return better masks, if HiGHS finds any, and an upper bound on the problem.
+
+    Args:
+        problem: Consensus finite.
+        point: A good dual point, precisely evaluated.
+        incumbent: Objective of known masks; worse ones are not looked for.
+        time_limit: Seconds.
+    """
+    scores = problem.objective.scores
+    slack = point.bound - incumbent + 1e-9 * (abs(incumbent) + float(np.abs(scores).max()))
+    layer, load = np.nonzero(point.worth >= point.worth.max(axis=1, keepdims=True) - slack)
+    limit = min(COLUMNS, WORK // max(scores.size, 1)) - len(layer)
+    columns = within_slack(problem, scores - point.multipliers, point.values - slack, limit=limit)
+    if columns is None:
+        return None, point.bound
+    clients, masks = columns
+    penalty = problem.objective.penalties()[load]
+    scale = 100.0 / max(float(np.abs(scores).max()), 1e-300)
+    gains = np.where(masks, scores[clients], 0.0).sum(axis=1)
+    options: dict[str, float] = {"mip_rel_gap": 0.0, "node_limit": NODES}
+    if time_limit is not None:
+        options["time_limit"] = max(time_limit, 1e-3)
+    answer = milp(
+        np.concatenate([-gains, penalty]) * scale,
+        integrality=np.ones(len(clients) + len(layer)),
+        bounds=Bounds(0, 1),
+        constraints=list(_rows(problem, clients, masks, layer, load)),
+        options=options,
+    )
+    proven = answer.get("mip_dual_bound")
+    bound = point.bound
+    if proven is not None and np.isfinite(proven):
+        guard = TOLERANCE * (float(np.abs(gains).max(initial=0.0)) + float(penalty.max(initial=0.0)))
+        bound = min(bound, max(incumbent, -float(proven) / scale) + guard)
+    if answer.x is None:
+        return None, bound
+    return _chosen(problem, clients, masks, answer.x[: len(clients)]), bound
+
+
+def _chosen(problem: Priced, clients: Ints, masks: Bools, weights: Floats) -> Bools:
+    found = np.zeros(problem.objective.scores.shape, dtype=np.bool_)
+    for column in np.flatnonzero(weights > 0.5):
+        found[int(clients[column])] = masks[column]
+    return found
+
+
+def _rows(
+    problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: Ints
+) -> tuple[LinearConstraint, LinearConstraint]:
+    """Return the equality rows (one mask per client, one load per layer, loads that add up) and the tightening ones."""
+    n, layers, many = problem.clients, problem.layers, len(clients)
+    column, held = np.nonzero(masks)
+    choice = np.arange(len(layer)) + many
+    row = np.concatenate([clients, n + layer, n + layers + held, n + layers + layer])
+    where = np.concatenate([np.arange(many), choice, column, choice])
+    what = np.concatenate([np.ones(many + len(layer) + len(held)), -load.astype(np.float64)])
+    matrix = csr_array((what, (row, where)), shape=(n + 2 * layers, many + len(layer)))
+    right = np.concatenate([np.ones(n + layers), np.zeros(layers)])
+    return LinearConstraint(matrix, right, right), _agreement(problem, clients, masks, layer, load)
+
+
+def _agreement(problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: Ints) -> LinearConstraint:
+    """Return ``z_ln <= m_il <= 1 - z_l0``: a layer that all (or none) train is trained by each (or by none)."""
+    n, layers, many = problem.clients, problem.layers, len(clients)
+    column, held = np.nonzero(masks)
+    entry = clients[column] * layers + held
+    parts = [(entry, column), (n * layers + entry, column)]
+    signs = [-np.ones(len(entry)), np.ones(len(entry))]
+    for half, which in ((0, load == n), (1, load == 0)):
+        ends = np.flatnonzero(which)
+        rows = (half * n * layers + np.arange(n)[:, None] * layers + layer[ends]).ravel()
+        parts.append((rows, np.tile(ends + many, n)))
+        signs.append(np.ones(len(rows)))
+    row, where = (np.concatenate(side) for side in zip(*parts, strict=True))
+    matrix = csr_array((np.concatenate(signs), (row, where)), shape=(2 * n * layers, many + len(layer)))
+    return LinearConstraint(matrix, -np.inf, np.concatenate([np.zeros(n * layers), np.ones(n * layers)]))
