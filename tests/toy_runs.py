@@ -8,7 +8,7 @@ from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
-from fedstrata.costs.layer_count import LayerCount
+from fedstrata.costs.layer_count import counted
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
@@ -41,8 +41,8 @@ def toy_setting(
     return Setting(
         name="toy",
         layers=model.layers,
-        method=Method(score or GradientNorm(), LayerCount(), selector or Full(), aggregator or LayerwiseMean()),
-        profiles={c: ClientProfile(len(d.train), Cost(layers=budget)) for c, d in clients.items()},
+        method=Method(score or GradientNorm(), counted(BLOCKS), selector or Full(), aggregator or LayerwiseMean()),
+        profiles={c: ClientProfile(len(d.train), Cost.limits(layers=budget)) for c, d in clients.items()},
         sampler=Uniform(per_round),
         seeds=Seeds(seed),
         probe=ProbePlan(batches=0, batch_size=8),

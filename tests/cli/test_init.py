@@ -13,7 +13,8 @@ from small_models import save_bert, save_text
 
 
 def test_the_file_passes_the_schema_check_as_it_is(cli: Callable[..., Any]) -> None:
-    assert cli("init").out == "wrote fedstrata.yaml: fill in model.path and data, then: fedstrata run fedstrata.yaml\n"
+    said = "then: fedstrata plan fedstrata.yaml, and: fedstrata run fedstrata.yaml"
+    assert cli("init").out == f"wrote fedstrata.yaml: fill in model.path and data, {said}\n"
     loaded = load_config(Path("fedstrata.yaml"))
     assert (loaded.components.selector, loaded.components.budget) == (Consensus(rho=1.0), Fixed(layers=2))
 

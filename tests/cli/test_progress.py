@@ -17,8 +17,7 @@ from fedstrata.server.observers import Observer
 
 def record(round: int, *, failed: int = 0, accuracy: float | None = 0.5) -> RoundRecord:
     clients = tuple(
-        ClientRecord(round, ClientId(f"c{i}"), 10, 1.0, failure="CLIENT_ERROR" if i < failed else None)
-        for i in range(4)
+        ClientRecord(round, ClientId(f"c{i}"), 10, failure="CLIENT_ERROR" if i < failed else None) for i in range(4)
     )
     test = Metrics(accuracy, 1.25, 100) if accuracy is not None else None
     return RoundRecord(round, clients, (), test=test, bytes_up=1_500_000, seconds=2.0, peak_bytes=300 * 2**20)

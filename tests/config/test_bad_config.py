@@ -31,7 +31,7 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
     (
         "text for a number in a component",
         {"old": "layers: 1", "new": "layers: x"},
-        "c.yaml:13:3: budget.layers: has to be a whole number, got 'x'",
+        "c.yaml:13:3: budget.layers: budget 'fixed' has layers: 'x', which is not a number; write a number such as 2",
     ),
     ("out of range", {"old": "lr: 0.1", "new": "lr: -1"}, "c.yaml:17:3: train.lr: has to be greater than 0, got -1"),
     (
@@ -101,11 +101,15 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
         {"old": SELECTOR, "new": "kind: periodic\n  every: 2\n  inner: {kind: rando}"},
         "c.yaml:11:11: selector.inner.kind: no selector is called 'rando'; did you mean 'random'?",
     ),
-    ("option that is needed", {"old": "  layers: 1\n", "new": ""}, "c.yaml:11:1: budget: kind 'fixed' needs 'layers'"),
+    (
+        "option that is needed",
+        {"old": "  layers: 1\n", "new": ""},
+        "c.yaml:11:1: budget: budget 'fixed' limits nothing; give layers",
+    ),
     (
         "option without meaning",
         {"old": "rho: 0.5", "new": "rho: .nan"},
-        "c.yaml:8:1: selector: selector 'consensus' has rho: nan; it must be a number",
+        "c.yaml:10:3: selector.rho: selector 'consensus' has rho: nan; it must be a number",
     ),
     (
         "custom module",
@@ -156,12 +160,12 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
     (
         "budget of nothing",
         {"old": "layers: 1", "new": "layers: 0"},
-        "c.yaml:11:1: budget: no client can pay for a single layer: the largest budget is 0 layers; raise it",
+        "c.yaml:11:1: budget: no client can pay for a single layer: client client-00's budget is 0 layers and the",
     ),
     ("full on a small budget", {"old": SELECTOR, "new": "kind: full"}, "c.yaml:8:1: selector: selector 'full' needs "),
     (
         "budget of an unknown client",
-        {"old": "kind: fixed\n  layers: 1", "new": "kind: per-client\n  layers: {client-0: 1}\n  default: 1"},
+        {"old": "kind: fixed\n  layers: 1", "new": "kind: per-client\n  clients: {client-0: 1}\n  default: 1"},
         "names client 'client-0', which does not exist; did you mean 'client-02'",
     ),
     (
@@ -208,7 +212,10 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_file(broken: Callable
             "selector.kind=tap",
             "--set selector.kind=tap: selector.kind: no selector is called 'tap'; did you mean 'top'?",
         ),
-        ("budget.layers=x", "--set budget.layers=x: budget.layers: has to be a whole number, got 'x'"),
+        (
+            "budget.layers=x",
+            "--set budget.layers=x: budget.layers: budget 'fixed' has layers: 'x', which is not a number",
+        ),
         ("model.candidates=last:9", "--set model.candidates=last:9: model.candidates: "),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_mapping_has_no_places_but_says_what_is_wrong() -> None:
         {"budget": {"kind": "half-normal", "low": 1, "high": 3}, "score": "signal-to-noise"},
         {"selector": {"kind": "fixed", "layers": ["last:1", 0]}, "budget": "unlimited", "model": {"path": "x:y"}},
         {
-            "budget": {"kind": "per-client", "layers": {"a": 1}, "default": 2},
+            "budget": {"kind": "per-client", "clients": {"a": 1}, "default": 2},
             "selector": {"kind": "consensus", "rho": math.inf},
         },
         {

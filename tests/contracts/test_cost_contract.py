@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedstrata.costs.layer_count import LayerCount
-from fedstrata.costs.protocol import CostModel
-from fedstrata.domain.cost import Cost
-from fedstrata.domain.ids import ClientId, LayerName, TensorName
-from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
+from fedstrata.costs.measured import Measured
+from fedstrata.costs.protocol import CostModel, Facts, Workload
+from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.device import DeviceProfile
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.domain.stats import Statistic
+from price_lists import LAYERS, PHONE, profile
 
-COSTS: list[CostModel] = [LayerCount()]
-
-LAYERS = LayerMap(
-    tuple(Layer(LayerName(f"h.{i}"), Role.LAYER, (TensorSpec(TensorName(f"h.{i}.w"), (i + 1, 2)),)) for i in range(8))
-)
+COSTS: list[CostModel] = [LayerCount(), Measured()]
 CLIENT = ClientId("c0")
-masks = st.frozensets(st.integers(0, 7))
+MASKS = [frozenset(m) for size in range(len(LAYERS) + 1) for m in combinations(range(len(LAYERS)), size)]
+
+
+def facts(optimizer: str = "sgd", device: DeviceProfile | None = PHONE) -> Facts:
+    return Facts(
+        layers=LAYERS,
+        train=TrainPlan(steps=3, epochs=None, batch_size=4, optimizer=optimizer),  # type: ignore[arg-type]
+        probe=ProbePlan(1, 8, frozenset({Statistic.HALVES})),
+        workloads={CLIENT: Workload(train=((4, None),) * 3, probe=((4, None), (4, None)))},
+        devices={} if device is None else {CLIENT: device},
+        profiles=lambda: (profile(),),
+        parameter_bytes=1000,
+    )
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
-def test_empty_mask_is_free(cost: CostModel) -> None:
-    assert cost.price(frozenset(), LAYERS, CLIENT).fits(Cost())
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
+@pytest.mark.parametrize("probed", [False, True])
+def test_more_layers_never_cost_less_in_any_unit(cost: CostModel, optimizer: str, probed: bool) -> None:
+    prices = cost.bind(facts(optimizer)).prices(CLIENT, Visit(probed=probed))
+    of = {mask: prices.of(mask) for mask in MASKS}
+    for mask in MASKS:
+        for layer in range(len(LAYERS)):
+            more, less = dict(of[mask | {layer}].items()), dict(of[mask].items())
+            assert all(np.isnan(less[u]) or less[u] <= more[u] * (1 + 1e-12) for u in less), (mask, layer)
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
-@given(small=masks, more=masks)
-def test_more_layers_never_cost_less(cost: CostModel, small: frozenset[int], more: frozenset[int]) -> None:
-    assert cost.price(small, LAYERS, CLIENT).fits(cost.price(small | more, LAYERS, CLIENT))
+def test_the_probe_never_makes_a_mask_cheaper(cost: CostModel) -> None:
+    bound = cost.bind(facts())
+    for mask in MASKS:
+        without = dict(bound.prices(CLIENT, Visit()).of(mask).items())
+        probed = dict(bound.prices(CLIENT, Visit(probed=True)).of(mask).items())
+        assert all(np.isnan(without[u]) or without[u] <= probed[u] for u in without)
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
-@given(mask=masks)
-def test_price_is_pure_and_payable_without_a_limit(cost: CostModel, mask: frozenset[int]) -> None:
-    assert cost.price(mask, LAYERS, CLIENT) == cost.price(frozenset(sorted(mask, reverse=True)), LAYERS, CLIENT)
-    assert cost.price(mask, LAYERS, CLIENT).fits(Cost.unlimited())
+def test_every_mask_is_payable_without_a_limit_whatever_was_not_measured(cost: CostModel) -> None:
+    prices = cost.bind(facts(device=None)).prices(CLIENT, Visit())
+    assert all(prices.of(mask).fits(Cost.unlimited()) for mask in MASKS)
 
 
-@given(mask=masks)
-def test_layer_count_is_the_sum_of_its_layers(mask: frozenset[int]) -> None:
-    alone = sum(LayerCount().price(frozenset({layer}), LAYERS, CLIENT).layers for layer in mask)
-    assert LayerCount().price(mask, LAYERS, CLIENT).layers == alone
+@pytest.mark.parametrize("cost", COSTS, ids=repr)
+def test_layers_are_counted_by_everyone(cost: CostModel) -> None:
+    prices = cost.bind(facts()).prices(CLIENT, Visit())
+    assert [prices.of(m).layers for m in MASKS] == [len(m) for m in MASKS]

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstrata.costs.layer_count import LayerCount
+from fedstrata.costs.layer_count import counted
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
-from fedstrata.domain.layers import Layer, LayerMap, Mask, Role, TensorSpec
+from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
+from fedstrata.domain.prices import Prices
 from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.errors import BudgetError, SelectionError
 from fedstrata.selectors.both import Both
@@ -58,7 +59,13 @@ SELECTORS = [Full(), FixedLayers("0"), *WITHIN_ANY_BUDGET]
 
 
 def problem(
-    budgets: Sequence[float], layers: int, *, ties: bool = False, tied: Sequence[int] = (), seed: int = 0
+    budgets: Sequence[float],
+    layers: int,
+    *,
+    ties: bool = False,
+    tied: Sequence[int] = (),
+    seed: int = 0,
+    prices: Prices | None = None,
 ) -> SelectionProblem:
     """Return a problem with random scores (or equal ones) and layer-count prices."""
     rng = np.random.default_rng(seed)
@@ -74,13 +81,10 @@ def problem(
         ),
         (Layer(LayerName("head"), Role.ALWAYS, (TensorSpec(TensorName("head.w"), (3,)),)),),
     )
-    profiles = {ClientId(f"c{i}"): ClientProfile(5, Cost(layers=b)) for i, b in enumerate(budgets)}
+    profiles = {ClientId(f"c{i}"): ClientProfile(5, Cost.limits(layers=b)) for i, b in enumerate(budgets)}
     scores = np.ones((len(budgets), layers)) if ties else rng.normal(0.5, 1.0, size=(len(budgets), layers))
 
-    def price(client: ClientId, mask: Mask) -> Cost:
-        return LayerCount().price(mask, layer_map, client)
-
-    return SelectionProblem(0, layer_map, profiles, scores, price, rng)
+    return SelectionProblem(0, layer_map, profiles, scores, lambda _: prices or counted(layers).table, rng)
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
@@ -105,6 +109,32 @@ def test_masks_are_known_and_affordable(
     case = problem(budgets, layers, ties=ties, seed=seed)
     selection, _ = selector.select(case, selector.init(case.layers))
     check(selection, case)
+
+
+def price_list(layers: int, rng: np.random.Generator) -> Prices:
+    """Return random prices in four units, one of them with two rows; some layers are free in some."""
+    units = ("flops", "bytes_up", "bytes_peak", "bytes_peak", "seconds")
+    each = rng.choice([0.0, 1.0, 2.0, 3.7], size=(5, layers)) * rng.random((5, 1))
+    setup = rng.choice([0.0, 1.0, 5.0], size=(5, layers)) * rng.random((5, 1))
+    return Prices(units, rng.random(5), setup, each)
+
+
+@pytest.mark.parametrize("selector", WITHIN_ANY_BUDGET, ids=repr)
+@settings(max_examples=40, deadline=None)
+@given(clients=st.integers(1, 5), layers=st.integers(1, 6), seed=st.integers(0, 10_000))
+def test_masks_are_affordable_in_every_unit_at_once(selector: Selector, clients: int, layers: int, seed: int) -> None:
+    case = problem([inf] * clients, layers, seed=seed)
+    rng = np.random.default_rng(seed)
+    lists = {c: price_list(layers, rng) for c in case.clients}
+    budgets = {}
+    for client in case.clients:
+        some = rng.permutation(["flops", "bytes_up", "bytes_peak", "seconds"])[: rng.integers(0, 5)]
+        least = dict(lists[client].of(frozenset()).items())
+        budgets[client] = Cost.limits(**{unit: least[unit] + 4 * rng.random() for unit in some})
+    case = replace(
+        case, prices=lists.__getitem__, profiles={c: ClientProfile(5, budget) for c, budget in budgets.items()}
+    )
+    check(selector.select(case, selector.init(case.layers))[0], case)
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-from fedstrata.costs.layer_count import LayerCount
-from fedstrata.domain.cost import Cost
+from math import isnan
+
+from fedstrata.costs.layer_count import counted
+from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import LayerMap
 
 
-def test_price_is_the_number_of_layers() -> None:
-    assert LayerCount().price(frozenset({1, 5, 7}), LayerMap(()), ClientId("a")) == Cost(layers=3.0)
+def test_a_mask_costs_as_many_as_it_has_layers_and_nothing_else_is_priced() -> None:
+    price = counted(8).prices(ClientId("a"), Visit(probed=True)).of(frozenset({1, 5, 7}))
+    assert price.layers == 3.0
+    assert all(isnan(value) for unit, value in price.items() if unit != "layers")
 
 
-def test_empty_mask_is_free() -> None:
-    assert LayerCount().price(frozenset(), LayerMap(()), ClientId("a")) == Cost()
+def test_nothing_costs_nothing() -> None:
+    assert counted(3).prices(ClientId("a"), Visit()).of(frozenset()).layers == 0.0

@@ -27,6 +27,13 @@ ARGUMENTS = [
 ]
 UNNAMED = "[...document.querySelectorAll('svg')].filter(s => !s.getAttribute('aria-label') && !s.ariaHidden).length"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CUT_OFF = """[...document.querySelectorAll('figure.small svg')].flatMap(svg => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const own = text.getBoundingClientRect();
+    return own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1;
+  }).map(text => text.textContent);
+})"""
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -84,9 +91,10 @@ def test_page_opens_from_a_file_in_silence(
     page.close()
 
 
-def test_page_prints_to_a4(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["one", "several"])
+def test_page_prints_to_a4(browser: Browser, pages: dict[str, Path], tmp_path: Path, name: str) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})
-    page.goto(pages["several"].as_uri())
+    page.goto(pages[name].as_uri())
     page.emulate_media(media="print")
     assert page.evaluate(OVERFLOW) <= 0
     page.pdf(path=str(tmp_path / "page.pdf"), format="A4")
@@ -100,4 +108,23 @@ def test_cell_says_its_count_on_hover(browser: Browser, pages: dict[str, Path]) 
     tip = page.locator("#selection path title").first.text_content()
     assert tip is not None
     assert tip.startswith("layer.0, round 0: ")
+    page.close()
+
+
+def test_dot_says_what_was_predicted_and_measured_on_hover(browser: Browser, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["one"].as_uri())
+    tips = page.locator("#predicted circle title").all_text_contents()
+    assert tips
+    assert all("predicted" in tip and "measured" in tip for tip in tips)
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["one", "several"])
+def test_no_label_of_a_small_plot_is_cut_off(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(pages[name].as_uri())
+    assert page.locator("figure.small svg").count() >= 4
+    assert page.evaluate(CUT_OFF) == []
     page.close()

@@ -53,7 +53,7 @@ def test_the_card_says_what_the_model_is(whole: Path) -> None:
         "rounds: 2, seed: 3",
         "selectable layers: 6 (vit.layers.0 to vit.layers.5)",
         "trained by everyone: vit.layernorm, classifier",
-        "budget: 1 layers per client and round",
+        "budget: 1 layer per client and round",
         "clients: 3, training rows: ",
         "kind: consensus",
     ):

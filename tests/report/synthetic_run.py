@@ -16,6 +16,7 @@ from fedstrata.domain.records import ClientRecord, LayerRecord, Metrics, RoundRe
 from fedstrata.server.folder import RunFolder
 
 LAYER_BYTES, HEAD_BYTES = 133_120, 2_600
+PEAK_LIMIT = 40e6
 TEN = tuple(f"client-{i:02d}" for i in range(10))
 
 
@@ -38,10 +39,14 @@ def write_run(
     certified: bool = True,
     fairness: bool = True,
     validation: bool = True,
+    priced: bool = True,
     extra: Mapping[str, object] | None = None,
     change: Callable[[RoundRecord], RoundRecord] = lambda record: record,
 ) -> Path:
-    """Write a run folder and return it; ``change`` may spoil each round before it is written."""
+    """Write a run folder and return it; ``change`` may spoil each round before it is written.
+
+    With ``priced`` false it is as a run with ``cost: layers`` on a machine that cannot tell a peak.
+    """
     rng = np.random.default_rng([seed, len(method), rounds])
     folder.mkdir(parents=True)
     events: list[dict[str, object]] = [_header(method, seed, data, layers, names, planned or rounds)]
@@ -49,9 +54,9 @@ def write_run(
         events.append({"event": "baseline", "test": _metrics(start), "validation": _metrics(start, rows=200)})
     records = []
     for t in range(rounds):
-        record = change(
-            _round(t, rng, names, layers, per_client, (start or 0.1) + gain * (t + 1) ** 0.7, failing, certified)
-        )
+        accuracy = (start or 0.1) + gain * (t + 1) ** 0.7
+        made = _round(t, rng, names, layers, per_client, accuracy, failing, certified)
+        record = change(made if priced else _unpriced(made))
         record = replace(
             record,
             client_accuracy=record.client_accuracy if fairness else {},
@@ -129,29 +134,55 @@ def _round(
     )
 
 
+def _unpriced(record: RoundRecord) -> RoundRecord:
+    clients = (
+        replace(c, predicted={"layers": float(len(c.mask))}, budget={"layers": c.budget["layers"]}, peak_bytes=None)
+        for c in record.clients
+    )
+    return replace(record, clients=tuple(clients))
+
+
 def _client(
     t: int, name: str, mask: tuple[int, ...], layers: int, rng: np.random.Generator, fails: bool
 ) -> ClientRecord:
     norms: dict[str, float] = {f"vit.encoder.layer.{i}": 0.1 for i in mask} | {"vit.layernorm": 0.1, "classifier": 0.3}
+    scores = tuple(float(s) for s in rng.exponential(size=layers))
+    predicted = predicted_of(mask, layers)
+    slower, larger = rng.normal(1.05, 0.06), rng.normal(1.02, 0.04)
     return ClientRecord(
         round=t,
         client=ClientId(name),
         num_examples=40,
-        budget=float(len(mask)),
+        budget={"layers": float(len(mask)), "bytes_peak": PEAK_LIMIT},
         mask=mask,
-        scores=tuple(float(s) for s in rng.exponential(size=layers)),
+        scores=scores,
         probe_loss=1.9,
         loss_first=1.9,
         loss_mean=1.7,
         steps=0 if fails else 5,
         update_norms={} if fails else norms,
-        bytes_up=48 if fails else len(mask) * LAYER_BYTES + HEAD_BYTES,
-        bytes_down=2 * len(mask) * LAYER_BYTES,
+        predicted=predicted,
+        bytes_up=48 if fails else int(predicted["bytes_up"]),
+        bytes_down=int(predicted["bytes_down"]),
+        peak_bytes=None if fails else int(predicted["bytes_peak"] * larger),
         seconds_probe=0.02,
-        seconds_train=0.0 if fails else 0.1,
+        seconds_train=0.0 if fails else float(predicted["seconds"] * slower - 0.02),
         failure="NONFINITE" if fails else None,
         failure_message="the loss became NaN in step 3; lower lr" if fails else None,
     )
+
+
+def predicted_of(mask: tuple[int, ...], layers: int) -> dict[str, float]:
+    """Return prices that grow with the number of layers and with the depth of the lowest."""
+    reach = layers - min(mask, default=layers)
+    return {
+        "layers": float(len(mask)),
+        "flops": 1e9 * (2 + reach + len(mask)),
+        "bytes_up": float(len(mask) * LAYER_BYTES + HEAD_BYTES),
+        "bytes_down": float(2 * len(mask) * LAYER_BYTES + 1),
+        "bytes_peak": 4e6 + 1e6 * reach + 3.0 * LAYER_BYTES * len(mask),
+        "seconds": 0.05 + 0.02 * reach + 0.01 * len(mask),
+    }
 
 
 def _side_files(

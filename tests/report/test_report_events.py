@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.domain.records import RoundRecord
+from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.report.events import read_log
 from report.synthetic_run import events_of, write_run
@@ -54,7 +54,7 @@ def test_log_cut_inside_a_multibyte_character_is_read(tmp_path: Path) -> None:
 
 def test_resume_after_a_cut_line_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=3)
-    resume = json.dumps({"event": "resume", "schema": 1, "round": 2})
+    resume = json.dumps({"event": "resume", "schema": SCHEMA, "round": 2})
     starts = [i for i, e in enumerate(events_of(folder)) if e["event"] == "round" and e["round"] == 1]
 
     def cut(lines: list[str]) -> list[str]:
@@ -69,7 +69,7 @@ def test_resume_after_a_cut_line_is_read(tmp_path: Path) -> None:
 
 def test_event_glued_to_a_cut_line_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=2)
-    end = '{"event": "end", "schema": 1, "state": "finished", "message": null}'
+    end = '{"event": "end", "schema": 2, "state": "finished", "message": null}'
     log = read_log(rewrite(folder, lambda lines: [*lines[:-1], '{"event": "cli' + end, ""]))
     assert log.state == "finished"
     assert "cut off" in log.notes[0]
@@ -82,7 +82,7 @@ def test_round_played_again_counts_once_and_the_last_stands(tmp_path: Path) -> N
 
     def play_again(lines: list[str]) -> list[str]:
         body = {**json.loads(lines[rounds[1]]), "bytes_up": again.bytes_up}
-        return [*lines, json.dumps({"event": "resume", "schema": 1, "round": 1}), json.dumps(body)]
+        return [*lines, json.dumps({"event": "resume", "schema": SCHEMA, "round": 1}), json.dumps(body)]
 
     log = read_log(rewrite(folder, play_again))
     assert [r.round for r in log.rounds] == [0, 1]
@@ -92,7 +92,7 @@ def test_round_played_again_counts_once_and_the_last_stands(tmp_path: Path) -> N
 
 def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=1)
-    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 1}'])
+    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 2}'])
     assert len(read_log(path).rounds) == 1
 
 
@@ -103,14 +103,25 @@ def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
         (lambda lines: lines[1:], "first event is 'baseline'"),
         (lambda lines: [lines[0][:20]], "no whole event"),
         (lambda lines: [lines[0], "nonsense", *lines[1:]], "events.jsonl:2: the line is not a JSON object"),
-        (lambda lines: [lines[0].replace('"schema": 1', '"schema": 2'), *lines[1:]], "schema 2 is not 1"),
+        (lambda lines: [line.replace('"schema": 2', '"schema": 1') for line in lines], "schema 1 is not 2"),
         (lambda lines: ['{"a": 1}', *lines], "has no 'event'"),
         (
             lambda lines: [lines[0].replace('"seed": 7', '"seed": "x"'), *lines[1:]],
             "seed: input should be a valid integer",
         ),
         (lambda lines: [*lines[:-1], lines[-1].replace("finished", "gone")], "'gone' is none of"),
-        (lambda lines: [lines[0], lines[2].replace('"budget"', '"purse"'), *lines[3:]], "budget: field required"),
+        (
+            lambda lines: [lines[0], lines[2].replace('"client": ', '"customer": '), *lines[3:]],
+            "client: field required",
+        ),
+        (
+            lambda lines: [lines[0], lines[2].replace('"budget": {', '"budget": null, "purse": {'), *lines[3:]],
+            "budget: input should be a valid dict",
+        ),
+        (
+            lambda lines: [lines[0], lines[2].replace('"bytes_peak"', '"bytes_paek"'), *lines[3:]],
+            "budget: 'bytes_paek' is no unit of a cost; did you mean 'bytes_peak'",
+        ),
     ],
 )
 def test_log_that_is_wrong_is_refused_with_its_line(
@@ -123,11 +134,11 @@ def test_log_that_is_wrong_is_refused_with_its_line(
 
 def test_a_budget_without_limit_and_a_bound_that_is_not_known_are_read_back(tmp_path: Path) -> None:
     def unlimited(record: RoundRecord) -> RoundRecord:
-        clients = tuple(replace(c, budget=inf) for c in record.clients)
+        clients = tuple(replace(c, budget={}) for c in record.clients)
         certificate: dict[str, float | str] = {"objective": 1.0, "bound": inf, "gap": inf, "rule": "common-prefix"}
         return replace(record, clients=clients, certificate=certificate)
 
     log = read_log(write_run(tmp_path / "run", rounds=1, change=unlimited) / "events.jsonl")
-    assert log.rounds[0].clients[0].budget == inf
+    assert log.rounds[0].clients[0].budget == {}
     assert log.rounds[0].certificate is not None
     assert log.rounds[0].certificate["gap"] == inf

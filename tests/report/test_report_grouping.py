@@ -41,6 +41,16 @@ def test_settings_part_series_that_share_a_method(tmp_path: Path) -> None:
     assert labels(runs) == [("digits, inverted and rotated", ["consensus (lr=0.1)", "consensus (lr=0.01)"])]
 
 
+def test_settings_that_are_empty_are_not_named_beside_others(tmp_path: Path) -> None:
+    budgets: list[dict[str, object]] = [{"layers": 1, "seconds": None}, {"layers": None, "seconds": "80%"}]
+    runs = [read_run(write_run(tmp_path / str(i), extra={"budget": b}, rounds=1)) for i, b in enumerate([*budgets, {}])]
+    assert labels(runs)[0][1] == [
+        "consensus (layers=1)",
+        "consensus (seconds=80%)",
+        "consensus (layers=unset, seconds=unset)",
+    ]
+
+
 def test_a_method_keeps_its_style_in_every_group(tmp_path: Path) -> None:
     order = [("top", "a"), ("full", "a"), ("full", "b"), ("top", "b")]
     runs = [read_run(write_run(tmp_path / f"{m}{d}", method=m, data=d, rounds=1)) for m, d in order]

@@ -59,13 +59,32 @@ def test_page_of_one_run_has_its_sections_in_reading_order(tmp_path: Path) -> No
         "2 Accuracy",
         "3 Which layers were trained",
         "4 Costs",
-        "5 Fairness between clients",
-        "6 Proof of training",
-        "7 Data per client",
-        "8 Solver certificates",
-        "9 Failures",
-        "10 Configuration",
+        "5 Predicted and measured",
+        "6 Fairness between clients",
+        "7 Proof of training",
+        "8 Data per client",
+        "9 Solver certificates",
+        "10 Failures",
+        "11 Configuration",
     ]
+
+
+def test_page_of_several_runs_has_its_sections_in_reading_order(tmp_path: Path) -> None:
+    page = page_of([write_run(tmp_path / m, method=m) for m in ("full", "top")], tmp_path)
+    assert [re.sub("<.*?>", "", h).strip() for h in re.findall("<h2>(.*?)</h2>", page)] == [
+        "1 Verdict",
+        "2 Comparison",
+        "3 Accuracy",
+        "4 Cost and accuracy",
+        "5 Predicted and measured",
+        "6 Data per client",
+        "7 Run by run",
+    ]
+
+
+def test_seeds_of_one_method_have_no_frontier(tmp_path: Path) -> None:
+    page = page_of([write_run(tmp_path / f"s{s}", seed=s, rounds=2) for s in (1, 2)], tmp_path)
+    assert "Cost and accuracy" not in page
 
 
 def test_page_is_well_formed_with_unique_ids_and_no_outside_link(tmp_path: Path) -> None:

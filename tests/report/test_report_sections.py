@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def checks(blocks: tuple[Block, ...]) -> list[Check]:
 def tables(blocks: tuple[Block, ...]) -> list[Table]:
     inner = [x for b in blocks if isinstance(b, Fold) for x in b.blocks]
     return [b for b in (*blocks, *inner) if isinstance(b, Table)]
+
+
+def totals(run: Run) -> dict[object, object]:
+    return {row[0]: row[1] for row in tables(costs(run))[0].rows}
 
 
 def svg_of(blocks: tuple[Block, ...], place: int = 0) -> str:
@@ -124,6 +129,25 @@ def test_comparison_puts_the_best_first_with_its_numbers(tmp_path: Path) -> None
     assert table.rows[0][5] == f"{sum(r.bytes_up for r in runs[1].log.rounds) / 1e6:.2f}"
 
 
+def test_comparison_holds_mean_operations_and_the_largest_peak_over_seeds(tmp_path: Path) -> None:
+    def fixed(record: RoundRecord, *, seed: int) -> RoundRecord:
+        price = {"flops": 1e9 * (1 + seed)}
+        clients = (replace(c, predicted=price, peak_bytes=5_000_000 + 1_000_000 * seed) for c in record.clients)
+        return replace(record, clients=tuple(clients))
+
+    runs = [made(tmp_path / str(s), seed=s, rounds=2, change=partial(fixed, seed=s)) for s in (0, 1)]
+    (table,) = tables(comparison(group(runs)[0]))
+    row = dict(zip(table.head, table.rows[0], strict=True))
+    assert row["# client FLOPs, predicted"] == "30.00 GFLOP"
+    assert row["# largest client peak"] == "6.00 MB"
+
+
+def test_comparison_without_prices_or_peaks_shows_none(tmp_path: Path) -> None:
+    (table,) = tables(comparison(group([made(tmp_path / "a", rounds=1, priced=False)])[0]))
+    row = dict(zip(table.head, table.rows[0], strict=True))
+    assert (row["# client FLOPs, predicted"], row["# largest client peak"]) == ("–", "–")
+
+
 def test_comparison_of_runs_of_different_length_warns(tmp_path: Path) -> None:
     runs = [made(tmp_path / str(n), method=f"m{n}", rounds=n) for n in (1, 3)]
     assert "differ in length, from 1 round to 3 rounds" in getattr(comparison(group(runs)[0])[1], "text", "")
@@ -167,30 +191,35 @@ def test_costs_add_up_per_client(tmp_path: Path) -> None:
     run = made(tmp_path / "a", rounds=3, per_client=2)
     table = tables(costs(run))[1]
     own = [c for r in run.log.rounds for c in r.clients if c.client == "client-05"]
-    row = next(row for row in table.rows if row[0] == "client-05")
-    assert row[1] == "3"
-    assert row[2] == Meter("2", 1.0, 1.0)
-    assert row[4] == f"{sum(c.bytes_up for c in own) / 1e6:.2f}"
+    row = dict(zip(table.head, next(row for row in table.rows if row[0] == "client-05"), strict=True))
+    assert row["# rounds"] == "3"
+    assert row["# layers per round"] == "2"
+    assert row["# budget"] == "2 layers, 40.00 MB peak"
+    assert row["# MB up"] == f"{sum(c.bytes_up for c in own) / 1e6:.2f}"
+    assert row["# peak"] == f"{max(c.peak_bytes or 0 for c in own) / 1e6:.2f} MB"
 
 
-def test_mask_over_its_budget_fails_its_check(tmp_path: Path) -> None:
-    def overspend(record: RoundRecord) -> RoundRecord:
-        first = replace(record.clients[0], budget=0.5)
-        return replace(record, clients=(first, *record.clients[1:]))
+def test_totals_hold_the_predicted_operations_of_all_clients(tmp_path: Path) -> None:
+    def fixed(record: RoundRecord) -> RoundRecord:
+        return replace(record, clients=tuple(replace(c, predicted={"flops": 2e9}) for c in record.clients))
 
-    (check,) = checks(costs(made(tmp_path / "a", rounds=1, change=overspend)))
-    assert not check.passed
-    assert "client-00 in round 0 (1 > 0.5)" in check.text
+    rows = totals(made(tmp_path / "a", rounds=3, change=fixed))
+    assert rows["Compute of all clients, predicted"] == "60.00 GFLOP (20.00 GFLOP per round)"
 
 
-def test_unlimited_budget_has_no_tick(tmp_path: Path) -> None:
-    def unlimit(record: RoundRecord) -> RoundRecord:
-        return replace(record, clients=tuple(replace(c, budget=float("inf")) for c in record.clients))
+def test_totals_say_how_many_client_rounds_were_priced(tmp_path: Path) -> None:
+    def half(record: RoundRecord) -> RoundRecord:
+        odd = (replace(c, predicted={"flops": 2e9} if i < 5 else {}) for i, c in enumerate(record.clients))
+        return replace(record, clients=tuple(odd))
 
-    run = made(tmp_path / "a", rounds=1, change=unlimit)
-    row = tables(costs(run))[1].rows[0]
-    assert row[2] == Meter("1", 1.0)
-    assert row[3] == "no limit"
+    rows = totals(made(tmp_path / "a", rounds=2, change=half))
+    assert str(rows["Compute of all clients, predicted"]).endswith("of 10 of 20 client-rounds")
+
+
+def test_totals_without_prices_or_peaks_show_none(tmp_path: Path) -> None:
+    rows = totals(made(tmp_path / "a", rounds=2, priced=False))
+    assert rows["Compute of all clients, predicted"] == "– (the run's cost model does not price it)"
+    assert rows["Largest peak memory of a client, measured"] == "–"
 
 
 def test_fairness_is_of_the_last_round(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from fedstrata.costs.layer_count import LayerCount
+from fedstrata.costs.layer_count import counted
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
-from fedstrata.domain.layers import Layer, LayerMap, Mask, Role, TensorSpec
+from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
+from fedstrata.domain.prices import Prices
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
 
 MakeProblem = Callable[..., SelectionProblem]
@@ -29,20 +30,27 @@ def _problem(
     tied: Sequence[int] = (),
     round: int = 0,
     seed: int = 0,
-    price: Callable[[ClientId, Mask], Cost] | None = None,
+    each: ArrayLike | None = None,
+    setup: ArrayLike | None = None,
 ) -> SelectionProblem:
-    """Return a problem with clients c0, c1, ... and, by default, layer-count prices."""
+    """Return a problem with clients c0, c1, ... and, by default, layer-count prices.
+
+    ``each`` and ``setup``, shape ``[layers]``, replace the price of a layer and of a lowest layer.
+    """
     table = None if scores is None else np.array(scores, dtype=np.float64)
     count = layers if table is None else table.shape[1]
     head = Layer(LayerName("head"), Role.ALWAYS, (TensorSpec(TensorName("head.w"), (3,)),))
     layer_map = LayerMap(tuple(_layer(i, i in tied) for i in range(count)), (head,))
-    profiles = {ClientId(f"c{i}"): ClientProfile(10, Cost(layers=budget)) for i, budget in enumerate(budgets)}
+    profiles = {ClientId(f"c{i}"): ClientProfile(10, Cost.limits(layers=budget)) for i, budget in enumerate(budgets)}
 
-    def by_count(client: ClientId, mask: Mask) -> Cost:
-        return LayerCount().price(mask, layer_map, client)
-
-    rng = np.random.default_rng(seed)
-    return SelectionProblem(round, layer_map, profiles, table, price or by_count, rng)
+    plain = counted(count).table
+    prices = Prices(
+        ("layers",),
+        plain.base,
+        plain.setup if setup is None else np.array([setup], dtype=np.float64),
+        plain.each if each is None else np.array([each], dtype=np.float64),
+    )
+    return SelectionProblem(round, layer_map, profiles, table, lambda _: prices, np.random.default_rng(seed))
 
 
 @pytest.fixture

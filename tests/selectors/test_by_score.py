@@ -6,9 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from fedstrata.domain.cost import Cost
-from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import Mask
 from fedstrata.domain.selection import SelectionProblem
 from fedstrata.errors import SelectionError
 from fedstrata.selectors.common import Common
@@ -48,10 +45,7 @@ def test_tied_layers_are_passed_over_even_if_they_score_best(selector: Selector,
 
 @pytest.mark.parametrize("selector", [Independent(), Common()])
 def test_a_layer_that_does_not_fit_is_passed_over(selector: Selector, make_problem: Make) -> None:
-    def uneven(client: ClientId, mask: Mask) -> Cost:
-        return Cost(layers=float(sum(3 if layer == 0 else 1 for layer in mask)))
-
-    assert masks(selector, make_problem([2], scores=[[9.0, 2.0, 1.0]], price=uneven)) == [[1, 2]]
+    assert masks(selector, make_problem([2], scores=[[9.0, 2.0, 1.0]], each=[3, 1, 1])) == [[1, 2]]
 
 
 @pytest.mark.parametrize("selector", [Independent(), Common()])

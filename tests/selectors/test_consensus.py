@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import Mask
-from fedstrata.domain.selection import SelectionProblem, check
+from fedstrata.domain.prices import Prices
+from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.errors import ConfigError, SelectionError
 from fedstrata.selectors.common import Common
 from fedstrata.selectors.consensus import Consensus
@@ -77,26 +78,28 @@ def test_a_model_of_tied_layers_alone_selects_nothing(make_problem: Make) -> Non
 
 
 def test_prices_of_layers_are_used(make_problem: Make) -> None:
-    def uneven(client: ClientId, mask: Mask) -> Cost:
-        return Cost(layers=float(sum(layer + 1 for layer in mask)))
-
-    problem = make_problem([3.0], scores=[[2.0, 2.0, 3.5]], price=uneven)
+    problem = make_problem([3.0], scores=[[2.0, 2.0, 3.5]], each=[1, 2, 3])
     selection, _ = Consensus().select(problem, {})
     assert selection.masks == {"c0": frozenset({0, 1})}
     assert selection.certificate is not None
     assert selection.certificate.gap < 1e-6
 
 
-def test_prices_that_do_not_add_up_are_cut_back_and_not_certified(make_problem: Make) -> None:
-    def surcharge(client: ClientId, mask: Mask) -> Cost:
-        return Cost(layers=float(len(mask) ** 2))
-
-    problem = make_problem([3.0, 4.0], scores=[[3.0, 2.0, 1.0]] * 2, price=surcharge)
-    selection, _ = Consensus().select(problem, {})
+def test_what_a_lowest_layer_costs_is_part_of_the_price_and_certified(make_problem: Make) -> None:
+    problem = make_problem([3.0, 4.0], scores=[[5.0, 2.0, 1.0]] * 2, setup=[3, 1, 0])
+    selection, _ = Consensus(rho=0.0).select(problem, {})
     check(selection, problem)
-    assert selection.masks == {"c0": frozenset({0}), "c1": frozenset({0, 1})}
+    assert selection.masks == {"c0": frozenset({1, 2}), "c1": frozenset({0})}
     assert selection.certificate is not None
-    assert selection.certificate.bound == inf
+    assert selection.certificate.gap < 1e-6
+
+
+def test_budgets_in_two_units_hold_at_once(make_problem: Make) -> None:
+    problem = make_problem([inf], scores=[[5.0, 3.0, 2.0]])
+    both = Prices(("flops", "bytes_up"), np.zeros(2), np.zeros((2, 3)), np.array([[1.0, 1, 1], [9, 2, 2]]))
+    budget = Cost.limits(flops=2, bytes_up=8)
+    problem = replace(problem, prices=lambda _: both, profiles={ClientId("c0"): ClientProfile(10, budget)})
+    assert Consensus().select(problem, {})[0].masks == {"c0": frozenset({1, 2})}
 
 
 def test_without_scores_the_error_says_so(make_problem: Make) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import Mask
 from fedstrata.domain.selection import SelectionProblem
 from fedstrata.errors import BudgetError, LayerError
 from fedstrata.selectors.both import Both
@@ -71,11 +69,9 @@ def test_tied_layers_are_passed_over(make_problem: Make) -> None:
 
 
 def test_a_rule_of_position_stops_at_the_first_layer_that_does_not_fit(make_problem: Make) -> None:
-    def depth(client: ClientId, mask: Mask) -> Cost:
-        return Cost(layers=float(6 - min(mask, default=6)))
-
-    assert masks(Top(), make_problem([2], price=depth)) == [[4, 5]]
-    assert masks(Bottom(), make_problem([2], price=depth)) == [[]]
+    depth = {"each": [0] * 6, "setup": [6, 5, 4, 3, 2, 1]}
+    assert masks(Top(), make_problem([2], **depth)) == [[4, 5]]
+    assert masks(Bottom(), make_problem([2], **depth)) == [[]]
 
 
 def test_fixed_layers_are_the_same_for_everybody(make_problem: Make) -> None:

@@ -58,7 +58,7 @@ def test_a_mask_that_is_no_longer_affordable_is_chosen_again(make_problem: Make)
     selector = Periodic(every=5, inner=Independent())
     problem = make_problem([2], scores=[[3.0, 2.0, 1.0]])
     _, state = selector.select(problem, selector.init(problem.layers))
-    poorer = replace(problem, round=1, profiles={A: ClientProfile(10, Cost(layers=1.0))})
+    poorer = replace(problem, round=1, profiles={A: ClientProfile(10, Cost.limits(layers=1.0))})
     assert selector.select(poorer, state)[0].masks == {A: frozenset({0})}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedstrata.costs.layer_count import counted
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
@@ -20,9 +21,9 @@ def problem(round: int) -> SelectionProblem:
     return SelectionProblem(
         round=round,
         layers=toy_model().layers,
-        profiles={ClientId(c): ClientProfile(5, Cost(layers=1)) for c in COHORT},
+        profiles={ClientId(c): ClientProfile(5, Cost.limits(layers=1)) for c in COHORT},
         scores=np.array([[1.0, 3.0, 2.0], [9.0, 1.0, 1.0]]) if round >= 2 else None,
-        price=lambda client, mask: Cost(layers=len(mask)),
+        prices=lambda _: counted(3).table,
         rng=np.random.default_rng(0),
     )
 

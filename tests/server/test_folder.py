@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.domain.records import SCHEMA
 from fedstrata.errors import CheckpointError
 from fedstrata.server.folder import RunFolder
 
@@ -16,7 +17,7 @@ def test_events_come_back_with_their_schema(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.append([{"event": "a", "x": 1}])
     folder.append([{"event": "b"}])
-    assert folder.read() == [{"event": "a", "schema": 1, "x": 1}, {"event": "b", "schema": 1}]
+    assert folder.read() == [{"event": "a", "schema": SCHEMA, "x": 1}, {"event": "b", "schema": SCHEMA}]
 
 
 def test_the_length_is_the_file_s(tmp_path: Path) -> None:

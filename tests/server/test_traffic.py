@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.wire import mask_bytes
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.traffic import Traffic, mask_bytes
+from fedstrata.server.traffic import Traffic
 from small_runs import events, toy_run
 from toys import toy_model
 

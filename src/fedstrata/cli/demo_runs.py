@@ -17,12 +17,14 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config
+from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config, device_file
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
 
 MARKER = ".fedstrata-demo"
+MACHINE_SECONDS = 2.0
+"""How long the machine is timed."""
 
 
 def play_demo(out: Path, seed: int) -> None:
@@ -55,10 +57,28 @@ def play_shift(shift: str, out: Path, seed: int) -> None:
 
     if shift not in SHIFTS:
         raise ConfigError(f"no shift is called '{shift}'; {nearest(shift, SHIFTS)}")
+    _measure_machine(shift, out, seed)
     for method in METHODS:
         prepared = prepare_run(check_config(demo_config(shift, method, seed=seed, output=folder(out, shift, method))))
         run = prepared.run(observer=_JsonLines(method), stop=lambda: False)
         finish(prepared, run.start(prepared.weights))
+
+
+def _measure_machine(shift: str, out: Path, seed: int) -> None:
+    """Time this machine for a moment, so that the demo's runs can predict their seconds."""
+    import torch
+
+    from fedstrata.cli.bench import profile_of, write_profile
+    from fedstrata.cli.bench_cases import bench_of, cases
+    from fedstrata.client.speed import fit, time_cases
+    from fedstrata.config.load import check_config
+
+    place = torch.device("cpu")
+    torch.set_num_threads(1)
+    timed = cases(bench_of(check_config(demo_config(shift, "full", seed=seed, output=out / "machine")), place))
+    times = time_cases(timed, seconds=MACHINE_SECONDS)
+    profile = profile_of(fit([case.work for case in timed], times), place)
+    write_profile(device_file(out, shift), profile, ["Device profile of the machine that the demo ran on."])
 
 
 def folder(out: Path, shift: str, method: str) -> Path:

@@ -39,8 +39,9 @@ selector:
 score:
   kind: gradient-norm         # gradient-norm | relative-gradient-norm | signal-to-noise
 budget:
-  kind: fixed                 # fixed | half-normal (low, high) | per-client (layers: {{name: n}}) | unlimited
-  layers: 2                   # layers that a client may train per round
+  kind: fixed                 # fixed | half-normal (low, high) | per-client (clients: {{name: n}}) | device | unlimited
+  layers: 2                   # per client and round; also  bytes_up: 25%   bytes_peak: 8 GiB   flops: 3 TFLOP
+                              #   seconds: 90 s  (needs devices). See what masks cost:  fedstrata plan {name}
 sampler:
   kind: uniform               # clients_per_round: 5 takes a part of them; by default all
 probe:
@@ -56,6 +57,7 @@ train:
   clip_norm: null
   precision: auto             # auto | fp32 | bf16 | fp16
 
+# devices: my-laptop.yaml    # speed of the clients' machines, written by:  fedstrata bench client {name}
 seed: 0
 threads: 1                    # part of the run's identity: another number of threads gives other bits
 # output: runs/my-run         # by default runs/<date>_<method>_s<seed>
@@ -72,4 +74,4 @@ def init(
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}; make it first")
     path.write_text(TEMPLATE.format(name=path), encoding="utf-8")
-    typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata run {path}")
+    typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata plan {path}, and: fedstrata run {path}")

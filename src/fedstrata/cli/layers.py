@@ -10,10 +10,9 @@ import typer
 from fedstrata.errors import ConfigError, ModelError, nearest
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from fedstrata.domain.layers import Layer, LayerMap
-    from fedstrata.models.flops import FlopReport
+    from fedstrata.domain.profile import StepProfile
+    from fedstrata.models.fake import FakeModel
     from fedstrata.models.loaded import Task
 
 _TASKS = ("image-classification", "text-classification")
@@ -33,35 +32,34 @@ def layers(
 ) -> None:
     """Show a model's layers: id, name, size, FLOPs, ties, role. No weights are read."""
     from fedstrata.domain.layer_language import parse_layers
-    from fedstrata.models.meta import build_meta
-    from fedstrata.models.partition import partition
+    from fedstrata.models.fake import fake_model
 
-    network = build_meta(model, num_labels=labels, task=_task(task))
-    found = partition(network, blocks=blocks if blocks != ["children"] else "children")
-    chosen = parse_layers(select, found) if select is not None else frozenset()
-    report, inputs = _measure(network, found, batch=batch, length=length, size=size)
-    table = describe(found, report, chosen)
+    where = blocks if blocks != ["children"] else "children"
+    network = fake_model(model, num_labels=labels, task=_task(task), blocks=where)
+    chosen = parse_layers(select, network.layers) if select is not None else frozenset()
+    profile, inputs, problem = _measure(network, rows=batch, length=length, size=size)
+    table = describe(network.layers, profile, chosen)
     if as_json:
-        typer.echo(json.dumps({"model": model, "inputs": inputs, "note": report.problem, **table}, indent=2))
+        typer.echo(json.dumps({"model": model, "inputs": inputs, "note": problem, **table}, indent=2))
     else:
-        _show(model, table, inputs, report.problem, select)
+        _show(model, table, inputs, problem, select)
 
 
-def describe(found: LayerMap, report: FlopReport, chosen: frozenset[int]) -> dict[str, Any]:
+def describe(found: LayerMap, profile: StepProfile | None, chosen: frozenset[int]) -> dict[str, Any]:
     """Return the table as JSON values: ``blocks`` (layers, then ``always``, then ``never``) and ``total``.
 
     Numbers of operations are ``None`` where they could not be measured.
     """
-    rows = [_row(block, report, index, selected=index in chosen) for index, block in enumerate(found.layers)]
-    rows += [_row(block, report, None, selected=False) for block in (*found.always, *found.never)]
+    rows = [_row(block, profile, index, selected=index in chosen) for index, block in enumerate(found.layers)]
+    rows += [_row(block, profile, None, selected=False) for block in (*found.always, *found.never)]
     sums = ("parameters", "bytes", "buffers", "flops_forward", "flops_backward")
     known = {key: [row[key] for row in rows if row[key] is not None] for key in sums}
     total = {key: sum(values) if values else None for key, values in known.items()}
     return {"blocks": rows, "total": total, "selected": sorted(chosen)}
 
 
-def _row(block: Layer, report: FlopReport, index: int | None, *, selected: bool) -> dict[str, Any]:
-    flops = report.blocks.get(block.name)
+def _row(block: Layer, profile: StepProfile | None, index: int | None, *, selected: bool) -> dict[str, Any]:
+    forward, carry, weight = _operations(block, profile)
     return {
         "id": index,
         "name": str(block.name),
@@ -69,13 +67,21 @@ def _row(block: Layer, report: FlopReport, index: int | None, *, selected: bool)
         "parameters": block.parameters,
         "bytes": block.bytes,
         "buffers": len(block.buffers),
-        "flops_forward": flops and flops.forward,
-        "flops_backward": flops and flops.backward,
-        "flops_activation_gradient": flops and flops.activation_gradient,
-        "flops_weight_gradient": flops and flops.weight_gradient,
+        "flops_forward": forward,
+        "flops_backward": None if carry is None or weight is None else carry + weight,
+        "flops_activation_gradient": carry,
+        "flops_weight_gradient": weight,
         "tied_with": [str(name) for name in block.tied_with],
         "selected": selected,
     }
+
+
+def _operations(block: Layer, profile: StepProfile | None) -> tuple[int | None, int | None, int | None]:
+    """Return forward, activation-gradient and weight-gradient operations when every layer is trained."""
+    if profile is None or block.name not in profile.blocks:
+        return None, None, None
+    column = profile.blocks.index(block.name)
+    return int(profile.forward[column]), int(profile.carry[0, column]), int(profile.weight[column])
 
 
 def _task(task: str | None) -> Task | None:
@@ -85,17 +91,18 @@ def _task(task: str | None) -> Task | None:
 
 
 def _measure(
-    network: nn.Module, found: LayerMap, *, batch: int, length: int, size: int | None
-) -> tuple[FlopReport, dict[str, list[int]]]:
-    """Return the measured operations, or a report that says why there are none, and the shapes they are for."""
-    from fedstrata.models.flops import FlopReport
-    from fedstrata.models.meta import meta_flops
+    network: FakeModel, *, rows: int, length: int, size: int | None
+) -> tuple[StepProfile | None, dict[str, list[int]], str | None]:
+    """Return the measured step, the shapes that it is for, and why there is none."""
+    from fedstrata.models.fake import fake_batch
+    from fedstrata.models.step import measure_model
 
     try:
-        report, shapes = meta_flops(network, found, batch=batch, length=length, size=size)
+        profile = measure_model(network, rows=rows, length=length, size=size)
     except ModelError as error:
-        return FlopReport({}, str(error)), {}
-    return report, {name: list(shape) for name, shape in shapes.items()}
+        return None, {}, str(error)
+    batch = fake_batch(network.model, rows=rows, length=length, size=size)
+    return profile, {name: list(tensor.shape) for name, tensor in batch.items() if name != "attention_mask"}, None
 
 
 def _show(
@@ -142,7 +149,11 @@ _HEADINGS = {
 
 def _notes(table: dict[str, Any], inputs: dict[str, list[int]], note: str | None, select: str | None) -> list[str]:
     shapes = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
-    lines = [f"FLOPs measured for {shapes}; backward = gradient of inputs and of weights."] if shapes else []
+    lines = (
+        [f"FLOPs measured for {shapes}; backward = gradient of inputs and of weights, if all layers train."]
+        if shapes
+        else []
+    )
     if note:
         lines.append(f"Not measured (-): {note}")
     if table["total"]["buffers"]:

@@ -10,9 +10,11 @@ from typing import Annotated
 import click
 import typer
 
+from fedstrata.cli.bench import bench
 from fedstrata.cli.demo import demo
 from fedstrata.cli.init import init
 from fedstrata.cli.layers import layers
+from fedstrata.cli.plan import plan
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import INTERRUPTED, run
@@ -26,8 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, layers, run, resume, report):
-    app.command(no_args_is_help=verb in (layers, run, resume, report))(verb)
+for verb in (demo, init, layers, plan, run, resume, report):
+    app.command(no_args_is_help=verb in (layers, plan, run, resume, report))(verb)
+
+app.add_typer(bench)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature

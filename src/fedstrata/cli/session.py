@@ -15,7 +15,7 @@ from rich.console import Console
 from fedstrata.cli.progress import LiveProgress, PlainProgress, megabytes
 from fedstrata.cli.run import INTERRUPTED
 from fedstrata.config.build import PreparedRun, finish
-from fedstrata.domain.cost import Cost
+from fedstrata.domain.cost import spread
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 
@@ -87,14 +87,12 @@ def _observer(console: Console, *, quiet: bool) -> Observer:
 def _first_words(prepared: PreparedRun) -> Iterator[str]:
     """Yield what the run is about, and everything that the data made it decide."""
     data, setting = prepared.data, prepared.setting
-    budgets = sorted({p.budget.layers for p in setting.profiles.values()})
-    low, high = str(Cost(layers=budgets[0])), str(Cost(layers=budgets[-1]))
     yield (
         f"{len(data.clients)} clients with {sum(len(c.train) for c in data.clients.values()):,} training rows "
         f"({data.card.partition}), {len(data.test):,} test rows; {len(setting.layers)} layers to choose from, "
-        f"budget {low if low == high else f'{low} to {high}'} per client"
+        f"budget {spread(p.budget for p in setting.profiles.values())} per client"
     )
-    yield from (f"note: {warning}" for warning in data.card.warnings)
+    yield from (f"note: {warning}" for warning in (*data.card.warnings, *prepared.notes))
 
 
 def _last_words(result: RunResult) -> Iterator[str]:

@@ -10,32 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.handler import Handler
-from fedstrata.client.resident import ResidentModel
+from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.client.train import autocast_dtype
-from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
-from fedstrata.config.problems import Loc, Problem, config_error
+from fedstrata.config.pricing import measured
+from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.provenance import environment, model_card, resolved, short
+from fedstrata.config.setting import method_name, prepare_setting
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.data.load import Files
 from fedstrata.data.tensors import FederatedData
-from fedstrata.domain.messages import ProbePlan, TrainPlan, Weights
+from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import Metrics
-from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.engines.local import LocalEngine
-from fedstrata.errors import BudgetError, CheckpointError, ConfigError, nearest
+from fedstrata.errors import CheckpointError, ConfigError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
-from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import RunFolder
-from fedstrata.server.method import Method, Setting
+from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.run import Run, RunResult, Schedule
 
@@ -52,6 +51,7 @@ class PreparedRun:
         resident: The model that clients train on.
         folder: Where it writes.
         weights: The starting point.
+        notes: What has to be said before the run, one sentence each.
     """
 
     loaded: Loaded
@@ -61,6 +61,7 @@ class PreparedRun:
     resident: ResidentModel
     folder: RunFolder
     weights: Weights
+    notes: tuple[str, ...] = ()
 
     def run(self, *, observer: Observer, stop: Callable[[], bool]) -> Run:
         """Return the run, told to an observer."""
@@ -128,72 +129,28 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
 
 
 def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
-    config, parts = loaded.config, loaded.components
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(loaded.config.threads)
     device = _device(loaded)
     data = load_rows(loaded)
     network = load_network(loaded, data)
-    network.model.to(device)
-    seeds = Seeds(config.seed)
-    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(list(data.clients), seeds))
-    profiles = {c: ClientProfile(len(rows.train), budgets[c]) for c, rows in data.clients.items()}
-    setting = Setting(
-        name=config.name or _method_name(parts.selector),
+    prepared = prepare_setting(
+        loaded,
         layers=network.layers,
-        method=Method(parts.score, parts.cost, parts.selector, parts.aggregator),
-        profiles=profiles,
-        sampler=parts.sampler,
-        seeds=seeds,
-        probe=ProbePlan(config.probe.batches, config.probe.batch_size),
-        train=_train_plan(loaded),
-        lr_decay=config.train.lr_decay,
+        clients=data.clients,
+        examples={c: len(rows.train) for c, rows in data.clients.items()},
+        measure=lambda workloads: measured(network, _sample(data), workloads),
+        parameter_bytes=bytes_of(network.model),
     )
-    _located(loaded, ("selector",), lambda: parts.selector.init(network.layers))
-    _located(loaded, ("sampler",), lambda: parts.sampler.sample(list(profiles), seeds.generator(Phase.SAMPLE)))
-    _located(loaded, ("budget",), lambda: _check_budgets(setting))
-    _located(loaded, ("selector",), lambda: _rehearse(setting))
+    network.model.to(device)
     resident = ResidentModel(network.model, network.layers)
-    return PreparedRun(loaded, network, data, setting, resident, folder, weights=resident.weights())
-
-
-def _train_plan(loaded: Loaded) -> TrainPlan:
-    t = loaded.config.train
-    return TrainPlan(
-        steps=t.steps,
-        epochs=(t.epochs or 1) if t.steps is None else None,
-        batch_size=t.batch_size,
-        optimizer=t.optimizer,
-        lr=t.lr,
-        momentum=t.momentum,
-        weight_decay=t.weight_decay,
-        clip_norm=t.clip_norm,
-        precision=t.precision,
+    return PreparedRun(
+        loaded, network, data, prepared.setting, resident, folder, weights=resident.weights(), notes=prepared.notes
     )
 
 
-def _check_budgets(setting: Setting) -> None:
-    """Refuse budgets of which not one pays for a single layer."""
-    if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
-        return
-    for client, profile in setting.profiles.items():
-        for index in range(len(setting.layers)):
-            if setting.method.cost.price(frozenset({index}), setting.layers, client).fits(profile.budget):
-                return
-    largest = max(p.budget.layers for p in setting.profiles.values())
-    raise BudgetError(
-        f"no client can pay for a single layer: the largest budget is {largest:g} layers; raise it to 1 or more, "
-        "or choose selector head-only"
-    )
-
-
-def _rehearse(setting: Setting) -> None:
-    """Let a selector that needs no scores select once, so that what it cannot honour is said before the run."""
-    selector = setting.method.selector
-    state = selector.init(setting.layers)
-    if selector.probes(0, list(setting.profiles), state):
-        return
-    problem = setting.problem(0, list(setting.profiles), None)
-    check(selector.select(problem, state)[0], problem)
+def _sample(data: FederatedData) -> Mapping[str, Tensor]:
+    rows = next(iter(data.clients.values())).rows
+    return rows.take(torch.zeros(1, dtype=torch.int64))[0]
 
 
 def _device(loaded: Loaded) -> torch.device:
@@ -219,7 +176,7 @@ def _device(loaded: Loaded) -> torch.device:
 def _output(loaded: Loaded) -> Path:
     config = loaded.config
     if config.output is None:
-        name = config.name or _method_name(loaded.components.selector)
+        name = config.name or method_name(loaded.components.selector)
         return _unused(Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
     path = Path(config.output).expanduser()
     if path.is_file():
@@ -243,15 +200,6 @@ def _open(folder: RunFolder, loaded: Loaded) -> None:
     except OSError as error:
         problem = Problem(("output",), f"cannot make the run folder {folder.path}: {error.strerror}; choose another")
         raise config_error([problem], loaded.marks) from error
-
-
-def _method_name(selector: object) -> str:
-    names, spec = [], describe(selector)
-    while True:
-        names.append(str(spec["kind"]).rpartition(":")[2].lower())
-        if not isinstance(spec.get("inner"), Mapping):
-            return "-".join(names)
-        spec = spec["inner"]
 
 
 def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> CentralTest:
@@ -285,11 +233,3 @@ def _header(prepared: PreparedRun) -> dict[str, Any]:
         "clients": list(prepared.data.clients),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-
-
-def _located(loaded: Loaded, loc: Loc, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the work returns
-    """Do a piece of work; what it says is wrong gets the place in the file."""
-    try:
-        return work()
-    except ConfigError as error:
-        raise config_error([Problem(loc, str(error))], loaded.marks) from error

@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,11 +25,15 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "relative-gradient-norm": "fedstrata.scores.relative_gradient_norm:RelativeGradientNorm",
         "signal-to-noise": "fedstrata.scores.signal_to_noise:SignalToNoise",
     },
-    "cost": {"layers": "fedstrata.costs.layer_count:LayerCount"},
+    "cost": {
+        "layers": "fedstrata.costs.layer_count:LayerCount",
+        "measured": "fedstrata.costs.measured:Measured",
+    },
     "budget": {
         "fixed": "fedstrata.budgets.fixed:Fixed",
         "half-normal": "fedstrata.budgets.half_normal:HalfNormal",
         "per-client": "fedstrata.budgets.table:PerClient",
+        "device": "fedstrata.budgets.device:Device",
         "unlimited": "fedstrata.budgets.unlimited:Unlimited",
     },
     "sampler": {"uniform": "fedstrata.samplers.uniform:Uniform"},
@@ -105,9 +110,16 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
     try:
         return component(**arguments)
     except ConfigError as error:
-        raise BuildError([Problem(loc, str(error).removeprefix(f"{dotted(loc)}: "))]) from error
+        message = str(error).removeprefix(f"{dotted(loc)}: ")
+        raise BuildError([Problem(_blamed(message, arguments, loc), message)]) from error
     except Exception as error:  # whatever the user's own class raises
         raise BuildError([Problem(loc, f"{values['kind']} refused its options: {_one_line(error)}")]) from error
+
+
+def _blamed(message: str, arguments: Mapping[str, object], loc: Loc) -> Loc:
+    """Return the option that a component's own message is about, or the component."""
+    about = [name for name in arguments if f" has {name}: " in message]
+    return (*loc, about[0]) if len(about) == 1 else loc
 
 
 def _hints(component: Any, kind: str, loc: Loc) -> dict[str, Any]:  # noqa: ANN401  a dataclass of any family
@@ -122,8 +134,8 @@ def describe(component: object) -> dict[str, Any]:
     """Return a built component as the mapping that builds it again, every default written out.
 
     Example:
-        >>> describe(build("budget", {"kind": "fixed", "layers": 2}, ()))
-        {'kind': 'fixed', 'layers': 2}
+        >>> describe(build("selector", {"kind": "consensus", "rho": 0.5}, ()))
+        {'kind': 'consensus', 'rho': 0.5, 'time_limit': None}
     """
     path = f"{type(component).__module__}:{type(component).__qualname__}"
     kind = next((k for kinds in _all_kinds().values() for k, p in kinds.items() if p == path), path)
@@ -137,6 +149,8 @@ def describe(component: object) -> dict[str, Any]:
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Path):
+        return str(value)
     return list(value) if isinstance(value, (tuple, frozenset)) else value
 
 

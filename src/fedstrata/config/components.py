@@ -20,7 +20,7 @@ from fedstrata.selectors.protocol import Selector
 
 DEFAULTS: Mapping[str, Any] = {
     "score": "gradient-norm",
-    "cost": "layers",
+    "cost": "measured",
     "sampler": "uniform",
     "selector": "consensus",
     "aggregator": "layerwise-mean",
@@ -50,7 +50,7 @@ def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components 
     built: dict[str, Any] = {}
     with importable(base):
         for family in ("data", *DEFAULTS, "budget"):
-            spec = _spec(family, values)
+            spec = _spec(family, values, base)
             if spec is None:
                 continue
             try:
@@ -62,7 +62,7 @@ def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components 
     return Components(**built), []
 
 
-def _spec(family: str, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  YAML values
+def _spec(family: str, values: Mapping[str, Any], base: Path) -> Any:  # noqa: ANN401  YAML values
     spec = values.get(family, DEFAULTS.get(family))
     if family == "data" and isinstance(spec, Mapping) and "kind" not in spec:
         return {"kind": "files", **spec}
@@ -70,6 +70,10 @@ def _spec(family: str, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  YAML 
         return spec
     if isinstance(spec, int) and not isinstance(spec, bool):
         return {"kind": "fixed", "layers": spec}
+    if isinstance(spec, Mapping):
+        spec = {"kind": "fixed", **spec}
+        if isinstance(spec.get("file"), str):
+            spec["file"] = str((base / spec["file"]).resolve())
     return _default_budget(values.get("selector")) if spec is None else spec
 
 

@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
+from fedstrata.domain.cost import spread
 from fedstrata.server.method import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
@@ -61,8 +61,7 @@ def short(path: str) -> str:
 def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
     """Return the README of the model that came out."""
     final, layers = summary["final"], setting.layers
-    budgets = sorted({p.budget.layers for p in setting.profiles.values()})
-    shown = " or ".join("unlimited" if isinf(b) else f"{b:g}" for b in budgets)
+    shown = spread(p.budget for p in setting.profiles.values())
     front = {
         "library_name": "transformers",
         "tags": ["fedstrata", "federated-learning", "selective-layer-fine-tuning"],
@@ -83,7 +82,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             f"- selectable layers: {len(layers)} ({layers.names[0]} to {layers.names[-1]})",
             f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",
             f"- frozen: {', '.join(b.name for b in layers.never) or 'nothing'}",
-            f"- budget: {shown} layers per client and round",
+            f"- budget: {shown} per client and round",
             f"- clients: {len(data.clients)}, training rows: {sum(len(c.train) for c in data.clients.values())}, "
             f"labels: {len(data.labels)}; partition: {data.card.partition}",
             f"- uploaded: {summary['bytes_up'] / 1e6:.2f} MB in all",

@@ -87,6 +87,9 @@ class Config(Section):
         output: The run folder, from the current folder; by default ``runs/<date>_<name>_s<seed>``.
         base: Folder that paths of models and data start from; by default the configuration's own.
         seed: All random draws of the run follow from it.
+        devices: Device profile of every client, or a profile by client name with ``default`` for the others; files
+            that ``fedstrata bench client`` writes, from the configuration's folder.
+        below_budget: What a client does whose budget pays for no layer: train ``head-only``, or be an ``error``.
         threads: Threads of torch; part of the run's identity, since it changes the bits.
         device: ``auto`` takes a GPU where there is one.
     """
@@ -95,11 +98,13 @@ class Config(Section):
     model: ModelSection
     data: dict[str, Any]
     score: dict[str, Any] | str = "gradient-norm"
-    cost: dict[str, Any] | str = "layers"
+    cost: dict[str, Any] | str = "measured"
     budget: dict[str, Any] | str | int | None = None
     sampler: dict[str, Any] | str = "uniform"
     selector: dict[str, Any] | str = "consensus"
     aggregator: dict[str, Any] | str = "layerwise-mean"
+    devices: str | dict[str, str] | None = None
+    below_budget: Literal["head-only", "error"] = "head-only"
     probe: ProbeSection = ProbeSection()
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()

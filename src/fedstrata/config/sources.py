@@ -31,7 +31,7 @@ def load_rows(loaded: Loaded) -> FederatedData:
         DataError: The data cannot be used.
     """
     source = loaded.components.data
-    _task(loaded)
+    task_of(loaded)
     try:
         prepare = _prepare(source, loaded) if isinstance(source, Files) else None
     except ModelError as error:
@@ -52,7 +52,7 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
     """
     section = loaded.config.model
     options: dict[str, Any] = {
-        "task": _task(loaded),
+        "task": task_of(loaded),
         "labels": data.labels,
         "seed": Seeds(loaded.config.seed).integer(Phase.MODEL),
         "candidates": section.candidates,
@@ -66,7 +66,7 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
                 return load_custom(section.path, **options)
         return load_model(model_path(loaded), head=section.head, **options)
     except LayerError as error:
-        raise config_error([Problem(_blamed(loaded, str(error)), str(error))], loaded.marks) from error
+        raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error
     except ModelError as error:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
 
@@ -82,7 +82,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FEDSTRATA_CACHE") or Path.home() / ".cache" / "fedstrata")
 
 
-def _task(loaded: Loaded) -> Task:
+def task_of(loaded: Loaded) -> Task:
+    """Return what the data and the configuration have the model do.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
     source, asked = loaded.components.data, loaded.config.model.task
     found: Task = "text-classification" if isinstance(source, Files) and source.text else "image-classification"
     if asked is not None and asked != found:
@@ -91,7 +96,7 @@ def _task(loaded: Loaded) -> Task:
     return found
 
 
-def _blamed(loaded: Loaded, message: str) -> Loc:
+def blamed(loaded: Loaded, message: str) -> Loc:
     """Return the key whose layer term a message is about, or the whole section where that is not clear."""
     section, given = loaded.config.model, []
     for key in ("candidates", "always", "never", "blocks"):

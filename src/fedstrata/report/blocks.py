@@ -37,11 +37,19 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One figure with its caption; ``wide`` pictures keep their size and scroll on a small screen."""
+    """One figure with its caption.
+
+    Attributes:
+        wide: Whether it keeps its size and scrolls on a small screen.
+        lead: What it shows, above it.
+        small: Whether it needs less room than a curve.
+    """
 
     svg: Markup
     caption: str
     wide: bool = False
+    lead: str = ""
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)

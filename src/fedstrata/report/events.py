@@ -12,7 +12,8 @@ from typing import NoReturn, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.domain.records import SCHEMA, ClientRecord, Metrics, RoundRecord
-from fedstrata.errors import CheckpointError
+from fedstrata.domain.units import UNITS
+from fedstrata.errors import CheckpointError, nearest
 from fedstrata.report.records import Log, RunHeader
 
 T = TypeVar("T")
@@ -128,7 +129,11 @@ def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 
 
 def _client(reader: _Reader, event: Mapping[str, object], line: int) -> None:
-    record = reader.valid(_CLIENT, _filled(event, inf, "budget"), line)
+    record = reader.valid(_CLIENT, event, line)
+    for name, amounts in (("budget", record.budget), ("predicted", record.predicted)):
+        for unit in amounts:
+            if unit not in UNITS:
+                reader.fail(line, f"{name}: '{unit}' is no unit of a cost; {nearest(unit, UNITS)}")
     reader.clients[record.round, record.client] = record
 
 

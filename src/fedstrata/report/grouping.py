@@ -11,6 +11,7 @@ import yaml
 
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report.records import Run
+from fedstrata.report.totals import largest_peak, predicted_flops
 from fedstrata.report.words import listing
 
 Settings = Mapping[str, str]
@@ -72,6 +73,16 @@ class Series:
     def seconds(self) -> float:
         """Mean over the runs of the time of all rounds, without evaluation."""
         return fmean(sum(r.seconds for r in run.log.rounds) for run in self.runs)
+
+    @property
+    def flops(self) -> float | None:
+        """Mean over the runs of the predicted operations of all clients."""
+        return self.mean(predicted_flops(run) for run in self.runs)
+
+    @property
+    def peak(self) -> int | None:
+        """The most memory that a client held in any of the runs."""
+        return max((peak for run in self.runs if (peak := largest_peak(run)) is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +211,13 @@ def _part(config: Settings, *, about_data: bool) -> tuple[tuple[str, str], ...]:
 
 
 def _told_apart(labels: Sequence[str], details: Sequence[Settings]) -> list[str]:
-    """Return the labels, each with the settings in which it differs from its namesakes."""
+    """Return the labels, each with the settings in which it differs from its namesakes, empty ones only if alone."""
     told = []
     for label, own in zip(labels, details, strict=True):
         namesakes = [d for other, d in zip(labels, details, strict=True) if other == label]
         keys = sorted({k for d in namesakes for k in d})
         odd = [k for k in keys if len({d.get(k) for d in namesakes}) > 1]
-        shown = [f"{k.rpartition('.')[2]}={own.get(k, 'unset').strip(chr(34))}" for k in odd]
+        given = [k for k in odd if own.get(k, "null") != "null"]
+        shown = [f"{k.rpartition('.')[2]}={own.get(k, 'unset').strip(chr(34))}" for k in given or odd]
         told.append(f"{label} ({listing(shown, limit=2)})" if shown else label)
     return told

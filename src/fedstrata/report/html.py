@@ -11,6 +11,7 @@ from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
 from fedstrata.report.folder import read_run
 from fedstrata.report.grouping import Group, final_accuracy, group
+from fedstrata.report.marks import SWATCHES
 from fedstrata.report.records import DataCard, Run
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.comparison import comparison
@@ -20,23 +21,13 @@ from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.data import data
 from fedstrata.report.sections.failures import failures
 from fedstrata.report.sections.fairness import fairness
+from fedstrata.report.sections.frontier import costs_and_accuracy
 from fedstrata.report.sections.identity import identity, state
+from fedstrata.report.sections.predicted import predicted, predicted_in_words
 from fedstrata.report.sections.proof import passed, proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.report.words import listing, percent, plural
-
-SWATCHES = (
-    ("", "M17 2.5a3.5 3.5 0 1 0 .01 0z"),
-    ("9 3", "M13.5 2.5h7v7h-7z"),
-    ("3 3", "M17 2l4 8h-8z"),
-    ("10 3 3 3", "M17 1.5l4.5 4.5l-4.5 4.5l-4.5-4.5z"),
-    ("", "M17 10l4-8h-8z"),
-    ("9 3", "M15.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z"),
-    ("3 3", "M13 3.5l1.5-1.5l2.5 2.5l2.5-2.5l1.5 1.5l-2.5 2.5l2.5 2.5l-1.5 1.5l-2.5-2.5l-2.5 2.5l-1.5-1.5l2.5-2.5z"),
-    ("10 3 3 3", "M17 1.8l4 3l-1.5 4.7h-5l-1.5-4.7z"),
-)
-"""Dashes and marker of each curve style, as ``plots`` draws them."""
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
@@ -104,15 +95,16 @@ def _single(only: Group) -> tuple[Section, ...]:
     )
 
 
-def _details(run: Run, prefix: str, *, card: DataCard | None = None, with_data: bool = True) -> tuple[Section, ...]:
+def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool = True) -> tuple[Section, ...]:
     key = f"{prefix}-" if prefix else ""
     parts: list[tuple[str, str, tuple[Block, ...]]] = [
         ("selection", "Which layers were trained", selection(run)),
         ("costs", "Costs", costs(run)),
+        ("predicted", "Predicted and measured", predicted([run]) if alone else predicted_in_words(run)),
         ("fairness", "Fairness between clients", fairness(run, key=f"{key}fair")),
         ("proof", "Proof of training", proof(run)),
     ]
-    if with_data:
+    if alone:
         parts.append(("data", "Data per client", data(card)))
     parts += [
         ("solver", "Solver certificates", certificates(run)),
@@ -137,13 +129,28 @@ def _several(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Section, ...
     charts = tuple(
         block for k, one in enumerate(groups) for block in (Text(one.label, title=True), *curves(one, key=f"g{k}"))
     )
+    tradeoffs = _tradeoffs(groups)
     return (
         Section("verdict", "Verdict", (*sentences, *alarms)),
         Section("comparison", "Comparison", (*tables, *identity(runs))),
         Section("curves", "Accuracy", charts),
+        *((Section("frontier", "Cost and accuracy", tradeoffs),) if tradeoffs else ()),
+        Section("predicted", "Predicted and measured", predicted(runs)),
         Section("data", "Data per client", _cards(runs)),
         Section("runs", "Run by run", (), tuple(_run_part(run, k) for k, run in enumerate(runs))),
     )
+
+
+def _tradeoffs(groups: Sequence[Group]) -> tuple[Block, ...]:
+    """Return the plots of cost and accuracy of each group that compares methods, and how to read them."""
+    drawn = [(one.label, found) for one in groups if (found := costs_and_accuracy(one))]
+    if not drawn:
+        return ()
+    lead = Text(
+        "Final accuracy against what it cost all clients in all rounds. The dashed line is the frontier: "
+        "a method on it is beaten by none that costs no more."
+    )
+    return (lead, *(block for label, found in drawn for block in (Text(label, title=True), *found)))
 
 
 def _cards(runs: Sequence[Run]) -> tuple[Block, ...]:
@@ -168,4 +175,4 @@ def _run_part(run: Run, place: int) -> RunPart:
     head = run.log.header
     accuracy = percent(final_accuracy(run))
     title = f"{head.method} on {head.data}, seed {head.seed}: {accuracy}, {state(run)}"
-    return RunPart(f"run-{place}", title, _details(run, f"r{place}", with_data=False))
+    return RunPart(f"run-{place}", title, _details(run, f"r{place}", alone=False))

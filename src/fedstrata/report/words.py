@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import inf, isfinite, isnan
 
+from fedstrata.domain.units import shown
+
 MEGABYTE = 1_000_000
 """Bytes in one MB, here and in every table."""
 
@@ -77,6 +79,18 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quantity(unit: str, value: float) -> str:
+    """Return an amount in a unit of costs, without the word that tells peaks from transfers.
+
+    Example:
+        >>> quantity("bytes_peak", 2.5e9), quantity("flops", 3e12), quantity("seconds", 0.25), quantity("seconds", 245)
+        ('2.50 GB', '3.00 TFLOP', '0.25 s', '4 min 05 s')
+    """
+    if unit == "seconds" and value >= 60:
+        return duration(value)
+    return shown(unit, value).removesuffix(f" {unit.removeprefix('bytes_')}")
 
 
 def plural(count: int, noun: str) -> str:

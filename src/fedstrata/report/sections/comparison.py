@@ -8,7 +8,7 @@ from fedstrata.report.records import Run
 from fedstrata.report.sections.fairness import spread
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.tables import layers_chosen
-from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural
+from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural, quantity
 
 _HEAD = (
     "method",
@@ -19,6 +19,8 @@ _HEAD = (
     "# MB up",
     "# MB down",
     "# time",
+    "# client FLOPs, predicted",
+    "# largest client peak",
     "layers chosen",
 )
 
@@ -56,6 +58,8 @@ def _row(series: Series, top: float) -> tuple[TableCell, ...]:
         megabytes(series.bytes_up),
         NOTHING if down is None else megabytes(down),
         duration(series.seconds),
+        NOTHING if series.flops is None else quantity("flops", series.flops),
+        NOTHING if series.peak is None else quantity("bytes_peak", series.peak),
         layers_chosen(series.runs),
     )
 

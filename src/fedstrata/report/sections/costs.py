@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from statistics import fmean
 
 from fedstrata.domain.records import ClientRecord
-from fedstrata.report.blocks import Block, Check, Meter, Table, TableCell, folded
+from fedstrata.report.blocks import Block, Table, TableCell, folded
 from fedstrata.report.records import Run
-from fedstrata.report.words import NOTHING, duration, listing, megabytes, number, plural
+from fedstrata.report.sections.budgets import budget_shown, budgets, tightest
+from fedstrata.report.totals import largest_peak, predicted_flops, turns
+from fedstrata.report.words import NOTHING, duration, megabytes, number, plural, quantity
 
 _HEAD = (
     "client",
     "# rounds",
     "# layers per round",
     "# budget",
+    "# tightest limit",
     "# MB up",
     "# MB down",
+    "# peak",
     "# probing",
     "# training",
     "# failures",
@@ -28,12 +31,12 @@ def costs(run: Run) -> tuple[Block, ...]:
     """Return totals, whether every budget was kept, and a row per client."""
     if not run.log.rounds:
         return (Table("Totals", ("", "#"), (("Rounds", "0"),)),)
-    return (_totals(run), _budgets(run), _clients(run))
+    return (_totals(run), *budgets(run), _clients(run))
 
 
 def _totals(run: Run) -> Table:
     rounds = run.log.rounds
-    clients = [c for r in rounds for c in r.clients]
+    clients, largest = list(turns(run)), largest_peak(run)
     up, down = sum(r.bytes_up for r in rounds), sum(r.bytes_down for r in rounds)
     seconds = sum(r.seconds for r in rounds)
     probing, training = sum(c.seconds_probe for c in clients), sum(c.seconds_train for c in clients)
@@ -46,48 +49,47 @@ def _totals(run: Run) -> Table:
             f"{duration(seconds)} ({duration(seconds / len(rounds))} per round)",
         ),
         ("Clients' time for probing and training", f"{duration(probing)} and {duration(training)}"),
+        ("Compute of all clients, predicted", _compute(run)),
+        ("Largest peak memory of a client, measured", NOTHING if largest is None else quantity("bytes_peak", largest)),
         ("Peak memory of the process", f"{peak / 1e6:,.0f} MB" if peak else NOTHING),
         ("Clients per round, on average", number(fmean(len(r.clients) for r in rounds))),
     )
     return Table("Totals (1 MB = 1,000,000 bytes)", ("", "#"), rows)
 
 
-def _budgets(run: Run) -> Check:
-    turns = [c for r in run.log.rounds for c in r.clients]
-    over = [c for c in turns if len(c.mask) > c.budget]
-    if not over:
-        return Check(
-            True, f"No mask holds more layers than its client's budget, in {plural(len(turns), 'client-round')}."
-        )
-    where = [f"{c.client} in round {c.round} ({len(c.mask)} > {number(c.budget)})" for c in over]
-    return Check(False, f"{plural(len(over), 'mask')} of {len(turns)} over budget: {listing(where)}.")
+def _compute(run: Run) -> str:
+    total = predicted_flops(run)
+    if total is None:
+        return f"{NOTHING} (the run's cost model does not price it)"
+    clients = list(turns(run))
+    priced = sum("flops" in c.predicted for c in clients)
+    text = f"{quantity('flops', total)} ({quantity('flops', total / len(run.log.rounds))} per round)"
+    return text if priced == len(clients) else f"{text}, of {priced:,} of {plural(len(clients), 'client-round')}"
 
 
 def _clients(run: Run) -> Block:
-    turns: dict[str, list[ClientRecord]] = {}
-    for record in run.log.rounds:
-        for client in record.clients:
-            turns.setdefault(client.client, []).append(client)
-    budgets = [c.budget for r in run.log.rounds for c in r.clients if isfinite(c.budget)]
-    scale = max([*budgets, *(float(len(c.mask)) for own in turns.values() for c in own)], default=0.0) or 1.0
-    rows = tuple(_row(name, turns[name], scale) for name in sorted(turns))
-    return folded(Table("Per client; the tick is its budget", _HEAD, rows))
+    own: dict[str, list[ClientRecord]] = {}
+    for client in turns(run):
+        own.setdefault(client.client, []).append(client)
+    rows = tuple(_row(name, own[name]) for name in sorted(own))
+    return folded(
+        Table("Per client; the bar is the limit that its masks came nearest to, by their predicted price", _HEAD, rows)
+    )
 
 
-def _row(name: str, turns: Sequence[ClientRecord], scale: float) -> tuple[TableCell, ...]:
-    layers = fmean(len(c.mask) for c in turns)
-    budget = fmean(c.budget for c in turns)
-    limit = budget / scale if isfinite(budget) else None
-    over = any(len(c.mask) > c.budget for c in turns)
-    failures = sum(c.failure is not None for c in turns)
+def _row(name: str, own: Sequence[ClientRecord]) -> tuple[TableCell, ...]:
+    failures = sum(c.failure is not None for c in own)
+    peak = max((c.peak_bytes for c in own if c.peak_bytes is not None), default=None)
     return (
         name,
-        str(len(turns)),
-        Meter(number(layers), layers / scale, limit, over),
-        number(budget),
-        megabytes(sum(c.bytes_up for c in turns)),
-        megabytes(sum(c.bytes_down for c in turns)),
-        duration(sum(c.seconds_probe for c in turns)),
-        duration(sum(c.seconds_train for c in turns)),
+        str(len(own)),
+        number(fmean(len(c.mask) for c in own)),
+        budget_shown(own),
+        tightest(own),
+        megabytes(sum(c.bytes_up for c in own)),
+        megabytes(sum(c.bytes_down for c in own)),
+        NOTHING if peak is None else quantity("bytes_peak", peak),
+        duration(sum(c.seconds_probe for c in own)),
+        duration(sum(c.seconds_train for c in own)),
         str(failures) if failures else "",
     )

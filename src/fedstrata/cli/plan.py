@@ -1,0 +1,66 @@
+"""``fedstrata plan``: what a run will ask of its clients, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedstrata.cli.run import Set
+from fedstrata.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedstrata.config.plan_subject import Assumed
+
+PIPE = 160
+"""Columns where the output is no terminal."""
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="YAML file; 'fedstrata init' writes one.")],
+    *,
+    set: Set = None,
+    clients: Annotated[int | None, typer.Option(min=1, help="Plan without data, for this many clients.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Their training rows each.")] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Tokens of their texts.")] = None,
+    selector: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Compare this selector too.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, every client included.")] = False,
+) -> None:
+    """Say what a configuration's masks cost, what its clients can pay for, and what its selectors will use.
+
+    Nothing is trained, no weights are read, and no run folder is made. Where a run would refuse the budgets, the
+    plan is printed all the same, and the exit code is the run's.
+    """
+    from json import dumps
+
+    from rich.console import Console
+
+    from fedstrata.cli.plan_table import show
+    from fedstrata.config.load import load_config
+    from fedstrata.config.plan import make_plan
+    from fedstrata.config.plan_json import plan_json
+
+    assumed = _assumed(clients, rows, length)
+    made = make_plan(load_config(config, set or []), assumed=assumed, selectors=selector or [])
+    if json:
+        typer.echo(dumps(plan_json(made), indent=2))
+    else:
+        console = Console(highlight=False)
+        show(made, str(config), console if console.is_terminal else Console(width=PIPE, highlight=False))
+    if made.subject.prepared.refusals:
+        raise ConfigError("\n".join(made.subject.prepared.refusals))
+
+
+def _assumed(clients: int | None, rows: int | None, length: int | None) -> Assumed | None:
+    from fedstrata.config.plan_subject import Assumed
+
+    if clients is not None and rows is not None:
+        return Assumed(clients, rows, length)
+    given = {"--clients": clients, "--rows": rows, "--length": length}
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise ConfigError(
+            f"{' and '.join(named)} plan without data, which needs --clients and --rows, and --length for texts"
+        )
+    return None

@@ -1,0 +1,45 @@
+"""Axes: values land where they should, ticks are round and stay inside, and each axis names its unit once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstrata.domain.units import UNITS
+from fedstrata.report.axes import SHARE, Scale
+
+
+def test_ends_of_a_scale_are_its_ends() -> None:
+    for log in (False, True):
+        scale = Scale("bytes_up", 1e3, 1e6, 50.0, 250.0, log)
+        assert (scale.at(1e3), scale.at(1e6)) == (50.0, 250.0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "suffix", "labels"),
+    [
+        (Scale("bytes_peak", 0.0, 2.2e9, 0, 1), "GB", ["0", "0.5", "1", "1.5", "2"]),
+        (Scale("seconds", 0.0, 0.3, 0, 1), "ms", ["0", "50", "100", "150", "200", "250", "300"]),
+        (Scale("seconds", 0.0, 600.0, 0, 1), "min", ["0", "2", "4", "6", "8", "10"]),
+        (Scale("flops", 0.0, 3e13, 0, 1), "TFLOP", ["0", "5", "10", "15", "20", "25", "30"]),
+        (Scale(SHARE, 0.0, 1.0, 0, 1), "", ["0%", "20%", "40%", "60%", "80%", "100%"]),
+        (Scale("bytes_up", 900.0, 2e9, 0, 1, log=True), "", ["1 kB", "100 kB", "10 MB", "1 GB"]),
+    ],
+)
+def test_ticks_are_round_in_human_units(scale: Scale, suffix: str, labels: list[str]) -> None:
+    assert (scale.suffix, [label for _, label in scale.ticks()]) == (suffix, labels)
+
+
+@given(
+    unit=st.sampled_from([*UNITS[1:], SHARE]),
+    low=st.floats(1e-3, 1e12),
+    ratio=st.floats(1.2, 1e6),
+    log=st.booleans(),
+)
+def test_ticks_stay_on_the_axis(unit: str, low: float, ratio: float, log: bool) -> None:
+    scale = Scale(unit, low, low * ratio, 10.0, 20.0, log=log and ratio > 20)
+    ticks = scale.ticks()
+    assert 1 <= len(ticks) <= 8
+    assert all(10 - 1e-6 <= scale.at(value) <= 20 + 1e-6 for value, _ in ticks)
+    assert len({label for _, label in ticks}) == len(ticks)
