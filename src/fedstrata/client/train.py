@@ -106,6 +106,7 @@ def _steps(
     losses = []
     for batch in order:
         inputs, labels = rows.take(batch)
+        optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose activations take their place
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits = model.logits({k: v.to(device) for k, v in inputs.items()})
         loss = nn.functional.cross_entropy(logits.float(), labels.to(device))
@@ -115,7 +116,6 @@ def _steps(
                 f"the loss became {losses[-1]} at local step {len(losses)}; lower train.lr or set train.clip_norm",
                 reason="NONFINITE",
             )
-        optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         if plan.clip_norm is not None:
             scaler.unscale_(optimizer)

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.handler import Handler
+from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.client.train import autocast_dtype
+from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.pricing import measured
 from fedstrata.config.problems import Problem, config_error
@@ -131,6 +133,8 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
 def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
     torch.set_num_threads(loaded.config.threads)
     device = _device(loaded)
+    if device.type == "cpu" and _limits_memory(loaded):
+        map_large_blocks()
     data = load_rows(loaded)
     network = load_network(loaded, data)
     prepared = prepare_setting(
@@ -146,6 +150,13 @@ def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
     return PreparedRun(
         loaded, network, data, prepared.setting, resident, folder, weights=resident.weights(), notes=prepared.notes
     )
+
+
+def _limits_memory(loaded: Loaded) -> bool:
+    """Return whether a budget may limit memory; one read from a file may."""
+    budget = describe(loaded.components.budget)
+    named = "bytes_peak" in json.dumps({key: value for key, value in budget.items() if value is not None})
+    return named or budget["kind"] == "device" or budget.get("file") is not None
 
 
 def _sample(data: FederatedData) -> Mapping[str, Tensor]:

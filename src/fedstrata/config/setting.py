@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from fedstrata.budgets.protocol import Yardstick
 from fedstrata.config.catalog import describe
 from fedstrata.config.devices import load_devices
 from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import check_units, workload
 from fedstrata.config.problems import Loc, Problem, config_error
-from fedstrata.costs.memory import HEAP
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost, Visit
@@ -103,7 +100,6 @@ def prepare_setting(
         devices=devices,
         profiles=lambda: _measured(measure, list(workloads.values()), notes),
         parameter_bytes=parameter_bytes,
-        allowance=_allowance(config.device),
     )
     pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
     probed = _ever_probed(parts.selector, names, layers, config.train.rounds)
@@ -173,12 +169,6 @@ def method_name(selector: object) -> str:
         if not isinstance(spec.get("inner"), Mapping):
             return "-".join(names)
         spec = spec["inner"]
-
-
-def _allowance(device: str) -> float:
-    """Return the allocator's part of peak memory: a GPU's allocator counts tensors, a CPU's heap has gaps."""
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    return 1.0 if on_gpu else HEAP
 
 
 def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str]) -> tuple[StepProfile, ...]:

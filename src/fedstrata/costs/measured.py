@@ -135,8 +135,7 @@ class Bound:
             moments = memory.training(
                 at(self._profiles, train), facts.layers, facts.train, parameters=facts.parameter_bytes
             )
-            allowed = facts.allowance * moments.setup, facts.allowance * moments.each
-            found = [_Row("bytes_peak", *part) for part in zip(*allowed, strict=True)]
+            found = [_Row("bytes_peak", *part) for part in zip(moments.setup, moments.each, strict=True)]
             if probe is not None:
                 peak = memory.probing(
                     at(self._profiles, probe),
@@ -145,6 +144,6 @@ class Bound:
                     passes=len(workload.probe),
                     parameters=facts.parameter_bytes,
                 )
-                found.append(self._flat("bytes_peak", facts.allowance * peak, np.zeros(self._count)))
+                found.append(self._flat("bytes_peak", peak, np.zeros(self._count)))
             self._moments[key] = found
         return self._moments[key]

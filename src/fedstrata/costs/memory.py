@@ -29,14 +29,6 @@ TEMPORARIES = {"sgd": 0, "momentum": 0, "adamw": 2}
 """Copies of the tensor being updated that an update makes for the moment."""
 
 
-HEAP = 1.07
-"""What a process holds on a CPU for each byte of tensors: glibc's heap keeps gaps between them.
-
-Measured for ViT-B/32 and BERT base, batches of 2 and 16, sgd and adamw: 0.97 to 1.20, and 0.98 to 1.01 where large
-tensors are mapped instead (benchmarks/bench_predicted.py).
-"""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
     """Bytes held at each moment; ``setup`` has a last column for the empty mask.

@@ -45,7 +45,6 @@ class Facts:
         devices: Machines of the clients whose speed is known.
         profiles: Measures the model's step, once, when asked; one profile for images, several lengths for texts.
         parameter_bytes: Bytes of the whole model, buffers included.
-        allowance: Factor on peak memory for what the allocator holds besides the tensors.
     """
 
     layers: LayerMap
@@ -55,7 +54,6 @@ class Facts:
     devices: Mapping[ClientId, DeviceProfile] = field(default_factory=dict)
     profiles: Callable[[], tuple[StepProfile, ...]] = tuple
     parameter_bytes: int = 0
-    allowance: float = 1.0
 
 
 class Pricing(Protocol):

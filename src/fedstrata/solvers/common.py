@@ -9,7 +9,7 @@ of the layers of which client i takes the first R_i; the best order is a linear 
 
 For equal budgets that is the R layers of largest summed score. (The literal limit of a growing finite weight would
 leave every client at the smallest budget, or below it; we spend what clients offer.) With other costs no such form is
-known: every client takes the longest affordable prefix of the layers ranked by summed score, without a certificate.
+known: clients go down the ranking by summed score and pass over what they cannot pay (``solvers/priced.py``).
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ def common(problem: Instance) -> Bools:
         >>> common(instance([[3.0, 1.0, 0.0], [0.0, 2.5, 0.0]], [1, 2], consensus=float("inf"))).astype(int).tolist()
         [[1, 0, 0], [1, 1, 0]]
     """
-    if not problem.unit:
-        return _prefixes(problem)
     counts = problem.counts
     places = int(counts.max(initial=0))
     reaches = np.arange(1, places + 1)[:, None] <= counts[None, :]
@@ -40,15 +38,4 @@ def common(problem: Instance) -> Bools:
         order = linear_sum_assignment(worth, maximize=True)[1]
     masks = np.zeros(problem.scores.shape, dtype=np.bool_)
     masks[:, order] = reaches.T
-    return masks
-
-
-def _prefixes(problem: Instance) -> Bools:
-    order = np.argsort(-problem.scores.sum(axis=0), kind="stable")
-    masks = np.zeros(problem.scores.shape, dtype=np.bool_)
-    growing = np.ones(problem.clients, dtype=np.bool_)
-    for layer in order:
-        masks[:, layer] = growing
-        growing &= (problem.costs * masks).sum(axis=1) <= problem.budgets
-        masks[:, layer] = growing
     return masks

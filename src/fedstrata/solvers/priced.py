@@ -19,8 +19,8 @@ PRECISE = 400_000
 """Entries ``clients * units * layers`` up to which the dual solves the clients' problems exactly."""
 LARGE = 50_000
 """Entries ``clients * units * layers`` above which one descent has to do, and a gap of 1e-5 is good enough to stop."""
-DUAL_WORK = 130_000
-"""Entries that one descent of the dual may evaluate; at least four times, at most sixty."""
+DUAL_WORK = 200_000
+"""Entries that one descent of the dual may evaluate; at least three times, at most sixty."""
 TABLE_STEPS = 150
 """The same where masks are tabulated."""
 START_WORK = 400_000
@@ -112,7 +112,7 @@ def _improved(problem: Priced, masks: Bools, point: Point) -> Bools:
 
 def _polished(problem: Priced, masks: Bools) -> Bools:
     sweeps = int(np.clip(SWEEP_WORK // max(problem.costs.size, 1), 1, 30))
-    return polish(problem, masks, sweeps=sweeps, precise=_precise(problem))
+    return polish(problem, masks, sweeps=sweeps, precise=len(problem.table) > 0 or problem.costs.size <= LARGE)
 
 
 def _begin(problem: Priced, masks: Bools) -> Point:
@@ -125,7 +125,7 @@ def _descend(problem: Priced, point: Point, masks: Bools) -> Point:
     target = problem.objective.value(masks)
     if len(problem.table):
         return lower(problem, point, target, steps=TABLE_STEPS, stop=stop)
-    steps = int(np.clip(DUAL_WORK // max(problem.costs.size, 1), 4, 60))
+    steps = int(np.clip(DUAL_WORK // max(problem.costs.size, 1), 3, 60))
     return lower_by_cuts(problem, point, target, masks[None], steps=steps, stop=stop, precise=_precise(problem))
 
 

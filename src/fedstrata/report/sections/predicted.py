@@ -23,8 +23,8 @@ _NAMES = {
 _CAPTIONS = {
     "bytes_up": "What a client sent in a round.",
     "bytes_down": "What a client was sent in a round.",
-    "bytes_peak": "The most memory that a client held in a round, the model's parameters included. On a CPU whole pages "
-    "of the process are measured, so that 5 to 10 MB are noise: judge by models of 100 MB and more.",
+    "bytes_peak": "The most memory that a client held in a round, the model's parameters included. On a CPU whole pages"
+    " of the process are measured, gaps of its heap included (none under a memory budget); 5 to 10 MB are noise.",
     "seconds": "Time of probing and training; the prediction adds transfers where the device profile has rates.",
 }
 _EXACT = ("bytes_up", "bytes_down")
