@@ -155,7 +155,7 @@ def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
 def _limits_memory(loaded: Loaded) -> bool:
     """Return whether a budget may limit memory; one read from a file may."""
     budget = describe(loaded.components.budget)
-    named = "bytes_peak" in json.dumps({key: value for key, value in budget.items() if value is not None})
+    named = "bytes_peak" in str({key: value for key, value in budget.items() if value is not None})
     return named or budget["kind"] == "device" or budget.get("file") is not None
 
 
