@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedstrata.solvers.problem import instance, within
+from fedstrata.solvers.problem import instance
+from fedstrata.solvers.tariff import tariff
 
 
 def test_value_by_hand() -> None:
@@ -25,9 +26,11 @@ def test_marginals_are_differences_of_the_penalty() -> None:
 
 
 def test_budgets_of_equal_prices_survive_rounding() -> None:
-    assert instance(np.ones((1, 3)), [0.1 * 3], costs=[0.1] * 3).counts.tolist() == [3]
+    counts = tariff([0.1 * 3], (1, 3), costs=[0.1] * 3).counts()
+    assert counts is not None
+    assert counts.tolist() == [3]
 
 
-def test_within_has_no_tolerance() -> None:
-    masks = np.array([[True, True], [True, True]])
-    assert within(masks, None, [2.0, np.nextafter(2.0, 0.0)]).tolist() == [True, False]
+def test_what_fits_a_budget_has_no_tolerance() -> None:
+    prices, mask = tariff([2.0, np.nextafter(2.0, 0.0)], (2, 2)), np.array([True, True])
+    assert [prices.fits(mask, client) for client in (0, 1)] == [True, False]

@@ -106,11 +106,9 @@ def sample(problem: Instance, size: int) -> Instance:
     more = problem.clients / size
     return Instance(
         problem.scores[rows],
-        problem.costs[rows],
         problem.budgets[rows],
         problem.consensus * more,
         problem.diversity * more,
-        problem.unit,
     )
 
 

@@ -171,9 +171,12 @@ def _columns(problem: Instance) -> Columns:
 
 def _deflect(problem: Instance, point: Dual, before: Floats) -> Floats:
     gradient = problem.budgets - point.spent
-    gradient = np.where((point.prices <= 0) & (gradient > 0), 0.0, gradient)
-    square = float(before @ before)
-    overlap = float(gradient @ before)
+    return deflected(np.where((point.prices <= 0) & (gradient > 0), 0.0, gradient), before)
+
+
+def deflected(slope: Floats, before: Floats) -> Floats:
+    """Return a subgradient turned away from going back on the direction before it; both of one shape."""
+    square, overlap = float(np.vdot(before, before)), float(np.vdot(slope, before))
     if square == 0.0 or overlap >= 0.0:
-        return gradient
-    return np.asarray(gradient - 1.5 * overlap / square * before)
+        return slope
+    return np.asarray(slope - 1.5 * overlap / square * before)

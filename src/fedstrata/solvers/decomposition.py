@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedstrata.solvers.bound import deflected
 from fedstrata.solvers.client_masks import Priced, exact, quick, relaxed_prices
 from fedstrata.solvers.problem import Bools, Floats
 
@@ -159,7 +160,7 @@ def lower(
         room = best.bound - target
         if room <= stop * abs(target) or scale < 1e-3:
             break
-        direction = _deflect(point.slope, direction)
+        direction = deflected(point.slope, direction)
         norm = float((direction * direction).sum())
         if norm == 0.0:
             break
@@ -225,16 +226,9 @@ def _model_steps(problem: Priced, start: Point, level: float, pool: Floats) -> F
         value = float(totals.max(axis=1).sum() + worth.max(axis=1).sum())
         if value < least:
             best, least = multipliers, value
-        direction = _deflect(copies - pool[problem.everyone, chosen], direction)
+        direction = deflected(copies - pool[problem.everyone, chosen], direction)
         norm = float((direction * direction).sum())
         if norm == 0.0 or value <= level:
             break
         multipliers = multipliers - (value - level) / norm * direction
     return best
-
-
-def _deflect(slope: Floats, before: Floats) -> Floats:
-    square, overlap = float((before * before).sum()), float((slope * before).sum())
-    if square == 0.0 or overlap >= 0.0:
-        return slope
-    return np.asarray(slope - 1.5 * overlap / square * before)

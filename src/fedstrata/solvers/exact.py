@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, kron
 
 from fedstrata.solvers.bound import load_values
-from fedstrata.solvers.problem import Bools, Floats, Instance, within
+from fedstrata.solvers.problem import Bools, Floats, Instance
 
 NODES = 3000
 """Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
@@ -68,7 +68,7 @@ def run(
     if answer.x is None:
         return None, proven
     masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
-    return (masks if within(masks, problem.costs, problem.budgets).all() else None), proven
+    return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), proven
 
 
 def _candidates(problem: Instance, prices: Floats, incumbent: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -87,10 +87,10 @@ def objective_scale(problem: Instance) -> float:
 
 
 def spending_matrix(problem: Instance) -> csr_array:
-    """Return the matrix of the budget rows: client i pays costs_il for m_il."""
+    """Return the matrix of the budget rows: client i pays 1 for each m_il."""
     rows = np.repeat(np.arange(problem.clients), problem.layers)
     columns = np.arange(problem.scores.size)
-    return csr_array((problem.costs.ravel(), (rows, columns)), shape=(problem.clients, problem.scores.size))
+    return csr_array((np.ones(problem.scores.size), (rows, columns)), shape=(problem.clients, problem.scores.size))
 
 
 def load_matrix(problem: Instance) -> csr_array:

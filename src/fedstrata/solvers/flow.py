@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack
 
 from fedstrata.solvers.exact import load_matrix, objective_scale, spending_matrix
-from fedstrata.solvers.problem import Bools, Floats, Instance, within
+from fedstrata.solvers.problem import Bools, Floats, Instance
 
 
 def flow(problem: Instance) -> tuple[Bools | None, Floats]:
@@ -41,7 +41,7 @@ def flow(problem: Instance) -> tuple[Bools | None, Floats]:
         return None, np.zeros(problem.clients)
     masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
     prices = np.maximum(-answer.ineqlin.marginals / objective_scale(problem), 0.0)
-    return (masks if within(masks, problem.costs, problem.budgets).all() else None), prices
+    return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), prices
 
 
 def _arcs(problem: Instance) -> tuple[csr_array, Floats]:

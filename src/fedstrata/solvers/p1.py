@@ -102,8 +102,7 @@ def solve(
 
 def _counted(worth: Objective, counts: Floats, deadline: float) -> tuple[Bools, float, str]:
     """Return masks, bound and rule where budgets are numbers of layers."""
-    unit = np.ones_like(worth.scores)
-    problem = Instance(worth.scores, unit, counts, worth.consensus, worth.diversity, unit=True)
+    problem = Instance(worth.scores, counts, worth.consensus, worth.diversity)
     if isinf(worth.consensus):
         masks = common(problem)
         return masks, float(worth.scores[masks].sum()) + _rounding(worth), "common"

@@ -18,13 +18,10 @@ from math import isfinite, isinf, isnan
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedstrata.errors import BudgetError, ConfigError
+from fedstrata.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-ROUND_OFF = 1e-12
-"""Relative slack that makes ``budget / cost`` immune to float rounding when costs are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +65,19 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One validated problem.
+    """One validated problem whose budgets are numbers of layers.
 
     Attributes:
         scores: Shape ``[clients, layers]``, float64, finite.
-        costs: Shape ``[clients, layers]``, float64, > 0; all ones where ``unit``.
-        budgets: Shape ``[clients]``, float64, finite: capped at the price of all layers. Whole numbers where ``unit``.
+        budgets: Shape ``[clients]``, float64: whole numbers, at most the number of layers.
         consensus: Weight of ``sum_l k_l (n - k_l)``; may be ``inf``.
         diversity: Weight of ``sum_l k_l^2``.
-        unit: Whether every client's layers have one price, so that budgets count layers.
     """
 
     scores: Floats
-    costs: Floats
     budgets: Floats
     consensus: float
     diversity: float
-    unit: bool
 
     @property
     def clients(self) -> int:
@@ -98,7 +91,7 @@ class Instance:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Budgets as numbers of layers; only where ``unit``. Shape ``[clients]``."""
+        """Budgets as whole numbers. Shape ``[clients]``."""
         return self.budgets.astype(np.int64)
 
     @property
@@ -118,17 +111,6 @@ class Instance:
         """Return the change of each layer's penalty-adjusted worth if one more client trains it (see ``Objective``)."""
         return self.objective.marginals(loads)
 
-    def permuted(self, order: NDArray[np.int64]) -> Instance:
-        """Return the same problem with its clients in another order."""
-        return Instance(
-            self.scores[order],
-            self.costs[order],
-            self.budgets[order],
-            self.consensus,
-            self.diversity,
-            self.unit,
-        )
-
 
 def objective(scores: ArrayLike, *, consensus: float = 0.0, diversity: float = 0.0) -> Objective:
     """Validate scores and weights.
@@ -141,42 +123,19 @@ def objective(scores: ArrayLike, *, consensus: float = 0.0, diversity: float = 0
     return Objective(worth, float(consensus), float(diversity))
 
 
-def instance(
-    scores: ArrayLike,
-    budgets: ArrayLike,
-    *,
-    consensus: float = 0.0,
-    diversity: float = 0.0,
-    costs: ArrayLike | None = None,
-) -> Instance:
-    """Validate a problem; equal prices within a client become unit costs with whole budgets.
+def instance(scores: ArrayLike, budgets: ArrayLike, *, consensus: float = 0.0, diversity: float = 0.0) -> Instance:
+    """Return the problem of budgets that are numbers of layers; prices are ``solvers/tariff.py``'s.
 
     Raises:
-        ConfigError: Scores, costs or weights of the wrong shape, sign or size.
-        BudgetError: A budget that is negative or not a number.
+        ConfigError: Scores or weights of the wrong shape, sign or size.
 
     Example:
-        >>> instance([[1.0, 2.0]], [5.0], costs=[2.0, 2.0]).counts.tolist()
+        >>> instance([[1.0, 2.0]], [2.5]).counts.tolist()
         [2]
     """
-    worth = _matrix(scores)
-    prices = _prices(costs, worth.shape)
-    money = _budgets(budgets, worth.shape[0])
-    _check_weights(worth, consensus, diversity)
-    unit = worth.shape[1] == 0 or bool((prices == prices[:, :1]).all())
-    if unit:
-        each = prices[:, 0] if worth.shape[1] else np.ones(len(money))
-        money = np.floor(np.minimum(money / each * (1 + ROUND_OFF), worth.shape[1]))
-        prices = np.ones_like(prices)
-    else:
-        money = np.minimum(money, prices.sum(axis=1) * (1 + ROUND_OFF))
-    return Instance(worth, prices, money, float(consensus), float(diversity), unit)
-
-
-def within(masks: Bools, costs: ArrayLike | None, budgets: ArrayLike) -> Bools:
-    """Return which clients' masks their budgets pay for, without tolerance. Shape ``[clients]``."""
-    prices = np.ones(masks.shape) if costs is None else np.broadcast_to(np.asarray(costs), masks.shape)
-    return np.asarray((prices * masks).sum(axis=1) <= np.asarray(budgets, dtype=np.float64))
+    worth = objective(scores, consensus=consensus, diversity=diversity)
+    money = np.floor(np.clip(np.asarray(budgets, dtype=np.float64), 0, worth.scores.shape[1]))
+    return Instance(worth.scores, money, worth.consensus, worth.diversity)
 
 
 def _matrix(scores: ArrayLike) -> Floats:
@@ -189,28 +148,6 @@ def _matrix(scores: ArrayLike) -> Floats:
         client, layer = np.argwhere(~np.isfinite(worth))[0]
         raise ConfigError(f"score of client {client}, layer {layer} is {worth[client, layer]}; it must be finite")
     return worth
-
-
-def _prices(costs: ArrayLike | None, shape: tuple[int, ...]) -> Floats:
-    if costs is None:
-        return np.ones(shape)
-    prices = np.array(costs, dtype=np.float64)
-    if prices.shape not in {shape, shape[1:]}:
-        raise ConfigError(f"costs have shape {prices.shape}; expected {shape} or {shape[1:]}")
-    if not (np.isfinite(prices).all() and (prices > 0).all()):
-        bad = prices[~(np.isfinite(prices) & (prices > 0))][0]
-        raise ConfigError(f"a cost is {bad}; costs must be finite and greater than 0")
-    return np.broadcast_to(prices, shape).copy()
-
-
-def _budgets(budgets: ArrayLike, clients: int) -> Floats:
-    money = np.array(budgets, dtype=np.float64)
-    if money.shape != (clients,):
-        raise BudgetError(f"budgets have shape {money.shape}; expected one per client, ({clients},)")
-    if np.isnan(money).any() or (money < 0).any():
-        client = int(np.flatnonzero(np.isnan(money) | (money < 0))[0])
-        raise BudgetError(f"budget of client {client} is {money[client]}; it must be 0 or more (inf for no limit)")
-    return money
 
 
 def _check_weights(worth: Floats, consensus: float, diversity: float) -> None:

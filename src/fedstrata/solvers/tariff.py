@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedstrata.errors import BudgetError, ConfigError
-from fedstrata.solvers.problem import ROUND_OFF, Bools, Floats
+from fedstrata.solvers.problem import Bools, Floats
 
 Ints = NDArray[np.int64]
 
+ROUND_OFF = 1e-12
+"""Relative slack that makes ``budget / cost`` immune to float rounding when costs are equal."""
 TOO_MUCH = 2.0
 """Scaled price of what costs more than twice a budget: nobody can pay it, so its size does not matter."""
 
