@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fedstrata.budgets.limits import Limit, parse
+from fedstrata.budgets.limits import Limit, budget, parse
 from fedstrata.budgets.protocol import Yardstick
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
@@ -54,5 +54,9 @@ class Device:
         if machine.memory is None:
             raise BudgetError(f"the device profile '{machine.name}' of client '{client}' has no memory; add it")
         limits = parse({"bytes_peak": self.memory, "seconds": self.seconds}, "budget 'device'")
-        whole = {"bytes_peak": machine.memory, "seconds": yardstick.full(client).seconds}
-        return Cost.limits(**{unit: limit.of(whole[unit]) for unit, limit in limits.items()})
+        memory = machine.memory
+
+        def whole(client: ClientId) -> Cost:
+            return replace(yardstick.full(client), bytes_peak=memory)
+
+        return budget(limits, client, whole)

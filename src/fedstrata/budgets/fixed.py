@@ -43,4 +43,4 @@ class Fixed:
     def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
         """Return the same limits for every client, shares taken of its own full fine-tuning."""
         amounts = parse(asdict(self), "budget 'fixed'")
-        return {client: budget(amounts, client, yardstick.full(client)) for client in clients}
+        return {client: budget(amounts, client, yardstick.full) for client in clients}

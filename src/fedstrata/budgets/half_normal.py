@@ -76,7 +76,7 @@ class HalfNormal:
         each = parse({self.unit: self.each}, "budget 'half-normal'")[self.unit]
         return {
             client: budget(
-                {self.unit: Amount(self._draw(client, seeds) * each.value, each.share)}, client, yardstick.full(client)
+                {self.unit: Amount(self._draw(client, seeds) * each.value, each.share)}, client, yardstick.full
             )
             for client in clients
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isnan
 
 from fedstrata.domain.cost import Cost
@@ -33,13 +33,14 @@ def parse(limits: Mapping[str, Limit | None], where: str) -> Mapping[str, Amount
     return {unit: amount(unit, limit, where) for unit, limit in limits.items() if limit is not None}
 
 
-def budget(amounts: Mapping[str, Amount], client: ClientId, full: Cost) -> Cost:
-    """Return a client's budget.
+def budget(amounts: Mapping[str, Amount], client: ClientId, full: Callable[[ClientId], Cost]) -> Cost:
+    """Return a client's budget; full fine-tuning is priced only where a share of it is asked for.
 
     Raises:
         BudgetError: A share of something that was not measured.
     """
-    whole = dict(full.items())
+    shares = any(limit.share for limit in amounts.values())
+    whole = dict(full(client).items()) if shares else dict.fromkeys(amounts, 0.0)
     for unit, limit in amounts.items():
         if limit.share and isnan(whole[unit]):
             raise BudgetError(

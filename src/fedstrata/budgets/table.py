@@ -61,7 +61,7 @@ class PerClient:
                 raise BudgetError(
                     f"budget 'per-client' names client '{name}', which does not exist; {nearest(name, clients)}"
                 )
-        return {c: budget(self._of(c, listed), c, yardstick.full(c)) for c in clients}
+        return {c: budget(self._of(c, listed), c, yardstick.full) for c in clients}
 
     def _listed(self) -> dict[str, Mapping[str, Amount]]:
         return {

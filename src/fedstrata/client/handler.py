@@ -81,7 +81,7 @@ class Handler:
             result = train(
                 self.model,
                 request.weights,
-                mask=request.mask,
+                mask=mask,
                 rows=data.rows,
                 indices=data.train,
                 plan=request.plan,

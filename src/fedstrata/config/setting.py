@@ -103,12 +103,9 @@ def prepare_setting(
     )
     pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
     probed = _ever_probed(parts.selector, names, layers, config.train.rounds)
-    full = {}
 
     def of_full(client: ClientId) -> Cost:
-        if client not in full:
-            full[client] = pricing.prices(client, Visit()).of(layers.everything)
-        return full[client]
+        return pricing.prices(client, Visit()).of(layers.everything)
 
     budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(names, seeds, Yardstick(of_full, devices)))
     setting = Setting(
@@ -194,7 +191,7 @@ def _poor(prepared: Prepared, below: str) -> list[str]:
     setting = prepared.setting
     if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
         return []
-    poor = [c for c in setting.profiles if cheapest(prepared, c) is None]
+    poor = [c for c, profile in setting.profiles.items() if profile.budget.limited() and cheapest(prepared, c) is None]
     if not poor:
         return []
     first, budget = poor[0], setting.profiles[poor[0]].budget

@@ -54,9 +54,3 @@ class Prices:
         """Return what a budget leaves in each row after the empty mask's price; may be negative. Shape ``[rows]``."""
         limits = dict(budget.items())
         return np.array([limits[unit] for unit in self.units]) - self.base
-
-
-def rows(parts: list[tuple[str, float, Floats, Floats]]) -> Prices:
-    """Return prices from rows of (unit, base, setup ``[layers]``, each ``[layers]``)."""
-    units, base, setup, each = zip(*parts, strict=True)
-    return Prices(tuple(units), np.array(base, dtype=np.float64), np.array(setup), np.array(each))

@@ -8,8 +8,7 @@ it dies. What kernels allocate inside themselves is not seen. Operations are cou
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -90,16 +89,6 @@ class Tracker(TorchDispatchMode):
     def _freed(self, key: int, number: Serial) -> None:
         del self._serials[key]
         self.live -= self.sizes[number]
-
-    @contextmanager
-    def tracing(self) -> Iterator[list[object]]:
-        """Write down every operation with the shapes that it takes and returns, while the body runs."""
-        trace: list[object] = []
-        self.trace = trace
-        try:
-            yield trace
-        finally:
-            self.trace = None
 
 
 def shape_key(value: Any) -> object:  # noqa: ANN401
