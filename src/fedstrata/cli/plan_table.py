@@ -78,7 +78,8 @@ def _table(title: str, columns: Sequence[str], *, left: int = 1) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         first = number < left
-        table.add_column(column, justify="left" if first else "right", overflow="fold", no_wrap=not first)
+        heading = column if first else "\n".join(column.rsplit(" ", 1))  # narrow terminals need the room for names
+        table.add_column(heading, justify="left" if first else "right", overflow="fold", no_wrap=not first)
     return table
 
 
