@@ -7,8 +7,10 @@ FedstrataError                     1   anything below; catch this to catch all
 │   └── BudgetError                2   a budget that nobody can spend, or that a selector cannot honour
 ├── DataError                      3   a file, column, label or client without usable rows
 └── TrainingError                  4   a run that cannot go on
+    ├── AbandonedError             4   a round that too few clients answered; it did not happen
     ├── ClientError                4   a client's local work failed (crosses the engine as a ``Failure`` value)
     ├── SelectionError             4   a selector broke its contract
+    ├── StorageError               4   a run folder that cannot be written, such as a full disk
     └── CheckpointError            4   a run folder that cannot be read or resumed
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class FedstrataError(Exception):
@@ -62,8 +65,20 @@ class ClientError(TrainingError):
         self.reason = reason
 
 
+class AbandonedError(TrainingError):
+    """Too few clients answered, so the round did not happen; ``facts`` are those that the log keeps."""
+
+    def __init__(self, message: str, facts: Any) -> None:  # noqa: ANN401  a value of a floor above
+        super().__init__(message)
+        self.facts = facts
+
+
 class SelectionError(TrainingError):
     """A selector returned something that its problem does not allow."""
+
+
+class StorageError(TrainingError):
+    """A run folder cannot be written."""
 
 
 class CheckpointError(TrainingError):

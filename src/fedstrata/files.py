@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedstrata.errors import StorageError
+
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file's text at once; readers see the old text or the new, never a part."""
@@ -18,6 +20,31 @@ def write_atomic(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync(path.parent)
+
+
+def append(path: Path, data: bytes, *, durable: bool) -> int:
+    """Append bytes to a file, whole or not at all, and return where they begin.
+
+    Args:
+        path: The file; made if missing.
+        data: What to append.
+        durable: Whether to wait until not even a power failure can undo it.
+
+    Raises:
+        StorageError: They cannot be written, as on a full disk; the file is as it was.
+    """
+    with path.open("ab", buffering=0) as file:
+        start = file.tell()
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            if durable:
+                os.fsync(file.fileno())
+        except OSError as error:
+            os.truncate(path, start)
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    return start
 
 
 @contextmanager
@@ -33,6 +60,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     for file in temporary.iterdir():
         sync(file)
+    sync(temporary)
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         path.rename(old)

@@ -23,7 +23,7 @@ from fedstrata.domain.messages import (
     Weights,
 )
 from fedstrata.domain.seeds import Seeds
-from fedstrata.engines.local import LocalEngine
+from fedstrata.engines.local import LocalEngine, answer, received
 from fedstrata.engines.protocol import ClientHandler, Engine
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import ClientError
@@ -34,7 +34,7 @@ SIZES = {"a": 12, "b": 6, "c": 9}
 
 def scripted(handler: ClientHandler) -> Engine:
     """A script that does what a careful client process would: failures become values."""
-    return ScriptedEngine(LocalEngine(handler)._answer)
+    return ScriptedEngine(lambda request: received(request, answer(handler, request)))
 
 
 ENGINES: dict[str, Callable[[ClientHandler], Engine]] = {"local": LocalEngine, "scripted": scripted}
@@ -91,7 +91,7 @@ def test_every_kind_of_request_is_answered_in_kind(make: Callable[[ClientHandler
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ClientError("too few", reason="TOO_FEW_ROWS"), "TOO_FEW_ROWS"),
+        (ClientError("diverged", reason="NONFINITE"), "NONFINITE"),
         (KeyError("x"), "CLIENT_ERROR"),
         (MemoryError(), "CLIENT_ERROR"),
     ],

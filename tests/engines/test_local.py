@@ -18,7 +18,9 @@ from fedstrata.domain.messages import (
     TrainPlan,
     Update,
 )
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.seeds import Seeds
+from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.engines.local import LocalEngine
 from fedstrata.errors import ClientError
 from toys import same_bits, toy_clients, toy_model
@@ -41,8 +43,8 @@ class Moody:
 def test_what_a_client_raises_is_a_failure_and_the_others_finish() -> None:
     requests = [Evaluate(c, 3, {}) for c in (X, Y, ClientId("z"))]
     first, second, third = LocalEngine(Moody()).send(requests)
-    assert first == Failure(X, 3, "evaluate", "DISK", "no disk")
-    assert second == Failure(Y, 3, "evaluate", "CLIENT_ERROR", "ZeroDivisionError: oops")
+    assert first == Failure(X, 3, "evaluate", Reason.CLIENT_ERROR, "DISK: no disk")
+    assert second == Failure(Y, 3, "evaluate", Reason.CLIENT_ERROR, "ZeroDivisionError: oops")
     assert isinstance(third, Evaluated)
 
 
@@ -69,7 +71,10 @@ def test_requests_are_drawn_one_by_one() -> None:
 
 
 def test_a_request_after_the_deadline_is_late() -> None:
-    (reply,) = LocalEngine(Moody()).send([Evaluate(ClientId("z"), 0, {})], deadline=-1.0)
+    clock = VirtualClock()
+    deadline = Deadline.after(10.0, clock)
+    clock.advance_to(11.0)
+    (reply,) = LocalEngine(Moody(), clock).send([Evaluate(ClientId("z"), 0, {})], deadline=deadline)
     assert isinstance(reply, Failure)
     assert reply.reason == "LATE"
 

@@ -10,10 +10,10 @@ import torch
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
+from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
-from fedstrata.server.checkpoint import generations, load, save
+from fedstrata.server.checkpoint import Place, generations, load, save
 from fedstrata.server.state import Best, ServerState
-from fedstrata.server.traffic import Traffic
 
 W = TensorName("w")
 
@@ -24,28 +24,31 @@ def state(round: int = 3) -> ServerState:
         weights={W: torch.tensor([0.1, -0.0, 3e-39])},
         selector={"masks": {"a": [0, 2]}, "since": 1},
         aggregator=AggregatorState({W: torch.ones(3)}),
-        traffic=Traffic({LayerName("h.0"): 2}, {ClientId("a"): 1}),
+        versions=Versions.at({LayerName("h.0"): "cd"}, always=[]).sent([ClientId("a")]),
         best=Best(1, 0.5, 0.25, "held-out"),
+        attempt=2,
+        run="ab",
     )
 
 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
-    path = save(state(), tmp_path, log_bytes=77, seed=5)
-    read, log_bytes = load(path, state().weights, seed=5)
-    assert log_bytes == 77
+    path = save(state(), tmp_path, Place(77, 33, 5, {"torch": "2"}))
+    read, place = load(path, state().weights, seed=5)
+    assert place == Place(77, 33, 5, {"torch": "2"})
     assert read.weights[W].numpy().tobytes() == state().weights[W].numpy().tobytes()
     assert torch.equal(read.aggregator.tensors[W], torch.ones(3))
-    assert (read.round, read.selector, read.traffic, read.best) == (3, state().selector, state().traffic, state().best)
+    for name in ("round", "selector", "versions", "best", "attempt", "run"):
+        assert getattr(read, name) == getattr(state(), name)
 
 
 def test_the_last_two_stay_newest_first(tmp_path: Path) -> None:
     for round in (1, 2, 9, 10, 10000):
-        save(state(round), tmp_path, log_bytes=0, seed=0)
+        save(state(round), tmp_path, Place(0, 0, 0))
     assert [p.name for p in generations(tmp_path)] == ["round-10000", "round-0010"]
 
 
 def test_nothing_temporary_stays(tmp_path: Path) -> None:
-    save(state(), tmp_path, log_bytes=0, seed=0)
+    save(state(), tmp_path, Place(0, 0, 0))
     assert sorted(p.name for p in tmp_path.rglob("*")) == [
         "aggregator.safetensors",
         "model.safetensors",
@@ -67,17 +70,20 @@ def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path) -> None:
     ],
 )
 def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, torch.Tensor], sentence: str) -> None:
-    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    path = save(state(), tmp_path, Place(0, 0, 0))
     with pytest.raises(CheckpointError, match=sentence):
         load(path, expected, seed=0)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"schema": 9}, "it has schema 9, this version reads 1"), ({"round": 4}, "state.json is not as it was written")],
+    [
+        ({"schema": 9}, "it has schema 9 and this version reads 2; resume it with the fedstrata that wrote it"),
+        ({"round": 4}, "state.json is not as it was written"),
+    ],
 )
 def test_a_changed_state_is_refused(tmp_path: Path, change: dict[str, int], sentence: str) -> None:
-    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    path = save(state(), tmp_path, Place(0, 0, 0))
     data = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**data, **change}))
     with pytest.raises(CheckpointError, match=sentence):
@@ -86,7 +92,7 @@ def test_a_changed_state_is_refused(tmp_path: Path, change: dict[str, int], sent
 
 @pytest.mark.parametrize("text", ["[]", "{}", "nonsense", "null"])
 def test_a_state_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
-    path = save(state(), tmp_path, log_bytes=0, seed=0)
+    path = save(state(), tmp_path, Place(0, 0, 0))
     (path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load(path, state().weights, seed=0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.scripted import ScriptedEngine
-from fedstrata.server.evaluation import evaluate_all
+from fedstrata.server.evaluation import Evaluation, evaluate_all
+from fedstrata.server.state import ServerState
 from toys import named
 
 ROWS = {"a": 1, "b": 9, "c": 0}
@@ -22,30 +27,31 @@ def answer(request: Request) -> Reply:
     )
 
 
+def look(*clients: str, script: Callable[[Request], Reply] = answer, round: int = 0) -> Evaluation:
+    state = ServerState(round, {}, {}, AggregatorState())
+    engine = ScriptedEngine(script)
+    return evaluate_all(state, named(*clients), engine=engine, test=lambda _: Metrics(1.0, 0.0, 5))
+
+
 def test_held_out_rows_of_all_clients_are_one_set() -> None:
-    looked = evaluate_all(
-        {}, round=0, clients=named("a", "b", "c"), engine=ScriptedEngine(answer), test=lambda _: Metrics(1.0, 0.0, 5)
-    )
+    looked = look("a", "b", "c")
     assert looked.validation == Metrics(accuracy=0.1, loss=2.0, num_examples=10)
     assert looked.client_accuracy == {"a": 1.0, "b": 0.0}
     assert looked.test.accuracy == 1.0
 
 
 def test_without_held_out_rows_there_is_no_validation() -> None:
-    looked = evaluate_all(
-        {}, round=0, clients=named("c"), engine=ScriptedEngine(answer), test=lambda _: Metrics(1.0, 0.0, 5)
-    )
+    looked = look("c")
     assert looked.validation is None
 
 
 def test_a_client_that_fails_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
     def script(request: Request) -> Reply:
         if request.client == "a":
-            return Failure(request.client, request.round, "evaluate", "CLIENT_ERROR", "lost")
+            return Failure(request.client, request.round, "evaluate", Reason.CLIENT_ERROR, "lost")
         return answer(request)
 
-    looked = evaluate_all(
-        {}, round=2, clients=named("a", "b"), engine=ScriptedEngine(script), test=lambda _: Metrics(1.0, 0.0, 5)
-    )
+    looked = look("a", "b", script=script, round=2)
     assert looked.client_accuracy == {"b": 0.0}
+    assert looked.losses == {"CLIENT_ERROR": 1}
     assert "client a is left out of the evaluation after 2 rounds: lost" in caplog.text

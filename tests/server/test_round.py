@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,12 @@ from torch import nn
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Failure, Reply, Request, Train, TrainPlan, Update
+from fedstrata.domain.messages import Failure, Frame, Reply, Request, Train, TrainPlan, Update
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.selection import Selection, SelectionProblem
+from fedstrata.engines.codec import encode
 from fedstrata.engines.scripted import ScriptedEngine
-from fedstrata.errors import SelectionError, TrainingError
+from fedstrata.errors import AbandonedError, SelectionError
 from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.head_only import HeadOnly
@@ -198,7 +200,7 @@ def losing(model: ResidentModel, lost: dict[type, set[str]]) -> ScriptedEngine:
 
     def script(request: Request) -> Reply:
         if request.client in lost.get(type(request), set()):
-            return Failure(request.client, request.round, "train", "CLIENT_ERROR", "lost")
+            return Failure(request.client, request.round, "train", Reason.CLIENT_ERROR, "lost")
         (reply,) = engine.send([request])
         return reply
 
@@ -221,12 +223,13 @@ def test_a_round_in_which_all_fail_is_abandoned_with_the_reason() -> None:
     setting = toy_setting(model, toy_clients(SIZES))
     state = initial_state(setting, model.weights())
     with pytest.raises(
-        TrainingError, match="round 0 is abandoned: every client failed in training; first, a: CLIENT_ERROR: lost"
+        AbandonedError,
+        match="round 0 is abandoned: 0 of 3 clients are left after training, 1 is needed; first, a: CLIENT_ERROR: lost",
     ):
         play_round(state, setting, losing(model, {Train: set(SIZES)}), Quiet())
 
 
-@pytest.mark.parametrize("defect", ["extra", "missing", "shape", "nan", "rows", "impostor"])
+@pytest.mark.parametrize("defect", ["extra", "missing", "shape", "nan", "larger", "rows", "impostor"])
 def test_an_update_that_is_not_what_was_asked_is_refused_whole(defect: str) -> None:
     model = toy_model()
     clients = toy_clients(SIZES)
@@ -234,12 +237,12 @@ def test_an_update_that_is_not_what_was_asked_is_refused_whole(defect: str) -> N
     setting = toy_setting(model, clients)
     state = initial_state(setting, model.weights())
 
-    def script(request: Request) -> Reply:
+    def script(request: Request) -> Reply | Frame:
         (reply,) = engine.send([request])
         if request.client != "b" or not isinstance(reply, Update):
             return reply
         deltas = dict(reply.deltas)
-        rows, client, name = reply.num_examples, reply.client, TensorName("blocks.1.bias")
+        rows, name = reply.num_examples, TensorName("blocks.1.bias")
         if defect == "extra":
             deltas[TensorName("stem.bias")] = torch.zeros(6)
         elif defect == "missing":
@@ -250,12 +253,16 @@ def test_an_update_that_is_not_what_was_asked_is_refused_whole(defect: str) -> N
             deltas[name] = deltas[name] * float("nan")
         elif defect == "rows":
             rows = 0
+        elif defect == "larger":
+            deltas[name] = torch.full((6,), 1e38)
         else:
-            client = ClientId("c")
-        return Update(client, reply.round, reply.mask, deltas, rows, 1, 0.0, 0.0, 0.0)
+            impostor = replace(reply, client=ClientId("c"))
+            return Frame(ClientId("b"), encode(impostor, setting.layers.blocks(reply.mask)))
+        return Update(reply.client, reply.round, reply.mask, deltas, rows, 1, 0.0, 0.0, 0.0)
 
     after, record = play_round(state, setting, ScriptedEngine(script), Quiet())
-    assert record.clients[1].failure == ("NONFINITE" if defect == "nan" else "SCHEMA")
+    reasons = {"nan": "NONFINITE", "larger": "NORM", "impostor": "AUTH"}
+    assert record.clients[1].failure == reasons.get(defect, "SCHEMA")
     expected, _ = play_round(state, setting, losing(model, {Train: {"b"}}), Quiet())
     assert same_bits(after.weights, expected.weights)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request, Train, Weights
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import TrainingError
@@ -161,7 +162,7 @@ def test_a_client_that_cannot_be_evaluated_is_named(tmp_path: Path, caplog: pyte
 
     def script(request: Request) -> Reply:
         if isinstance(request, Evaluate) and request.client == "b":
-            return Failure(request.client, request.round, "evaluate", "CLIENT_ERROR", "lost")
+            return Failure(request.client, request.round, "evaluate", Reason.CLIENT_ERROR, "lost")
         (reply,) = engine.send([request])
         return reply
 

@@ -18,7 +18,7 @@ from small_runs import events, toy_run
 
 SUMMARY = {
     "schema", "state", "method", "seed", "model", "data", "rounds", "planned_rounds", "baseline", "final", "best",
-    "bytes_up", "bytes_down", "seconds", "peak_bytes", "failures",
+    "bytes_up", "bytes_down", "seconds", "peak_bytes", "failures", "losses", "abandoned", "skipped",
 }  # fmt: skip
 
 
@@ -85,7 +85,17 @@ def test_the_final_figures_of_a_run_that_was_never_evaluated_are_those_before_tr
     log: list[dict[str, Any]] = [
         {"event": "run", "method": "m", "seed": 0, "model": "x", "data": "y", "rounds": 9},
         {"event": "baseline", "test": {"accuracy": 0.5, "loss": 1.0, "num_examples": 4}},
-        {"event": "round", "round": 0, "test": None, "bytes_up": 1, "bytes_down": 2, "seconds": 0.5, "peak_bytes": 7},
+        {
+            "event": "round",
+            "round": 0,
+            "test": None,
+            "committed": True,
+            "losses": {},
+            "bytes_up": 1,
+            "bytes_down": 2,
+            "seconds": 0.5,
+            "peak_bytes": 7,
+        },
     ]
     summary = summarise(log, state="interrupted", best=None)
     assert summary["final"] == {"accuracy": 0.5, "loss": 1.0, "round": -1}

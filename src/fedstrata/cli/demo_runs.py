@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config, device_file
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
 
 MARKER = ".fedstrata-demo"
@@ -103,6 +103,9 @@ class _JsonLines:
 
     def round_done(self, record: RoundRecord) -> None:
         self._say(accuracy=record.test.accuracy if record.test else None, round=record.round + 1)
+
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
+        """Say nothing: the end of the run says it."""
 
     def evaluating(self, round: int) -> None:
         """Say nothing."""

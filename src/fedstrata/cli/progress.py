@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 
 
 def megabytes(count: float) -> str:
@@ -83,6 +83,10 @@ class PlainProgress:
         ]
         self._write("  ".join(parts))
 
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
+        """Say why, and what follows."""
+        self._write(f"{facts.message}{'; trying again' if again else ''}")
+
     def evaluating(self, round: int) -> None:
         """Say that the run has begun, since the first line of progress comes after the first evaluation."""
         if round == 0:
@@ -116,6 +120,11 @@ class LiveProgress:
         self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round)
         self._clients = self._progress.add_task("clients", total=None)
         self._live.start()
+
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
+        """Say above the panel why, and what follows."""
+        line = f"{facts.message}{'; trying again' if again else ''}"
+        self._live.console.print(line, markup=False, soft_wrap=True)
 
     def evaluating(self, round: int) -> None:
         """Show that the clients are done and the weights are being evaluated."""

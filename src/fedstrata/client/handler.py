@@ -71,7 +71,7 @@ class Handler:
                 batch_size=plan.batch_size,
                 statistics=plan.statistics,
             )
-        return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes)
+        return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes, request.origin)
 
     def _train(self, request: Train) -> Update:
         start = perf_counter()
@@ -98,6 +98,7 @@ class Handler:
             loss_mean=result.loss_mean,
             seconds=perf_counter() - start,
             peak_bytes=peak.bytes,
+            origin=request.origin,
         )
 
     def _metered(self, phase: str, kind: Hashable) -> AbstractContextManager[Peak]:
@@ -108,4 +109,4 @@ class Handler:
         loss, correct = evaluate(
             self.model, request.weights, rows=data.rows, indices=data.held_out, batch_size=self.eval_batch
         )
-        return Evaluated(request.client, request.round, loss, correct, num_examples=len(data.held_out))
+        return Evaluated(request.client, request.round, loss, correct, len(data.held_out), request.origin)

@@ -54,7 +54,7 @@ def probe(
     """
     needed = 1 if statistics <= {Statistic.NORM} else 2
     if len(indices) < needed:
-        raise ClientError(f"the probe needs at least {needed} rows and got {len(indices)}", reason="TOO_FEW_ROWS")
+        raise ClientError(f"the probe needs at least {needed} rows and got {len(indices)}")
     model.set_evaluation()
     measured: dict[TensorName, dict[str, Tensor]] = {}
     with model.probing(weights) as parameters:

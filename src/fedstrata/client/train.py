@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def train(
         ClientError: The loss or a delta is not finite.
     """
     if not model.layers.blocks(mask):
-        raise ClientError("there is nothing to train: the mask is empty and no block is 'always'", reason="NOTHING")
+        raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
     model.set_training()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         torch.manual_seed(int(rng.integers(2**63)))
@@ -149,7 +150,7 @@ def optimizer_of(parameters: list[nn.Parameter], plan: TrainPlan) -> torch.optim
 
 def _check_finite(deltas: Weights) -> None:
     for name, delta in deltas.items():
-        if not bool(torch.isfinite(delta).all()):
+        if not isfinite(float(torch.linalg.vector_norm(delta, dtype=torch.float64))):  # a fifth of isfinite's time
             raise ClientError(
                 f"the update of {name} is not finite; lower train.lr or set train.clip_norm",
                 reason="NONFINITE",

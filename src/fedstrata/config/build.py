@@ -21,7 +21,7 @@ from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.pricing import measured
 from fedstrata.config.problems import Problem, config_error
-from fedstrata.config.provenance import environment, model_card, resolved, short
+from fedstrata.config.provenance import environment, identity, model_card, resolved, short
 from fedstrata.config.setting import method_name, prepare_setting
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.data.load import Files
@@ -29,7 +29,7 @@ from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.local import LocalEngine
-from fedstrata.errors import CheckpointError, ConfigError, nearest
+from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
@@ -79,6 +79,7 @@ class PreparedRun:
             observer=observer,
             stop=stop,
             frozen=self.resident.frozen_drift,
+            identity=identity(self.loaded),
         )
 
 
@@ -124,10 +125,17 @@ def _near(path: Path) -> str:
 
 def finish(prepared: PreparedRun, result: RunResult) -> None:
     """Write ``model/``, an ordinary HF folder, once a run has finished."""
-    if result.state == "finished":
+    if result.state != "finished":
+        return
+    try:
         card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
         companions = None if is_custom(prepared.network.source) else prepared.network.source
         save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
+    except OSError as error:
+        advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
+        raise StorageError(
+            f"the model cannot be written to {prepared.folder.model}: {error.strerror}; {advice}"
+        ) from error
 
 
 def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:

@@ -19,6 +19,7 @@ from fedstrata.costs.scaling import weights
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.prices import Prices
+from fedstrata.domain.wire import update_bytes
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector
@@ -199,7 +200,8 @@ def _probe(probed: Prices, plain: Prices) -> Cost:
 
 def _blocks(about: Subject, client: ClientId, prices: Prices) -> Iterator[Block]:
     """Yield every block, with its operations in the client's local steps."""
-    layers = about.prepared.setting.layers
+    setting = about.prepared.setting
+    layers = setting.layers
     forward, weight = _operations(about, client)
     for block in (*layers.never, *layers.layers, *layers.always):
         index = layers.index(block.name) if block in layers.layers else None
@@ -208,7 +210,7 @@ def _blocks(about: Subject, client: ClientId, prices: Prices) -> Iterator[Block]
             role=str(block.role),
             index=index,
             parameters=block.parameters,
-            bytes_up=0 if block in layers.never else block.bytes,
+            bytes_up=0 if block in layers.never else update_bytes([block], setting.train.encoding),
             forward=forward.pop(block.name, None),
             weight=weight.pop(block.name, None),
             alone=None if index is None else prices.of(frozenset({index})),

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from fedstrata.config.plan_masks import Affordable, affordable
 from fedstrata.config.setting import Prepared
 from fedstrata.domain.cost import Cost, Visit
-from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase
 from fedstrata.domain.selection import Selection, SelectionProblem, check
 from fedstrata.domain.units import UNITS
+from fedstrata.domain.versions import Versions
 from fedstrata.errors import BudgetError, SelectionError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Setting
-from fedstrata.server.traffic import Traffic
 
 Floats = NDArray[np.float64]
 
@@ -170,9 +170,9 @@ class _Trip:
 
 
 def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> Iterator[list[_Trip]]:
-    state, traffic, known = selector.init(setting.layers), Traffic(), True
+    state, versions, known = selector.init(setting.layers), _untrained(setting.layers), True
     for round in range(rounds):
-        cohort = setting.sampler.sample(list(setting.profiles), setting.seeds.generator(Phase.SAMPLE, round=round))
+        cohort = setting.cohort(round, 0)
         probed = frozenset(selector.probes(round, cohort, state))
         known = known and not probed
         if not known:
@@ -180,19 +180,22 @@ def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> 
             state = _onward(setting, selector, state, round, cohort, probed) if state else state
             continue
         problem = setting.problem(
-            round, {c: Visit(bytes_down=traffic.bytes_down(c, setting.layers)) for c in cohort}, None
+            round, {c: Visit(bytes_down=versions.bytes_down(c, setting.layers)) for c in cohort}, None
         )
         selection, state = selector.select(problem, state)
         if not isinstance(selector, Reference):
             check(selection, problem)
         prices = (problem.price(c, mask) for c, mask in selection.masks.items())
         yield [_Trip(probed=False, ranged=False, span=Span(price, price)) for price in prices]
-        traffic = traffic.after(round, cohort, _moved(setting.layers, selection))
+        union = frozenset[int]().union(*selection.masks.values())
+        moved = {block.name: f"after round {round}" for block in setting.layers.blocks(union)}
+        versions = versions.sent(cohort).moved(moved)
 
 
-def _moved(layers: LayerMap, selection: Selection) -> list[LayerName]:
-    union = frozenset[int]().union(*selection.masks.values())
-    return [block.name for block in layers.blocks(union)]
+def _untrained(layers: LayerMap) -> Versions:
+    """Return versions that are named, not hashed: a plan has no weights."""
+    blocks = (*layers.layers, *layers.always)
+    return Versions.at({b.name: "untrained" for b in blocks}, always=[b.name for b in layers.always])
 
 
 def _between(setting: Setting, bounds: Bounds, client: ClientId, *, probed: bool, first: bool) -> _Trip:

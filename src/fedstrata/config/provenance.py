@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fedstrata.domain.cost import spread
 from fedstrata.server.method import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
+_BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "checkpoint"})
 PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy")
 
 
@@ -46,6 +48,14 @@ def environment(loaded: Loaded) -> str:
         },
         indent=1,
     )
+
+
+def identity(loaded: Loaded) -> dict[str, str]:
+    """Return what a run's bits depend on besides its seed: hash of the configuration, versions of packages."""
+    values = yaml.safe_load(resolved(loaded))
+    said = {key: value for key, value in values.items() if key not in _BITS_DO_NOT_DEPEND_ON}
+    digest = sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    return {"configuration": digest, **{name: _version(name) or "none" for name in ("torch", "transformers", "numpy")}}
 
 
 def short(path: str) -> str:

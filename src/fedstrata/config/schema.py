@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 LayerTerms = str | int | list[str | int]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -66,6 +67,41 @@ class TrainSection(Section):
         return self
 
 
+class RoundSection(Section):
+    """When a round counts, and what happens if it does not.
+
+    Attributes:
+        quorum: Clients whose updates must count: a number, or a share of the cohort such as 0.5 (1.0 is all of it).
+        layer_quorum: Clients that must have trained a layer for it to move.
+        deadline: Seconds per phase, or by phase (``probe``, ``train``, ``evaluate``); null waits.
+        retries: How often an abandoned round is tried again.
+        on_abandon: ``stop`` the run with everything saved, or ``skip`` the round.
+        keep_updates: Keep the answers that count on disk until they are in two checkpoints; ``auto`` where they cannot
+            be had again.
+    """
+
+    quorum: int | float = 1
+    layer_quorum: int = Field(default=1, ge=1)
+    deadline: Positive | dict[Literal["probe", "train", "evaluate"], Positive] | None = None
+    retries: int = Field(default=2, ge=0)
+    on_abandon: Literal["stop", "skip"] = "stop"
+    keep_updates: Literal["auto"] | bool = "auto"
+
+    @field_validator("quorum")
+    @classmethod
+    def _a_number_or_a_share(cls, value: int | float) -> int | float:
+        if isinstance(value, bool) or not (value >= 1 if isinstance(value, int) else 0 < value <= 1):
+            raise ValueError(f"a quorum is a whole number of clients from 1, or a share above 0 up to 1.0; got {value}")
+        return value
+
+
+class UploadSection(Section):
+    """How updates are sent, and how large they may be."""
+
+    encoding: Literal["float32", "bf16", "fp16", "int8"] = "float32"
+    max_norm: float = Field(default=1e6, gt=0, allow_inf_nan=False)
+
+
 class EvaluateSection(Section):
     """When the global model is evaluated."""
 
@@ -107,6 +143,8 @@ class Config(Section):
     below_budget: Literal["head-only", "error"] = "head-only"
     probe: ProbeSection = ProbeSection()
     train: TrainSection = TrainSection()
+    round: RoundSection = RoundSection()
+    upload: UploadSection = UploadSection()
     evaluate: EvaluateSection = EvaluateSection()
     checkpoint: CheckpointSection = CheckpointSection()
     engine: Literal["local"] = "local"

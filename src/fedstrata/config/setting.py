@@ -12,6 +12,7 @@ from fedstrata.config.devices import load_devices
 from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import check_units, workload
 from fedstrata.config.problems import Loc, Problem, config_error
+from fedstrata.config.rules import check_quorums, rules_of
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost, Visit
@@ -21,6 +22,7 @@ from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
+from fedstrata.domain.wire import Encoding
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
 from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.protocol import Selector
@@ -118,7 +120,9 @@ def prepare_setting(
         probe=probe,
         train=train,
         lr_decay=config.train.lr_decay,
+        rules=rules_of(loaded),
     )
+    _located(loaded, ("round",), lambda: check_quorums(setting))
     prepared = Prepared(setting, workloads, probed, ())
     refusals: list[str] = []
     for loc, work in (
@@ -149,6 +153,7 @@ def train_plan(loaded: Loaded) -> TrainPlan:
         weight_decay=t.weight_decay,
         clip_norm=t.clip_norm,
         precision=t.precision,
+        encoding=Encoding(loaded.config.upload.encoding),
     )
 
 

@@ -3,7 +3,7 @@
 With lowest trained layer l (METHODS 1.7: R1.2, R1.6, R1.8, R5.8, R5.9)::
 
     flops   = steps * [ forward(all) + carry(from the loss down to l) + weight gradients(mask, always) ] + updates
-    bytes up = deltas(mask, always) + statistics        bytes down = layers that the client lacks + the mask
+    bytes up = encoded deltas(mask, always) + statistics        bytes down = layers that the client lacks + the mask
     peak memory: costs/memory.py         seconds = operations / the client's measured rates + fixed times + transfers
 
 and the probe adds a forward and a backward pass through every selectable layer over its rows.
@@ -25,7 +25,7 @@ from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.profile import StepProfile
-from fedstrata.domain.wire import mask_bytes, probe_bytes
+from fedstrata.domain.wire import mask_bytes, probe_bytes, update_bytes
 
 Floats = NDArray[np.float64]
 
@@ -87,8 +87,11 @@ class Bound:
 
     def _up(self, *, probed: bool) -> _Row:
         layers = self._facts.layers
-        base = layers.bytes_of(frozenset()) + (probe_bytes(layers, self._facts.probe.statistics) if probed else 0)
-        return self._flat("bytes_up", base, np.array([layer.bytes for layer in layers], dtype=np.float64))
+        encoding = self._facts.train.encoding
+        base = update_bytes(layers.always, encoding)
+        base += probe_bytes(layers, self._facts.probe.statistics) if probed else 0
+        each = np.array([update_bytes([layer], encoding) for layer in layers], dtype=np.float64)
+        return self._flat("bytes_up", base, each)
 
     def _down(self, visit: Visit) -> _Row:
         return self._flat("bytes_down", visit.bytes_down + mask_bytes(self._facts.layers), np.zeros(self._count))

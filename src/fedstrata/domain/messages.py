@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic
+from fedstrata.domain.wire import Encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +19,29 @@ if TYPE_CHECKING:
     """Trainable tensors by state-dict key; shared by reference, never changed in place."""
 else:
     Weights = Mapping
+
+
+PhaseName = Literal["probe", "train", "evaluate"]
+"""What a client is asked to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a message belongs; a reply repeats the origin of its request.
+
+    Attributes:
+        run: Name of the run.
+        attempt: 0-based: how often the round was abandoned before.
+        base: Digest of the global weights that the work starts from.
+    """
+
+    run: str = ""
+    attempt: int = 0
+    base: str = ""
+
+
+NOWHERE = Origin()
+"""The origin of messages outside any run: in tests and benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,7 @@ class TrainPlan:
         weight_decay: Decoupled for ``adamw``, L2 otherwise.
         clip_norm: Clip the global gradient norm to this; ``None`` for no clipping.
         precision: ``fp32``, ``bf16``, ``fp16`` (autocast), or ``auto``.
+        encoding: How the deltas are sent.
     """
 
     steps: int | None = None
@@ -59,6 +85,7 @@ class TrainPlan:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    encoding: Encoding = Encoding.FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +96,7 @@ class Probe:
     round: int
     weights: Weights
     plan: ProbePlan
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +108,7 @@ class Train:
     weights: Weights
     mask: Mask
     plan: TrainPlan
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +118,7 @@ class Evaluate:
     client: ClientId
     round: int
     weights: Weights
+    origin: Origin = NOWHERE
 
 
 Request = Probe | Train | Evaluate
@@ -111,6 +141,7 @@ class Probed:
     loss: float
     seconds: float
     peak_bytes: int | None = None
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +169,7 @@ class Update:
     loss_mean: float
     seconds: float
     peak_bytes: int | None = None
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +187,7 @@ class Evaluated:
     loss_sum: float
     correct: int
     num_examples: int
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +196,60 @@ class Failure:
 
     Attributes:
         phase: ``probe``, ``train`` or ``evaluate``.
-        reason: A reason code such as ``CLIENT_ERROR`` or ``NONFINITE``.
         message: One sentence for people.
     """
 
     client: ClientId
     round: int
-    phase: Literal["probe", "train", "evaluate"]
-    reason: str
+    phase: PhaseName
+    reason: Reason
     message: str
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A reply as it came over a wire: nothing in it is known to be true, not even that it can be read.
+
+    Attributes:
+        client: Whose channel it came through; not a field of the message.
+        data: The bytes; ``engines/codec.py`` reads them.
+    """
+
+    client: ClientId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a message does not count.
+
+    Attributes:
+        message: One sentence for people.
+        damaged: Whether the message may be one that was damaged on its way, so that a sound copy may still come.
+    """
+
+    reason: Reason
+    message: str
+    damaged: bool = False
 
 
 Reply = Probed | Update | Evaluated | Failure
+
+
+def phase_of(message: Request | Reply) -> PhaseName:
+    """Return the phase that a request or reply belongs to.
+
+    Example:
+        >>> phase_of(Evaluate(ClientId("a"), 0, {}))
+        'evaluate'
+    """
+    match message:
+        case Failure():
+            return message.phase
+        case Probe() | Probed():
+            return "probe"
+        case Train() | Update():
+            return "train"
+        case Evaluate() | Evaluated():
+            return "evaluate"

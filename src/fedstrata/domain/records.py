@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the event log's fields."""
 
 
@@ -68,10 +68,11 @@ class LayerRecord:
     """One block in one round, at the server.
 
     Attributes:
-        contributors: k_l, how many clients' updates entered the aggregate.
+        contributors: k_l, how many clients' updates entered the aggregate; 0 where they were below the layer's quorum.
         data_mass: A_l, their share of the training rows of all clients whose update counted, in [0, 1].
         chi2: ``1 / A_l - 1`` (METHODS: chi-square of the layer's weights against the data); ``None`` if A_l = 0.
         update_norm: Euclidean norm of the change of the global weights; exactly 0.0 where nobody trained it.
+        below_quorum: How many clients trained it in vain, being too few.
     """
 
     name: LayerName
@@ -79,6 +80,32 @@ class LayerRecord:
     data_mass: float
     chi2: float | None
     update_norm: float
+    below_quorum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """An attempt at a round that did not count: the weights are those from before it.
+
+    Attributes:
+        round: 0-based round number.
+        attempt: 0-based attempt.
+        phase: The phase in which too few clients were left.
+        answered: Clients whose answers counted in that phase.
+        needed: The quorum.
+        message: One sentence for people.
+        failures: Reason per client that was lost.
+        losses: By reason, how many clients and messages did not count.
+    """
+
+    round: int
+    attempt: int
+    phase: str
+    answered: int
+    needed: int
+    message: str
+    failures: Mapping[ClientId, str] = field(default_factory=dict)
+    losses: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +114,9 @@ class RoundRecord:
 
     Attributes:
         round: 0-based round number.
+        attempt: How often it was abandoned before.
+        committed: Whether it counted; a round that was given up leaves the weights as they were.
+        losses: By reason, how many clients, messages and layers did not count.
         clients: One record per client of the cohort, ascending by name.
         layers: One record per selectable layer, input to output, then one per ``always`` block.
         frozen_norms: Per ``never`` block 0.0 if its bits are those of the start of the run (measured by a checksum),
@@ -104,6 +134,9 @@ class RoundRecord:
     round: int
     clients: tuple[ClientRecord, ...]
     layers: tuple[LayerRecord, ...]
+    attempt: int = 0
+    committed: bool = True
+    losses: Mapping[str, int] = field(default_factory=dict)
     frozen_norms: Mapping[LayerName, float] = field(default_factory=dict)
     certificate: Mapping[str, float | str] | None = None
     test: Metrics | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from time import monotonic
+from dataclasses import dataclass, replace
 
-from fedstrata.domain.messages import Evaluate, Failure, Probe, Reply, Request, Train
+from fedstrata.domain.messages import Failure, Reply, Request, Train, Update, phase_of
+from fedstrata.domain.reasons import Reason
+from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
+from fedstrata.engines.encodings import as_received
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError
 
@@ -20,35 +22,52 @@ class LocalEngine:
 
     Attributes:
         handler: The clients' side.
+        clock: The clock of deadlines.
     """
 
     handler: ClientHandler
+    clock: Clock = MONOTONIC
 
-    def send(self, requests: Iterable[Request], *, deadline: float | None = None) -> Iterator[Reply]:
-        """Yield one reply per request, in order; what a client raises becomes a ``Failure``."""
-        start = monotonic()
+    @property
+    def repeatable(self) -> bool:
+        """Clients compute the same again from the same seeds."""
+        return True
+
+    def send(self, requests: Iterable[Request], *, deadline: Deadline | None = None) -> Iterator[Reply]:
+        """Yield one reply per request, in order; what a client raises becomes a ``Failure``.
+
+        A client at work is not interrupted: one that is not started by the deadline is late.
+        """
         for request in requests:
-            if deadline is not None and monotonic() - start > deadline:
-                yield failure(request, "LATE", f"not started within the deadline of {deadline:g} s")
+            if deadline is not None and deadline.passed():
+                yield failure(request, Reason.LATE, "not started within the deadline")
                 continue
-            yield self._answer(request)
+            yield received(request, answer(self.handler, request))
 
-    def _answer(self, request: Request) -> Reply:
-        try:
-            return self.handler.handle(request)
-        except ClientError as error:
-            return failure(request, error.reason, str(error))
-        except Exception as error:
-            log.exception("client %s failed", request.client)
-            return failure(request, "CLIENT_ERROR", f"{type(error).__name__}: {error}")
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def answer(handler: ClientHandler, request: Request) -> Reply:
+    """Return what a client answers; what it raises becomes a ``Failure``."""
+    try:
+        return handler.handle(request)
+    except ClientError as error:
+        return failure(request, error.reason, str(error))
+    except Exception as error:
+        log.exception("client %s failed", request.client)
+        return failure(request, Reason.CLIENT_ERROR, f"{type(error).__name__}: {error}")
+
+
+def received(request: Request, reply: Reply) -> Reply:
+    """Return a reply as the server reads it: deltas as they come out of the encoding that the request names."""
+    if isinstance(request, Train) and isinstance(reply, Update):
+        return replace(reply, deltas=as_received(reply.deltas, request.plan.encoding))
+    return reply
 
 
 def failure(request: Request, reason: str, message: str) -> Failure:
-    """Return the failure of a request, with its phase."""
-    match request:
-        case Probe():
-            return Failure(request.client, request.round, "probe", reason, message)
-        case Train():
-            return Failure(request.client, request.round, "train", reason, message)
-        case Evaluate():
-            return Failure(request.client, request.round, "evaluate", reason, message)
+    """Return the failure of a request; a reason that is none of ours is said in the message."""
+    if reason not in tuple(Reason):
+        reason, message = Reason.CLIENT_ERROR, f"{reason}: {message}"
+    return Failure(request.client, request.round, phase_of(request), Reason(reason), message, request.origin)

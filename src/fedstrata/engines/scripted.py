@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fedstrata.domain.messages import Reply, Request
+from fedstrata.domain.messages import Frame, Reply, Request
+from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedEngine:
-    """Replies with whatever ``script`` returns for a request.
+    """Replies with whatever ``script`` returns for a request, in the name of that request.
 
     Attributes:
-        script: Called once per request, in order.
+        script: Called once per request, in order; what it returns is given the request's origin.
+        clock: The clock of deadlines.
 
     Example:
         >>> from fedstrata.domain.messages import Evaluate, Evaluated
@@ -22,9 +24,19 @@ class ScriptedEngine:
         [1]
     """
 
-    script: Callable[[Request], Reply]
+    script: Callable[[Request], Reply | Frame]
+    clock: Clock = MONOTONIC
 
-    def send(self, requests: Iterable[Request], *, deadline: float | None = None) -> Iterator[Reply]:
+    @property
+    def repeatable(self) -> bool:
+        """A script is taken to say the same again."""
+        return True
+
+    def send(self, requests: Iterable[Request], *, deadline: Deadline | None = None) -> Iterator[Reply | Frame]:
         """Yield the scripted reply of each request; the deadline is not looked at."""
         for request in requests:
-            yield self.script(request)
+            reply = self.script(request)
+            yield reply if isinstance(reply, Frame) else replace(reply, origin=request.origin)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, sqrt
 from typing import Any
@@ -13,14 +15,19 @@ from numpy.typing import NDArray
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import Layer, Mask
-from fedstrata.domain.messages import Failure, Probed, Update, Weights
-from fedstrata.domain.records import ClientRecord, LayerRecord, RoundRecord
+from fedstrata.domain.messages import PhaseName, Probed, Reject, Update, Weights
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, RoundRecord
 from fedstrata.domain.selection import Selection
-from fedstrata.domain.wire import mask_bytes, statistics_bytes
+from fedstrata.domain.wire import mask_bytes, statistics_bytes, update_bytes
+from fedstrata.engines.admission import Norms
+from fedstrata.server.inbox import Loss
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.state import ServerState
 from fedstrata.server.theory import chi2
+
+log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -28,9 +35,12 @@ class Ledger:
 
     def __init__(self, state: ServerState, setting: Setting, cohort: Sequence[ClientId]) -> None:
         self.round = state.round
-        self.failures: dict[ClientId, Failure] = {}
+        self.cohort = tuple(cohort)
+        self.failures: dict[ClientId, Reject] = {}
+        self.losses: Counter[str] = Counter()
         self.contributors: dict[ClientId, tuple[int, Mask]] = {}
-        self._state, self._setting, self._cohort = state, setting, cohort
+        self._state, self._setting = state, setting
+        self._few: Mapping[LayerName, int] = {}
         self._probed: dict[ClientId, Probed] = {}
         self._scores: dict[ClientId, tuple[float, ...]] = {}
         self._masks: Mapping[ClientId, Mask] = {}
@@ -38,9 +48,42 @@ class Ledger:
         self._updates: dict[ClientId, dict[str, Any]] = {}
         self._norms: dict[ClientId, dict[str, float]] = {}
 
-    def note_failure(self, failure: Failure) -> None:
-        """Keep a client's failure."""
-        self.failures[failure.client] = failure
+    def losses_of(self, phase: PhaseName) -> Loss:
+        """Return who counts what does not count in a phase, and keeps why clients are lost."""
+
+        def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the inbox's callback
+            self.losses[reject.reason] += 1
+            if lost:
+                self.failures[client] = reject
+            log.debug("round %d, %s: %s: %s: %s", self.round, phase, client, reject.reason, reject.message)
+
+        return note
+
+    def note_below_quorum(self, blocks: Mapping[LayerName, int]) -> None:
+        """Keep the blocks that too few clients trained, and how many did."""
+        self._few = blocks
+        if blocks:
+            self.losses[Reason.BELOW_QUORUM] += len(blocks)
+
+    def abandoned(self, phase: PhaseName, *, answered: int, needed: int) -> Abandoned:
+        """Return the facts of a round that too few clients answered."""
+        self.losses[Reason.BELOW_QUORUM] += 1
+        where = "the probe" if phase == "probe" else "training"
+        message = f"round {self.round} is abandoned: {answered} of {len(self.cohort)} clients are left after {where}"
+        message += f", {needed} {'is' if needed == 1 else 'are'} needed"
+        if self.failures:
+            client, first = next(iter(self.failures.items()))
+            message += f"; first, {client}: {first.reason}: {first.message}"
+        return Abandoned(
+            round=self.round,
+            attempt=self._state.attempt,
+            phase=phase,
+            answered=answered,
+            needed=needed,
+            message=message,
+            failures={c: r.reason for c, r in self.failures.items()},
+            losses=dict(sorted(self.losses.items())),
+        )
 
     def note_selection(
         self,
@@ -55,43 +98,39 @@ class Ledger:
             if client in probed and scores is not None:
                 self._scores[client] = tuple(float(s) for s in scores[row])
 
-    def note_update(self, update: Update, refusal: Failure | None) -> bool:
-        """Keep what an update says of itself; return whether it enters the aggregate."""
-        if refusal is not None:
-            self.note_failure(refusal)
-            return False
+    def note_update(self, update: Update, norms: Norms) -> Update:
+        """Keep what an update that counts says of itself, and hand it on."""
         self.contributors[update.client] = (update.num_examples, update.mask)
-        self._norms[update.client] = {
-            block.name: _norm(update.deltas[name] for name in block.tensor_names)
-            for block in self._setting.layers.blocks(update.mask)
-        }
+        blocks = self._setting.layers.blocks(update.mask)
+        self._norms[update.client] = {b.name: sqrt(sum(norms[n] ** 2 for n in b.tensor_names)) for b in blocks}
         self._updates[update.client] = {
             "loss_first": update.loss_first,
             "loss_mean": update.loss_mean,
             "steps": update.steps,
             "seconds_train": update.seconds,
-            "bytes": sum(t.numel() * t.element_size() for t in update.deltas.values()),
+            "bytes": update_bytes(blocks, self._setting.train.encoding),
             "peak": update.peak_bytes,
         }
-        return True
+        return update
 
-    def close(
-        self, weights: Weights, selection: Selection, *, seconds: float
-    ) -> tuple[RoundRecord, tuple[LayerName, ...]]:
-        """Return the round's record and the names of the blocks whose weights changed."""
-        clients = tuple(self._client_record(c) for c in self._cohort)
+    def close(self, weights: Weights, selection: Selection, *, seconds: float) -> tuple[RoundRecord, tuple[Layer, ...]]:
+        """Return the round's record and the blocks with new tensors."""
+        clients = tuple(self._client_record(c) for c in self.cohort)
         layers = tuple(self._layer_records(weights))
         record = RoundRecord(
             round=self.round,
             clients=clients,
             layers=layers,
+            attempt=self._state.attempt,
+            losses=dict(sorted(self.losses.items())),
             certificate=_certificate(selection),
             bytes_up=sum(c.bytes_up for c in clients),
             bytes_down=sum(c.bytes_down for c in clients),
             seconds=seconds,
             peak_bytes=peak_bytes(),
         )
-        return record, tuple(r.name for r in layers if r.update_norm > 0)
+        before, blocks = self._state.weights, (*self._setting.layers.layers, *self._setting.layers.always)
+        return record, tuple(b for b in blocks if any(weights[n] is not before[n] for n in b.tensor_names))
 
     def _client_record(self, client: ClientId) -> ClientRecord:
         setting, layers = self._setting, self._setting.layers
@@ -100,7 +139,7 @@ class Ledger:
         facts = dict(self._updates.get(client, {}))
         up = (statistics_bytes(probed.stats) if probed else 0) + facts.pop("bytes", 0)
         peaks = [*([probed.peak_bytes] if probed else []), *([facts.pop("peak")] if "peak" in facts else [])]
-        down = self._state.traffic.bytes_down(client, layers)
+        down = self._state.versions.bytes_down(client, layers)
         return ClientRecord(
             round=self.round,
             client=client,
@@ -126,7 +165,9 @@ class Ledger:
         before = self._state.weights
         layers = self._setting.layers
         for index, block in enumerate((*layers.layers, *layers.always)):
+            few = self._few.get(block.name, 0)
             trained_by = [rows for rows, mask in self.contributors.values() if index >= len(layers) or index in mask]
+            trained_by = [] if few else trained_by
             mass = sum(trained_by) / total
             yield LayerRecord(
                 name=block.name,
@@ -134,6 +175,7 @@ class Ledger:
                 data_mass=mass,
                 chi2=chi2(mass),
                 update_norm=_moved(block, before, weights),
+                below_quorum=few,
             )
 
 

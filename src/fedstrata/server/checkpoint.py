@@ -1,6 +1,7 @@
 """Checkpoints: safetensors and JSON in a folder that appears at once.
 
-checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, log offset, checksums
+checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, offsets of log and
+                                          journal, what the run is (configuration, packages), checksums
 checkpoints/round-0010/model.safetensors  trainable tensors
 checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,45 +24,81 @@ from torch import Tensor
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.messages import Weights
-from fedstrata.errors import CheckpointError
+from fedstrata.domain.versions import Versions
+from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
 from fedstrata.server.state import Best, ServerState
-from fedstrata.server.traffic import Traffic
 
-SCHEMA = 1
+SCHEMA = 2
 KEPT = 2
 """Generations on disk; the older one serves where the newest cannot be read."""
 
 
-def save(state: ServerState, folder: Path, *, log_bytes: int, seed: int) -> Path:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What belongs to a checkpoint outside of it.
+
+    Attributes:
+        log_bytes: Length of the event log.
+        journal_bytes: Length of the journal.
+        seed: The run's seed; all random streams follow from it, the round and the attempt.
+        identity: What the bits depend on besides: hash of the configuration, versions of packages.
+    """
+
+    log_bytes: int
+    journal_bytes: int
+    seed: int
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+
+def save(state: ServerState, folder: Path, place: Place) -> Path:
     """Write a checkpoint and drop all but the last two.
 
     Args:
         state: State before its next round.
         folder: The run's ``checkpoints`` folder.
-        log_bytes: Length of the event log that belongs to this state.
-        seed: The run's seed; all random streams follow from it and the round.
+        place: What belongs to it outside of it.
+
+    Raises:
+        StorageError: It cannot be written; the earlier ones are as they were.
     """
-    target = folder / f"round-{state.round:04d}"
+    try:
+        target = _save(state, folder, place)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"checkpoint {folder / _name(state)} cannot be written: {error}") from error
+    for old in generations(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _name(state: ServerState) -> str:
+    return f"round-{state.round:04d}"
+
+
+def _save(state: ServerState, folder: Path, place: Place) -> Path:
+    target = folder / _name(state)
     with new_folder(target) as temporary:
         save_file(_plain(state.weights), temporary / "model.safetensors")
         if state.aggregator.tensors:
             save_file(_plain(state.aggregator.tensors), temporary / "aggregator.safetensors")
-        data = _to_json(state, log_bytes=log_bytes, seed=seed)
+        data = _to_json(state, place)
         data["files"] = {p.name: _digest(p.read_bytes()) for p in sorted(temporary.iterdir())}
         data["sha256"] = _digest_of(data)
         (temporary / "state.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    for old in generations(folder)[KEPT:]:
-        shutil.rmtree(old)
     return target
 
 
 def generations(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, newest first."""
-    return sorted(folder.glob("round-[0-9]*"), key=lambda p: int(p.name.removeprefix("round-")), reverse=True)
+    return sorted(folder.glob("round-[0-9]*"), key=round_of, reverse=True)
 
 
-def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]:
+def round_of(path: Path) -> int:
+    """Return the round that a checkpoint stands before, by its name."""
+    return int(path.name.removeprefix("round-"))
+
+
+def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Place]:
     """Read a checkpoint.
 
     Args:
@@ -70,7 +107,7 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]
         seed: Seed of the configuration; a checkpoint of another seed is refused.
 
     Returns:
-        The state, and the length of the event log that belongs to it.
+        The state, and what belongs to it outside of it.
 
     Raises:
         CheckpointError: The checkpoint is damaged, of another schema, seed or model.
@@ -86,10 +123,12 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, int]
         weights={TensorName(n): weights[n].to(expected[TensorName(n)].device) for n in expected},
         selector=data["selector"],
         aggregator=AggregatorState({TensorName(n): t for n, t in tensors.items()}),
-        traffic=Traffic(changed=data["traffic"]["changed"], seen=data["traffic"]["seen"]),
+        versions=Versions(**data["versions"]),
         best=Best(**data["best"]) if data["best"] else None,
+        attempt=data["attempt"],
+        run=data["run"],
     )
-    return state, data["log_bytes"]
+    return state, Place(data["log_bytes"], data["journal_bytes"], data["seed"], data["identity"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -99,7 +138,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         if not isinstance(data, dict):
             raise ValueError("state.json holds no mapping")
         if data.get("schema") != SCHEMA:
-            raise ValueError(f"it has schema {data.get('schema')}, this version reads {SCHEMA}")
+            raise ValueError(
+                f"it has schema {data.get('schema')} and this version reads {SCHEMA}; "
+                "resume it with the fedstrata that wrote it (env.json names it), or start the run anew"
+            )
         if data.pop("sha256", None) != _digest_of(data):
             raise ValueError("state.json is not as it was written")
         contents = {name: (path / name).read_bytes() for name in data["files"]}
@@ -129,14 +171,15 @@ def _check_model(path: Path, weights: Mapping[str, Tensor], expected: Weights) -
             raise CheckpointError(f"checkpoint {path}: {name} has shape {got}, the model has {tuple(tensor.shape)}")
 
 
-def _to_json(state: ServerState, *, log_bytes: int, seed: int) -> dict[str, Any]:
+def _to_json(state: ServerState, place: Place) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
+        "run": state.run,
         "round": state.round,
-        "seed": seed,
-        "log_bytes": log_bytes,
+        "attempt": state.attempt,
+        **asdict(place),
         "selector": dict(state.selector),
-        "traffic": {"changed": dict(state.traffic.changed), "seen": dict(state.traffic.seen)},
+        "versions": asdict(state.versions),
         "best": asdict(state.best) if state.best else None,
     }
 

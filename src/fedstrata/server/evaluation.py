@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Weights
+from fedstrata.domain.messages import Evaluate, Evaluated, Reject, Weights
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
+from fedstrata.server.assign import to_evaluate
+from fedstrata.server.collect import collect
+from fedstrata.server.journal import MemoryJournal
+from fedstrata.server.state import ServerState
 
 log = logging.getLogger(__name__)
 
@@ -25,28 +30,57 @@ class Evaluation:
         test: On the central test set.
         validation: On all held-out rows of the clients that answered, as one set; ``None`` if there are none.
         client_accuracy: On each client's held-out rows.
+        losses: By reason, how many clients and messages did not count.
     """
 
     test: Metrics
     validation: Metrics | None
     client_accuracy: Mapping[str, float]
+    losses: Mapping[str, int] = field(default_factory=dict)
 
 
 def evaluate_all(
-    weights: Weights, *, round: int, clients: Sequence[ClientId], engine: Engine, test: CentralTest
+    state: ServerState,
+    clients: Sequence[ClientId],
+    *,
+    engine: Engine,
+    test: CentralTest,
+    seconds: float | None = None,
 ) -> Evaluation:
-    """Evaluate weights centrally, and at every client that holds rows out; say which clients could not."""
-    replies = list(engine.send(Evaluate(c, round, weights) for c in clients))
-    for reply in replies:
-        if isinstance(reply, Failure):
+    """Evaluate the present weights centrally, and at every client that holds rows out; say which clients could not.
+
+    Args:
+        state: Round and weights.
+        clients: All clients, ascending by name.
+        engine: Where they execute.
+        test: Evaluates on the server's rows.
+        seconds: How long the clients may take; ``None`` waits.
+    """
+    losses: Counter[str] = Counter()
+
+    def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the inbox's callback
+        losses[reject.reason] += 1
+        if lost:
             log.warning(
-                "client %s is left out of the evaluation after %d rounds: %s", reply.client, round, reply.message
+                "client %s is left out of the evaluation after %d rounds: %s", client, state.round, reject.message
             )
-    sums = [r for r in replies if isinstance(r, Evaluated) and r.num_examples > 0]
+
+    answers = collect(
+        [to_evaluate(c, state) for c in clients],
+        lambda a: Evaluate(a.client, a.round, state.weights, a.origin),
+        engine=engine,
+        seconds=seconds,
+        journal=MemoryJournal(),
+        population=frozenset(clients),
+        lost=note,
+        done=lambda client, done: None,
+    )
+    sums = [r for r in (a.reply for a in answers) if isinstance(r, Evaluated) and r.num_examples > 0]
     return Evaluation(
-        test=test(weights),
+        test=test(state.weights),
         validation=_pooled(sums),
         client_accuracy={r.client: r.correct / r.num_examples for r in sums},
+        losses=dict(sorted(losses.items())),
     )
 
 

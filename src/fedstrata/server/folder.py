@@ -2,6 +2,7 @@
 
 config.resolved.yaml  env.json  data_card.json   written before the first round
 events.jsonl                                     one line per event, appended and synced per round
+journal.jsonl  accepted/                         see journal.py
 checkpoints/round-NNNN/                          see checkpoint.py
 metrics.csv  selection.parquet  summary.json     derived at the end of every session of the run
 model/                                           an ordinary HF folder, at the end
@@ -19,6 +20,7 @@ from typing import Any
 
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
+from fedstrata.files import append
 
 Event = Mapping[str, Any]
 
@@ -39,6 +41,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def journal(self) -> Path:
+        """The journal of accepted answers."""
+        return self.path / "journal.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -55,12 +62,8 @@ class RunFolder:
 
     def append(self, events: Iterable[Event]) -> int:
         """Append events as lines, durably; return the log's length in bytes."""
-        lines = "".join(_line(event) for event in events)
-        with self.events.open("a", encoding="utf-8") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell()
+        lines = "".join(_line(event) for event in events).encode()
+        return append(self.events, lines, durable=True) + len(lines)
 
     def truncate(self, length: int) -> None:
         """Cut the log back to the length that a checkpoint vouches for.

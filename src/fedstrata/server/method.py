@@ -21,6 +21,7 @@ from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector
+from fedstrata.server.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Setting:
         probe: How clients measure.
         train: How clients train, at the first round's learning rate.
         lr_decay: Factor on the learning rate per round.
-        deadline: Seconds that a phase may take; ``None`` waits.
+        rules: Who has to answer, by when, and what happens if too few do.
     """
 
     name: str
@@ -59,11 +60,17 @@ class Setting:
     probe: ProbePlan = field(default_factory=ProbePlan)
     train: TrainPlan = field(default_factory=TrainPlan)
     lr_decay: float = 1.0
-    deadline: float | None = None
+    rules: Rules = field(default_factory=Rules)
 
     def probe_plan(self) -> ProbePlan:
         """Return the probe, measuring what the score needs."""
         return replace(self.probe, statistics=self.method.score.needs)
+
+    def cohort(self, round: int, attempt: int) -> tuple[ClientId, ...]:
+        """Return the clients of a round, ascending by name; another attempt draws anew."""
+        again = f"attempt {attempt}" if attempt else ""
+        rng = self.seeds.generator(Phase.SAMPLE, round=round, client=again)
+        return tuple(self.sampler.sample(list(self.profiles), rng))
 
     def problem(
         self, round: int, visits: Mapping[ClientId, Visit], scores: NDArray[np.float64] | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 
 
 class Observer(Protocol):
@@ -26,6 +26,10 @@ class Observer(Protocol):
 
     def round_done(self, record: RoundRecord) -> None:
         """Called when a round is committed and evaluated."""
+        ...
+
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
+        """Called when too few clients answered; ``again`` if the round is tried once more."""
         ...
 
     def evaluating(self, round: int) -> None:
@@ -51,6 +55,9 @@ class Quiet:
         """Do nothing."""
 
     def round_done(self, record: RoundRecord) -> None:
+        """Do nothing."""
+
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
         """Do nothing."""
 
     def evaluating(self, round: int) -> None:

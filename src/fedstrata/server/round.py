@@ -1,63 +1,65 @@
 """One round, from top to bottom: the only loop body, under every engine.
 
-sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record
+sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed whole by ``run.py``, or abandoned here
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Failure, Probe, Probed, Reply, Train, Update
+from fedstrata.domain.messages import PhaseName, Probe, Probed, Request, Train, Update
 from fedstrata.domain.records import RoundRecord
-from fedstrata.domain.seeds import Phase
-from fedstrata.domain.selection import Selection, check
+from fedstrata.domain.selection import check
+from fedstrata.engines.admission import Norms
+from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.protocol import Engine
-from fedstrata.errors import SelectionError, TrainingError
-from fedstrata.server.admission import admit
+from fedstrata.errors import SelectionError
+from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.bookkeeping import Ledger
+from fedstrata.server.collect import collect
+from fedstrata.server.inbox import Accepted
+from fedstrata.server.journal import Journal, MemoryJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
+from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.state import ServerState
-
-R = TypeVar("R", Probed, Update)
 
 
 def play_round(
-    state: ServerState, setting: Setting, engine: Engine, observer: Observer
+    state: ServerState, setting: Setting, engine: Engine, observer: Observer, journal: Journal | None = None
 ) -> tuple[ServerState, RoundRecord]:
     """Play one round and return the state after it, with the record of what happened.
 
     Args:
         state: The state before the round; not changed.
-        setting: The run's method, clients and plans.
+        setting: The run's method, clients, plans and rules.
         engine: Where the clients execute.
         observer: Is told of each client as it finishes.
+        journal: Remembers which answers counted; by default for the length of the round.
 
     Raises:
-        TrainingError: No client returned a usable update; the round is abandoned and ``state`` still stands.
+        AbandonedError: Too few clients answered; the round did not happen and ``state`` still stands.
         SelectionError: The selector broke its contract.
     """
-    start, method = perf_counter(), setting.method
-    cohort = setting.sampler.sample(list(setting.profiles), setting.seeds.generator(Phase.SAMPLE, round=state.round))
+    start, method, rules = perf_counter(), setting.method, setting.rules
+    journal = MemoryJournal(keep=rules.layer_quorum > 1) if journal is None else journal
+    cohort = setting.cohort(state.round, state.attempt)
     ledger = Ledger(state, setting, cohort)
     observer.round_started(state.round, len(cohort))
+    asking = _Asking(state, setting, engine, observer, journal, ledger)
 
-    to_probe = method.selector.probes(state.round, cohort, state.selector)
-    probing = engine.send(
-        (Probe(c, state.round, state.weights, setting.probe_plan()) for c in to_probe),
-        deadline=setting.deadline,
-    )
-    probed = {r.client: r for r in _keep(probing, to_probe, Probed, ledger, observer)}
+    wanted = method.selector.probes(state.round, cohort, state.selector)
+    probed = {r.client: r for r in asking.probes(wanted)}
     present = [c for c in cohort if c not in ledger.failures]
-    if not present:
-        raise TrainingError(_abandoned(state.round, "probe", ledger.failures.values()))
+    require(len(present), "probe", ledger, rules)
     scores = _score_table(present, probed, setting)
 
     problem = setting.problem(state.round, _visits(state, setting, present, probed), scores)
@@ -65,15 +67,11 @@ def play_round(
     check(selection, problem)
     ledger.note_selection(selection, probed, scores, {c: problem.price(c, m) for c, m in selection.masks.items()})
 
-    training = engine.send(_train_requests(state, setting, selection, present), deadline=setting.deadline)
-    updates = (
-        update
-        for update in _keep(training, present, Update, ledger, observer)
-        if ledger.note_update(update, admit(update, selection.masks[update.client], setting.layers, state.weights))
-    )
-    weights, aggregator_state = method.aggregator.apply(state.weights, updates, state.aggregator)
-    if not ledger.contributors:
-        raise TrainingError(_abandoned(state.round, "training", ledger.failures.values()))
+    assigned = {c: to_train(c, selection.masks[c], state, setting) for c in present}
+    updates = (ledger.note_update(update, norms) for update, norms in asking.updates(assigned))
+    counted = with_quorum(updates, assigned, journal=journal, ledger=ledger, rules=rules)
+    weights, aggregator_state = method.aggregator.apply(state.weights, counted, state.aggregator)
+    require(len(ledger.contributors), "train", ledger, rules)
 
     record, moved = ledger.close(weights, selection, seconds=perf_counter() - start)
     after = ServerState(
@@ -81,39 +79,63 @@ def play_round(
         weights=weights,
         selector=selector_state,
         aggregator=aggregator_state,
-        traffic=state.traffic.after(state.round, present, moved),
+        versions=state.versions.sent(present).moved(manifest_of(moved, weights)),
         best=state.best,
+        run=state.run,
     )
     return after, record
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Asks the clients of one round, phase by phase."""
+
+    state: ServerState
+    setting: Setting
+    engine: Engine
+    observer: Observer
+    journal: Journal
+    ledger: Ledger
+
+    def probes(self, clients: Sequence[ClientId]) -> Iterator[Probed]:
+        """Yield the statistics of the clients that answer."""
+        state, plan = self.state, self.setting.probe_plan()
+        asked = [to_probe(c, state, self.setting) for c in clients]
+        for one in self._collect(asked, lambda a: Probe(a.client, state.round, state.weights, plan, a.origin)):
+            if isinstance(one.reply, Probed):
+                yield one.reply
+
+    def updates(self, assigned: Mapping[ClientId, Assignment]) -> Iterator[tuple[Update, Norms]]:
+        """Yield the updates that count, in order of client, each with the norms of its tensors."""
+        state, plan = self.state, self.setting.train_plan(self.state.round)
+
+        def request(a: Assignment) -> Request:
+            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin)
+
+        for one in self._collect(list(assigned.values()), request):
+            if isinstance(one.reply, Update):
+                yield one.reply, one.norms
+
+    def _collect(self, asked: Sequence[Assignment], request: Callable[[Assignment], Request]) -> Iterator[Accepted]:
+        if not asked:
+            return iter(())
+        phase: PhaseName = asked[0].phase
+        return collect(
+            asked,
+            request,
+            engine=self.engine,
+            seconds=self.setting.rules.deadlines.get(phase),
+            journal=self.journal,
+            population=self.setting.profiles,
+            lost=self.ledger.losses_of(phase),
+            done=lambda client, done: self.observer.client_done(phase, client, done=done, total=len(asked)),
+        )
 
 
 def _visits(
     state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Mapping[ClientId, Probed]
 ) -> dict[ClientId, Visit]:
-    return {c: Visit(probed=c in probed, bytes_down=state.traffic.bytes_down(c, setting.layers)) for c in present}
-
-
-def _train_requests(
-    state: ServerState, setting: Setting, selection: Selection, present: Sequence[ClientId]
-) -> Iterator[Train]:
-    plan = setting.train_plan(state.round)
-    return (Train(c, state.round, state.weights, selection.masks[c], plan) for c in present)
-
-
-def _keep(
-    replies: Iterable[Reply], asked: Sequence[ClientId], kind: type[R], ledger: Ledger, observer: Observer
-) -> Iterator[R]:
-    """Yield the replies that are what was asked for; failures go to the ledger and the round goes on."""
-    phase: Literal["probe", "train"] = "probe" if kind is Probed else "train"
-    for done, (client, reply) in enumerate(zip(asked, replies, strict=True), start=1):
-        if isinstance(reply, Failure):
-            ledger.note_failure(reply)
-        elif not isinstance(reply, kind) or reply.client != client or reply.round != ledger.round:
-            got = f"{type(reply).__name__} of {reply.client} in round {reply.round}"
-            ledger.note_failure(Failure(client, ledger.round, phase, "SCHEMA", f"asked for {kind.__name__}, got {got}"))
-        else:
-            yield reply
-        observer.client_done(phase, client, done=done, total=len(asked))
+    return {c: Visit(probed=c in probed, bytes_down=state.versions.bytes_down(c, setting.layers)) for c in present}
 
 
 def _score_table(
@@ -129,11 +151,3 @@ def _score_table(
             if not np.isfinite(table[row]).all():
                 raise SelectionError(f"client {client}: the score is not finite for every layer; use another score")
     return table
-
-
-def _abandoned(round: int, phase: str, failures: Iterable[Failure]) -> str:
-    first = next(iter(failures))
-    return (
-        f"round {round} is abandoned: every client failed in {phase}; "
-        f"first, {first.client}: {first.reason}: {first.message}"
-    )

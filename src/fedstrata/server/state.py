@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.domain.messages import Weights
+from fedstrata.domain.messages import Origin, Weights
+from fedstrata.domain.versions import Versions
+from fedstrata.engines.digests import manifest_of
 from fedstrata.selectors.protocol import SelectorState
 from fedstrata.server.method import Setting
-from fedstrata.server.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +38,36 @@ class ServerState:
         weights: Trainable tensors.
         selector: The selector's memory.
         aggregator: The aggregator's memory.
-        traffic: Which layers each client holds.
+        versions: The blocks' content hashes, and which of them each client holds.
         best: Best round so far.
+        attempt: How often the next round was abandoned already.
+        run: Name of the run; messages of other runs do not count.
     """
 
     round: int
     weights: Weights
     selector: SelectorState
     aggregator: AggregatorState
-    traffic: Traffic = field(default_factory=Traffic)
+    versions: Versions = field(default_factory=Versions)
     best: Best | None = None
+    attempt: int = 0
+    run: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """Origin of the messages of the next round."""
+        return Origin(self.run, self.attempt, self.versions.base)
 
 
-def initial_state(setting: Setting, weights: Weights) -> ServerState:
+def initial_state(setting: Setting, weights: Weights, *, run: str = "") -> ServerState:
     """Return the state of a run that has not begun."""
+    blocks = (*setting.layers.layers, *setting.layers.always)
+    always = [block.name for block in setting.layers.always]
     return ServerState(
         round=0,
         weights=weights,
         selector=setting.method.selector.init(setting.layers),
         aggregator=setting.method.aggregator.init(weights, setting.layers),
+        versions=Versions.at(manifest_of(blocks, weights), always=always),
+        run=run,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ COLUMNS = (
     "total_bytes_up",
     "clients",
     "failures",
+    "losses",
+    "attempt",
+    "committed",
     "seconds",
     "peak_bytes",
 )
@@ -68,7 +72,19 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
         "seconds": sum(e["seconds"] for e in rounds),
         "peak_bytes": max((e["peak_bytes"] for e in rounds), default=0),
         "failures": sum(1 for e in events if e["event"] == "client" and e["failure"]),
+        "losses": _losses(events),
+        "abandoned": sum(1 for e in events if e["event"] == "abandoned"),
+        "skipped": sum(1 for e in rounds if not e["committed"]),
     }
+
+
+def _losses(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return by reason what did not count: in rounds that were played, and in attempts that were abandoned."""
+    total: Counter[str] = Counter()
+    for e in events:
+        if e["event"] == "abandoned" or (e["event"] == "round" and e["committed"]):
+            total.update(e["losses"])
+    return dict(sorted(total.items()))
 
 
 def _final(rounds: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -104,6 +120,9 @@ def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
                 "total_bytes_up": total,
                 "clients": len(clients),
                 "failures": sum(1 for c in clients if c["failure"]),
+                "losses": sum(e["losses"].values()),
+                "attempt": e["attempt"],
+                "committed": str(e["committed"]).lower(),
                 "seconds": round(e["seconds"], 4),
                 "peak_bytes": e["peak_bytes"],
             }

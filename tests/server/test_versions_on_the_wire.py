@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.versions import Versions
 from fedstrata.domain.wire import mask_bytes
+from fedstrata.engines.digests import manifest_of
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.traffic import Traffic
 from small_runs import events, toy_run
 from toys import toy_model
 
@@ -16,21 +18,43 @@ BLOCK, HEAD = 4 * (6 * 6 + 6), 4 * (6 * 3 + 3)
 A = ClientId("a")
 
 
+def start() -> tuple[LayerMap, Versions]:
+    model = toy_model()
+    layers = model.layers
+    manifest = manifest_of((*layers.layers, *layers.always), model.weights())
+    return layers, Versions.at(manifest, always=[block.name for block in layers.always])
+
+
 def test_a_new_client_lacks_the_head_alone() -> None:
-    assert Traffic().bytes_down(A, toy_model().layers) == HEAD
+    layers, versions = start()
+    assert versions.bytes_down(A, layers) == HEAD
 
 
 def test_a_client_that_was_away_lacks_what_moved_meanwhile() -> None:
-    layers = toy_model().layers
-    traffic = Traffic().after(0, [A], [LayerName("blocks.0"), LayerName("head")])
-    traffic = traffic.after(1, [], [LayerName("blocks.2"), LayerName("head")])
-    assert traffic.bytes_down(A, layers) == 2 * BLOCK + HEAD
+    layers, versions = start()
+    versions = versions.sent([A]).moved({LayerName("blocks.0"): "1", LayerName("head"): "1"})
+    versions = versions.sent([]).moved({LayerName("blocks.2"): "2", LayerName("head"): "2"})
+    assert versions.bytes_down(A, layers) == 2 * BLOCK + HEAD
 
 
 def test_a_client_lacks_nothing_that_did_not_move() -> None:
-    layers = toy_model().layers
-    traffic = Traffic().after(0, [A], [LayerName("head")]).after(1, [A], [])
-    assert traffic.bytes_down(A, layers) == 0
+    layers, versions = start()
+    versions = versions.sent([A]).moved({LayerName("head"): "1"}).sent([A])
+    assert versions.bytes_down(A, layers) == 0
+
+
+def test_a_layer_that_moved_there_and_back_is_not_sent_again() -> None:
+    layers, versions = start()
+    first = versions.current[LayerName("blocks.0")]
+    versions = versions.sent([A]).moved({LayerName("blocks.0"): "1"}).moved({LayerName("blocks.0"): first})
+    assert versions.bytes_down(A, layers) == 0
+
+
+def test_manifests_that_no_client_holds_are_forgotten() -> None:
+    _, versions = start()
+    for content in "1234":
+        versions = versions.sent([A]).moved({LayerName("blocks.0"): content})
+    assert len(versions.known) == 1
 
 
 def test_a_mask_is_a_bit_per_layer() -> None:

@@ -1,0 +1,57 @@
+"""What the server asked of one client in one phase, and so what its answer has to be, to the last name and shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import Layer, Mask
+from fedstrata.domain.messages import NOWHERE, Origin, PhaseName
+from fedstrata.domain.wire import Encoding
+
+
+class Key(NamedTuple):
+    """What makes a contribution one: the same key never counts twice."""
+
+    run: str
+    round: int
+    attempt: int
+    phase: PhaseName
+    client: ClientId
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One client's work.
+
+    Attributes:
+        phase: ``probe``, ``train`` or ``evaluate``.
+        mask: Layers to train; empty outside training.
+        blocks: Training: the mask's layers in order, then ``always``. Probe: every selectable layer.
+        encoding: How the deltas are sent.
+        num_examples: Training rows that the client declared when the run began; ``None`` where they are not known.
+        max_norm: Largest Euclidean norm of an update.
+    """
+
+    client: ClientId
+    round: int
+    phase: PhaseName
+    origin: Origin = NOWHERE
+    mask: Mask = frozenset()
+    blocks: tuple[Layer, ...] = ()
+    encoding: Encoding = Encoding.FLOAT32
+    num_examples: int | None = None
+    max_norm: float = inf
+
+    @property
+    def key(self) -> Key:
+        """The contribution's key."""
+        return Key(self.origin.run, self.round, self.origin.attempt, self.phase, self.client, self.origin.base)
+
+    @property
+    def tensors(self) -> int:
+        """Number of tensors in the blocks."""
+        return sum(len(block.tensors) for block in self.blocks)

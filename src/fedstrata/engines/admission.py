@@ -1,0 +1,122 @@
+"""Admission: an answer is validated whole before one number of it is used.
+
+The server knows what it asked for, so an answer has to be exactly that: this client, this piece of work, these names
+and shapes, finite values, the rows that the client declared, and an update no larger than updates may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, sqrt
+
+import torch
+
+from fedstrata.domain.assignment import Assignment
+from fedstrata.domain.ids import TensorName
+from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.stats import LayerStats, TensorStats
+
+_MOST_SQUARE = torch.finfo(torch.float32).max ** 2
+"""No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
+
+Norms = Mapping[TensorName, float]
+"""Euclidean norm of each tensor's delta."""
+
+
+def belongs(reply: Reply, expected: Assignment) -> Reject | None:
+    """Return why a reply is no answer to this assignment, whatever it holds."""
+    if reply.client != expected.client:
+        return Reject(Reason.AUTH, f"it speaks for {reply.client[:64]!r} in the channel of {expected.client}")
+    phase = phase_of(reply)
+    if (reply.round, reply.origin, phase) == (expected.round, expected.origin, expected.phase):
+        return None
+    if reply.origin.run != expected.origin.run:
+        return Reject(Reason.STALE, "it belongs to another run")
+    got, wanted = (f"{p} of round {r}, attempt {o.attempt}" for p, r, o in (
+        (phase, reply.round, reply.origin), (expected.phase, expected.round, expected.origin)
+    ))  # fmt: skip
+    if got != wanted:
+        return Reject(Reason.STALE, f"it answers {got}; asked was {wanted}")
+    return Reject(Reason.STALE, "it starts from other weights than it was sent")
+
+
+def admit(reply: Reply, expected: Assignment) -> Reject | None:
+    """Return why a reply's content is refused, or ``None`` if it is exactly what was asked for."""
+    match reply:
+        case Update():
+            found = admit_update(reply, expected)
+            return found if isinstance(found, Reject) else None
+        case Probed():
+            return _admit_probed(reply, expected)
+        case Evaluated():
+            return _admit_evaluated(reply)
+        case _:
+            return None
+
+
+def admit_update(update: Update, expected: Assignment) -> Norms | Reject:
+    """Return the norm of each tensor of an update, or why it is refused."""
+    wanted = {spec.name: spec for block in expected.blocks for spec in block.tensors}
+    if update.mask != expected.mask or update.deltas.keys() != wanted.keys():
+        odd = sorted(set(update.deltas) ^ set(wanted))[:3]
+        return Reject(Reason.SCHEMA, f"the update holds other tensors than its mask: {odd or sorted(update.mask)}")
+    if expected.num_examples is not None and update.num_examples != expected.num_examples:
+        message = f"the update claims {update.num_examples} training rows; the client declared {expected.num_examples}"
+        return Reject(Reason.SCHEMA, message)
+    if update.num_examples <= 0 or update.steps <= 0:
+        message = f"the update claims {update.num_examples} training rows and {update.steps} steps; it needs one each"
+        return Reject(Reason.SCHEMA, message)
+    if not (isfinite(update.loss_first) and isfinite(update.loss_mean)):
+        return Reject(Reason.NONFINITE, f"the training loss is {update.loss_mean}")
+    for name, delta in update.deltas.items():
+        if tuple(delta.shape) != wanted[name].shape or delta.dtype != torch.float32:
+            got = f"{str(delta.dtype).removeprefix('torch.')} {tuple(delta.shape)}"
+            return Reject(Reason.SCHEMA, f"{name} is {got}, expected float32 {wanted[name].shape}")
+    return _norms(update, expected)
+
+
+def _norms(update: Update, expected: Assignment) -> Norms | Reject:
+    """Return the norms, each from one pass in float64, which no finite float32 tensor overflows."""
+    norms = {n: float(torch.linalg.vector_norm(d, dtype=torch.float64)) for n, d in update.deltas.items()}
+    for name, norm in norms.items():
+        if not isfinite(norm):
+            return Reject(Reason.NONFINITE, f"{name} holds values that are not finite")
+    whole = sqrt(sum(norm**2 for norm in norms.values()))
+    if whole > expected.max_norm:
+        return Reject(Reason.NORM, f"the update's norm is {whole:.3g}, over the limit of {expected.max_norm:g}")
+    return norms
+
+
+def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
+    if len(probed.stats) != len(expected.blocks):
+        return Reject(Reason.SCHEMA, f"statistics of {len(probed.stats)} layers, expected {len(expected.blocks)}")
+    if not isfinite(probed.loss):
+        return Reject(Reason.NONFINITE, f"the probe's loss is {probed.loss}")
+    for block, stats in zip(expected.blocks, probed.stats, strict=True):
+        if [t.elements for t in stats.tensors] != [spec.elements for spec in block.tensors]:
+            return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of other tensors than the layer has")
+        if stats.num_examples <= 0:
+            return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of {stats.num_examples} rows")
+        if not isfinite(sum(map(abs, _values(stats)))):
+            return Reject(Reason.NONFINITE, f"the statistics of {block.name} are not finite, or their sum is not")
+        if any(t.grad_sq < 0 or t.weight_sq < 0 for t in stats.tensors):
+            return Reject(Reason.SCHEMA, f"the statistics of {block.name} hold a negative squared norm")
+        if any(max(t.weight_sq, t.grad_sq, abs(t.half_dot or 0.0)) > t.elements * _MOST_SQUARE for t in stats.tensors):
+            return Reject(Reason.NORM, f"the statistics of {block.name} are larger than float32 gradients can be")
+    return None
+
+
+def _values(stats: LayerStats) -> list[float]:
+    def all_of(t: TensorStats) -> list[float | None]:
+        return [t.weight_sq, t.grad_sq, t.half_dot, t.snr_sum, t.noise_sum]
+
+    return [value for t in stats.tensors for value in all_of(t) if value is not None]
+
+
+def _admit_evaluated(evaluated: Evaluated) -> Reject | None:
+    if not isfinite(evaluated.loss_sum):
+        return Reject(Reason.NONFINITE, f"the loss is {evaluated.loss_sum}")
+    if not 0 <= evaluated.correct <= evaluated.num_examples:
+        return Reject(Reason.SCHEMA, f"{evaluated.correct} of {evaluated.num_examples} rows cannot be right")
+    return None

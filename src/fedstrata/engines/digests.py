@@ -1,0 +1,55 @@
+"""Content hashes: of blocks of weights, and of what a reply says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+
+from fedstrata.domain.ids import LayerName
+from fedstrata.domain.layers import Layer
+from fedstrata.domain.messages import Evaluated, Probed, Update, Weights
+
+
+def digest_of(block: Layer, weights: Weights) -> str:
+    """Return the content hash of a block: names, types, shapes and bits of its tensors, 64 hexadecimal digits."""
+    return _hash((name, weights[name]) for name in block.tensor_names)
+
+
+def manifest_of(blocks: Iterable[Layer], weights: Weights) -> dict[LayerName, str]:
+    """Return the content hash of each block."""
+    return {block.name: digest_of(block, weights) for block in blocks}
+
+
+def content_of(reply: Probed | Update | Evaluated) -> str:
+    """Return the content hash of what a reply contributes; times and memory, which it only reports, do not count."""
+    if isinstance(reply, Update):
+        said = [sorted(reply.mask), reply.num_examples, reply.steps, reply.loss_first, reply.loss_mean]
+        return sha256((json.dumps(said) + _hash(sorted(reply.deltas.items()))).encode()).hexdigest()
+    if isinstance(reply, Probed):
+        stats = [
+            [
+                s.num_examples,
+                [[t.elements, t.weight_sq, t.grad_sq, t.half_dot, t.snr_sum, t.noise_sum] for t in s.tensors],
+            ]
+            for s in reply.stats
+        ]
+        return sha256(json.dumps([stats, reply.loss]).encode()).hexdigest()
+    return sha256(json.dumps([reply.loss_sum, reply.correct, reply.num_examples]).encode()).hexdigest()
+
+
+def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    total = sha256()
+    for name, tensor in tensors:
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(raw(tensor))
+    return total.hexdigest()
+
+
+def raw(tensor: Tensor) -> memoryview:
+    """Return a tensor's bytes, without a copy where it lies contiguous in memory."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return memoryview(flat.view(torch.uint8).numpy().data) if flat.numel() else memoryview(b"")

@@ -1,0 +1,266 @@
+"""The journal: which answers counted and which did not, on disk before the round is.
+
+One record per line, strict JSON with a CRC-32 at its end. After a crash the records behind the checkpoint's offset say
+how far the round had come: an answer that was kept is used as it is, one that was not is asked for again and has to be
+the same, and a client that was lost stays lost. So a round that is broken off and resumed is the round it would have
+been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+from zlib import crc32
+
+from fedstrata.domain.assignment import Assignment, Key
+from fedstrata.domain.messages import Failure, Reject, Reply
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.wire import Encoding
+from fedstrata.engines.codec import encode, unframe
+from fedstrata.files import append
+
+log = logging.getLogger(__name__)
+
+_CRC = ',"crc":"'
+
+
+class Journal(Protocol):
+    """Remembers the outcome of every assignment until the round is in a checkpoint."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether answers that count can be had again from here."""
+        ...
+
+    def recall(self, expected: Assignment) -> Reply | None:
+        """Return how an assignment ended: the answer if it was kept, or the failure; ``None`` if it is still open."""
+        ...
+
+    def accept(self, expected: Assignment, reply: Reply, *, digest: str, frame: bytes | None) -> None:
+        """Remember that an answer counts, before anyone is told so.
+
+        Args:
+            expected: What was asked.
+            reply: The answer, admitted.
+            digest: Its content hash.
+            frame: The bytes that it came in, if it came in bytes.
+        """
+        ...
+
+    def lose(self, expected: Assignment, reject: Reject) -> None:
+        """Remember that a client was lost."""
+        ...
+
+
+class MemoryJournal:
+    """Remembers nothing on disk: for rounds outside a run folder, and for evaluations, which count for nothing.
+
+    Args:
+        keep: Whether answers are kept.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self.keeps = keep
+        self._kept: dict[Key, Reply] = {}
+
+    def recall(self, expected: Assignment) -> Reply | None:
+        """Return an answer that was kept."""
+        return self._kept.get(expected.key)
+
+    def accept(self, expected: Assignment, reply: Reply, *, digest: str, frame: bytes | None) -> None:
+        """Keep the answer if asked to."""
+        if self.keeps:
+            self._kept[expected.key] = reply
+
+    def lose(self, expected: Assignment, reject: Reject) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is known of one assignment: its content if it counted, its reason if it was lost, where it is kept."""
+
+    digest: str = ""
+    reject: Reject | None = None
+    file: str = ""
+    start: int = 0
+    length: int = 0
+    encoding: Encoding = Encoding.FLOAT32
+
+
+class FileJournal:
+    """The journal of a run folder.
+
+    Args:
+        path: The file; its answers are kept in the folder beside it.
+        keep: Whether answers are kept, so that nobody has to give them twice.
+        durable: Whether each record survives a power failure before the client is told; else that of the process.
+    """
+
+    def __init__(self, path: Path, *, keep: bool = False, durable: bool = False) -> None:
+        self._path, self.keeps, self._durable = path, keep, durable
+        self._kept = path.with_name("accepted")
+        self._entries: dict[Key, _Entry] = {}
+        self.run = ""
+        """Name of the run; empty until it is known."""
+
+    def begin(self, run: str) -> None:
+        """Start the journal of a new run; what was there before is gone."""
+        self.run = run
+        self._entries.clear()
+        self._path.unlink(missing_ok=True)
+        shutil.rmtree(self._kept, ignore_errors=True)
+        self._write({"kind": "run", "run": run})
+
+    def reopen(self, offset: int, run: str | None) -> None:
+        """Read what was journalled behind a checkpoint, up to the first record that is not whole.
+
+        Args:
+            offset: Length of the journal that the checkpoint vouches for.
+            run: Name of the run; ``None`` takes it from the journal's first record.
+        """
+        self._entries.clear()
+        self.run = run or ""
+        data = self._path.read_bytes() if self._path.exists() else b""
+        if len(data) < offset:
+            log.warning("%s has %d bytes, the checkpoint knows of %d; it was cut", self._path, len(data), offset)
+        whole = min(offset, len(data))
+        for line in data[whole:].splitlines(keepends=True):
+            record = _record(line)
+            if record is None:
+                break
+            self._take(record)
+            whole += len(line)
+        lost = len(data) - whole
+        if lost:
+            if b"\n" in data[whole:]:
+                log.warning("%s: %d bytes from byte %d on are damaged and left out", self._path, lost, whole)
+            os.truncate(self._path, whole)
+
+    @property
+    def size(self) -> int:
+        """Length of the journal in bytes."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def recall(self, expected: Assignment) -> Reply | None:
+        """Return the answer that was kept, or the failure; ``None`` where there is none or it cannot be read."""
+        entry = self._entries.get(expected.key)
+        if entry is None:
+            return None
+        if entry.reject is not None:
+            return _failure(expected, entry.reject)
+        if not entry.file:
+            return None
+        found = unframe(self._stored(entry), replace(expected, encoding=entry.encoding))
+        if isinstance(found, Reject):
+            log.warning("the kept answer of %s cannot be read (%s); asking again", expected.client, found.message)
+            return None
+        return found
+
+    def accept(self, expected: Assignment, reply: Reply, *, digest: str, frame: bytes | None) -> None:
+        """Keep the answer if asked to, then record that it counts."""
+        known = self._entries.get(expected.key)
+        if known is not None and known.digest == digest:
+            return
+        if known is not None:
+            log.warning(
+                "client %s answered differently in round %d than before the interruption; the new answer counts",
+                expected.client,
+                expected.round,
+            )
+        entry = _Entry(digest=digest)
+        if self.keeps:
+            encoding = Encoding.FLOAT32 if frame is None else expected.encoding
+            file, start, length = self._store(expected, frame or encode(reply, expected.blocks))
+            entry = _Entry(digest, None, file, start, length, encoding)
+        self._write({**_named(expected), "kind": "accept", "sha256": digest, **_place(entry)})
+        self._entries[expected.key] = entry
+
+    def lose(self, expected: Assignment, reject: Reject) -> None:
+        """Record that a client was lost."""
+        if expected.key in self._entries:
+            return
+        self._write({**_named(expected), "kind": "loss", "reason": reject.reason, "message": reject.message})
+        self._entries[expected.key] = _Entry(reject=reject)
+
+    def commit(self, round: int, base: str, *, kept_from: int) -> int:
+        """Record that a round is whole, forget its assignments, and return the journal's length.
+
+        Args:
+            round: The round after those that are whole.
+            base: Digest of the weights that came out.
+            kept_from: Answers of earlier rounds are no longer needed by any checkpoint.
+        """
+        self._write({"kind": "commit", "round": round, "base": base}, durable=True)
+        self._entries = {key: entry for key, entry in self._entries.items() if key.round >= round}
+        for file in self._kept.glob("*.frames") if self._kept.exists() else ():
+            if int(file.name.split("-")[0]) < kept_from:
+                file.unlink()
+        return self.size
+
+    def abandon(self, round: int, attempt: int, message: str) -> int:
+        """Record that an attempt did not count, and return the journal's length."""
+        self._write({"kind": "abandon", "round": round, "attempt": attempt, "message": message}, durable=True)
+        return self.size
+
+    def _stored(self, entry: _Entry) -> bytes:
+        path = self._kept / entry.file
+        if not path.exists():
+            return b""
+        with path.open("rb") as file:
+            file.seek(entry.start)
+            return file.read(entry.length)
+
+    def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
+        self._kept.mkdir(exist_ok=True)
+        name = f"{expected.round:04d}-{expected.origin.attempt}-{expected.phase}.frames"
+        start = append(self._kept / name, frame, durable=self._durable)
+        return name, start, len(frame)
+
+    def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        body = json.dumps(record, separators=(",", ":"))
+        line = f'{body[:-1]}{_CRC}{crc32(body.encode()):08x}"}}\n'
+        append(self._path, line.encode(), durable=durable or self._durable)
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        kind = record.get("kind")
+        if kind == "run":
+            self.run = self.run or record["run"]
+        elif kind in ("accept", "loss"):
+            key = Key(*(record[name] for name in Key._fields))
+            if kind == "loss":
+                self._entries[key] = _Entry(reject=Reject(Reason(record["reason"]), record["message"]))
+                return
+            file, start, length = record.get("kept") or ("", 0, 0)
+            encoding = Encoding(record.get("encoding", Encoding.FLOAT32))
+            self._entries[key] = _Entry(record["sha256"], None, file, start, length, encoding)
+
+
+def _record(line: bytes) -> Mapping[str, Any] | None:
+    """Return a record, or ``None`` if the line is not as it was written."""
+    body, mark, rest = line.rpartition(_CRC.encode())
+    body += b"}"
+    if not mark or rest != f'{crc32(body):08x}"}}\n'.encode():
+        return None
+    found: Mapping[str, Any] = json.loads(body)
+    return found
+
+
+def _named(expected: Assignment) -> dict[str, Any]:
+    return dict(expected.key._asdict())
+
+
+def _place(entry: _Entry) -> dict[str, Any]:
+    if not entry.file:
+        return {}
+    return {"kept": [entry.file, entry.start, entry.length], "encoding": entry.encoding}
+
+
+def _failure(expected: Assignment, reject: Reject) -> Failure:
+    return Failure(expected.client, expected.round, expected.phase, reject.reason, reject.message, expected.origin)

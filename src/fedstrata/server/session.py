@@ -1,0 +1,230 @@
+"""One session of a run: rounds until the last one, each committed whole or abandoned; resumable to the same bits.
+
+A round is committed in this order, and the last step decides: event log, journal, checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
+
+from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord
+from fedstrata.errors import AbandonedError, StorageError, TrainingError
+from fedstrata.server.checkpoint import Place, generations, round_of, save
+from fedstrata.server.evaluation import Evaluation, evaluate_all
+from fedstrata.server.folder import round_events
+from fedstrata.server.journal import FileJournal
+from fedstrata.server.round import play_round
+from fedstrata.server.state import Best, ServerState
+from fedstrata.server.tables import write_tables
+
+if TYPE_CHECKING:
+    from fedstrata.server.run import Run
+
+log = logging.getLogger(__name__)
+
+Ended = Literal["finished", "interrupted", "failed"]
+"""How a session of a run ended."""
+
+
+class Session:
+    """Plays the rounds that are left.
+
+    Args:
+        run: What is played.
+        state: Where it stands.
+        log_bytes: Length of the event log that belongs to the state.
+        journal: Remembers the outcomes of the round that is being played.
+    """
+
+    def __init__(self, run: Run, state: ServerState, log_bytes: int, journal: FileJournal) -> None:
+        self.run, self.state, self.journal = run, state, journal
+        self._log_bytes = log_bytes
+        self._saved = state
+
+    def play(self) -> tuple[Ended, Mapping[str, Any]]:
+        """Play to the end or until told to stop; whatever ends it early, whole rounds are saved before it is passed on.
+
+        Returns:
+            How it ended, and the summary.
+        """
+        ended: Ended = "finished"
+        rounds = self.run.schedule.rounds
+        try:
+            if self.state.round == 0 and self.state.attempt == 0:
+                self._look_before()
+            else:
+                self._announce(None)
+            while self.state.round < rounds and ended == "finished":
+                self._round()
+                ended = self._save()
+            summary = self._close(ended, None)
+        except StorageError as error:
+            self._break_off(error)
+            raise StorageError(
+                f"{error}; make room, then go on with: fedstrata resume {self.run.folder.path}"
+            ) from error
+        except BaseException as error:
+            self._break_off(error)
+            raise
+        return ended, summary
+
+    def _look_before(self) -> None:
+        looked = self._evaluate()
+        self._append([{"event": "baseline", **asdict(looked)}])
+        self._announce(looked)
+        self.state = replace(self.state, best=_better(None, -1, looked))
+
+    def _round(self) -> None:
+        after, record = self._committed()
+        record = replace(record, frozen_norms=self.run.frozen())
+        self.state, before = after, self.state
+        if self._due(after.round, self.run.schedule.evaluate_every):
+            try:
+                looked = self._evaluate()
+            except BaseException:
+                self.state = before  # the round is not logged, so it did not happen
+                raise
+            record = _with(record, looked)
+            self.state = replace(after, best=_better(after.best, record.round, looked))
+        try:
+            self._append(round_events(record))
+        except BaseException:
+            self.state = before
+            raise
+        self.run.observer.round_done(record)
+
+    def _committed(self) -> tuple[ServerState, RoundRecord]:
+        """Play a round, again if it is abandoned, and return what came out of it.
+
+        Raises:
+            TrainingError: It was abandoned as often as the rules allow, and they say to stop.
+        """
+        run, rules = self.run, self.run.setting.rules
+        for tries in range(rules.retries + 1):
+            try:
+                return play_round(self.state, run.setting, run.engine, run.observer, self.journal)
+            except AbandonedError as error:
+                last = tries == rules.retries
+                self._abandon(error.facts, again=not last)
+                if last and rules.on_abandon == "skip":
+                    return _skipped(self.state, error.facts, [b.name for b in run.setting.layers.layers])
+                if last:
+                    times = f"given up after {tries + 1} {'attempt' if tries == 0 else 'attempts'}"
+                    advice = f"see to the clients, then go on with: fedstrata resume {run.folder.path}"
+                    raise TrainingError(f"{error}; {times}; {advice}") from error
+        raise AssertionError("a round ends within its attempts")
+
+    def _abandon(self, facts: Abandoned, *, again: bool) -> None:
+        """Make an abandonment durable, as a round is: the next attempt has a number of its own, whatever happens."""
+        self.run.observer.round_abandoned(facts, again=again)
+        self.state = replace(self.state, attempt=facts.attempt + 1)
+        self._append([{"event": "abandoned", **asdict(facts)}])
+        self.journal.abandon(facts.round, facts.attempt, facts.message)
+        self._checkpoint()
+
+    def _save(self) -> Ended:
+        """Write a checkpoint if one is due or the run is to stop, and return whether it stops."""
+        stopped = self.run.stop() and self.state.round < self.run.schedule.rounds
+        if stopped or self._due(self.state.round, self.run.schedule.checkpoint_every):
+            self._checkpoint()
+        return "interrupted" if stopped else "finished"
+
+    def _checkpoint(self) -> None:
+        run, state = self.run, self.state
+        folder = run.folder.checkpoints
+        newest = next((round_of(path) for path in generations(folder)), 0)
+        journal_bytes = self.journal.commit(state.round, state.versions.base, kept_from=newest)
+        save(state, folder, Place(self._log_bytes, journal_bytes, run.setting.seeds.run, run.identity))
+        self._saved = state
+
+    def _due(self, finished: int, every: int) -> bool:
+        return finished % every == 0 or finished == self.run.schedule.rounds
+
+    def _break_off(self, error: BaseException) -> None:
+        """Save the whole rounds of a run that cannot go on, and say in the log how it ended."""
+        try:
+            if self.state is not self._saved and self.state.round:
+                self._checkpoint()
+            ended: Ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self._close(ended, str(error) or type(error).__name__)
+        except (OSError, StorageError) as trouble:
+            log.warning("the end of the run could not be written to %s: %s", self.run.folder.path, trouble)
+
+    def _append(self, events: list[Mapping[str, Any]]) -> None:
+        self._log_bytes = self.run.folder.append(events)
+
+    def _evaluate(self) -> Evaluation:
+        run, state = self.run, self.state
+        run.observer.evaluating(state.round)
+        looked = evaluate_all(
+            state,
+            list(run.setting.profiles),
+            engine=run.engine,
+            test=run.test,
+            seconds=run.setting.rules.deadlines.get("evaluate"),
+        )
+        if not isfinite(looked.test.loss):
+            if state.round == 0:
+                raise TrainingError(f"the test loss is {looked.test.loss} before training; look at the model's weights")
+            raise TrainingError(
+                f"after round {state.round - 1} the test loss is {looked.test.loss}; "
+                "lower train.lr or aggregator.server_lr, or set train.clip_norm"
+            )
+        return looked
+
+    def _announce(self, looked: Evaluation | None) -> None:
+        self.run.observer.run_started(
+            method=self.run.setting.name,
+            first_round=self.state.round,
+            rounds=self.run.schedule.rounds,
+            baseline=looked.test if looked else None,
+        )
+
+    def _close(self, ended: Ended, message: str | None) -> Mapping[str, Any]:
+        folder = self.run.folder
+        folder.append([{"event": "end", "state": ended, "message": message}])
+        best = asdict(self.state.best) if self.state.best else None
+        try:
+            summary = write_tables(folder, state=ended, best=best)
+        except OSError as error:
+            raise StorageError(f"the tables in {folder.path} cannot be written: {error.strerror}") from error
+        self.run.observer.run_done(ended)
+        return summary
+
+
+def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
+    losses = dict(sorted((Counter(record.losses) + Counter(looked.losses)).items()))
+    return replace(
+        record,
+        test=looked.test,
+        validation=looked.validation,
+        client_accuracy=looked.client_accuracy,
+        losses=losses,
+    )
+
+
+def _skipped(state: ServerState, facts: Abandoned, layers: list[Any]) -> tuple[ServerState, RoundRecord]:
+    """Return the state after a round that was given up, with the weights from before it, and its record."""
+    record = RoundRecord(
+        round=facts.round,
+        clients=(),
+        layers=tuple(LayerRecord(name, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0) for name in layers),
+        attempt=facts.attempt,
+        committed=False,
+        losses=facts.losses,
+    )
+    return replace(state, round=state.round + 1, attempt=0), record
+
+
+def _better(best: Best | None, round: int, looked: Evaluation) -> Best | None:
+    """Choose by held-out accuracy, never by test accuracy; without held-out rows choose nothing."""
+    if looked.validation is None:
+        return None
+    if best is not None and looked.validation.accuracy <= best.validation:
+        return best
+    return Best(round, looked.validation.accuracy, looked.test.accuracy, chosen_on="held-out")
