@@ -25,6 +25,7 @@ from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.observers import Quiet
+from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult, Schedule
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model, toy_rows
@@ -63,6 +64,7 @@ def toy_run(
     per_round: int | None = None,
     budget: float = 1,
     lr: float = 0.1,
+    rules: Rules | None = None,
 ) -> tuple[Run, Weights]:
     """Return a run of the toy model and its starting point."""
     model, clients = toy_model(dropout=dropout), toy_clients(SIZES, held_out=held_out)
@@ -75,6 +77,7 @@ def toy_run(
         seed=seed,
         per_round=per_round,
         train=TrainPlan(steps=2, epochs=None, batch_size=4, lr=lr),
+        rules=rules,
     )
     rows = toy_rows(40, seed=9)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator
@@ -12,16 +13,18 @@ from fedstrata.costs.layer_count import counted
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.seeds import Seeds
-from fedstrata.domain.selection import ClientProfile
+from fedstrata.domain.selection import ClientProfile, Selection, SelectionProblem
 from fedstrata.engines.local import LocalEngine
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.full import Full
-from fedstrata.selectors.protocol import Selector
+from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Method, Setting
+from fedstrata.server.rules import Rules
 from toys import BLOCKS
 
 
@@ -37,6 +40,7 @@ def toy_setting(
     seed: int = 0,
     lr_decay: float = 1.0,
     per_round: int | None = None,
+    rules: Rules | None = None,
 ) -> Setting:
     return Setting(
         name="toy",
@@ -48,8 +52,25 @@ def toy_setting(
         probe=ProbePlan(batches=0, batch_size=8),
         train=train or TrainPlan(steps=2, epochs=None, batch_size=4, lr=0.1),
         lr_decay=lr_decay,
+        rules=rules or Rules(),
     )
 
 
 def toy_engine(model: ResidentModel, clients: Mapping[ClientId, ClientRows], *, seed: int = 0) -> LocalEngine:
     return LocalEngine(Handler(model, clients, Seeds(seed)))
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Gives each client the mask that the test wrote down."""
+
+    masks: dict[str, Mask]
+
+    def init(self, layers: LayerMap) -> SelectorState:
+        return {}
+
+    def probes(self, round: int, cohort: object, state: SelectorState) -> tuple[ClientId, ...]:
+        return ()
+
+    def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:
+        return Selection({c: self.masks[c] for c in problem.clients}), state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +11,9 @@ from torch import nn
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.layers import Mask
 from fedstrata.domain.messages import Failure, Frame, Reply, Request, Train, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.engines.codec import encode
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import AbandonedError, SelectionError
@@ -22,32 +21,16 @@ from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.independent import Independent
-from fedstrata.selectors.protocol import Selector, SelectorState
+from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.state import ServerState, initial_state
-from toy_runs import toy_engine, toy_setting
+from toy_runs import Assigned, toy_engine, toy_setting
 from toys import copy_of, same_bits, toy_clients, toy_model
 
 SIZES = {"a": 12, "b": 6, "c": 9}
 FULL_BATCH = TrainPlan(steps=1, epochs=None, batch_size=0, lr=0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """Gives each client the mask that the test wrote down."""
-
-    masks: dict[str, Mask]
-
-    def init(self, layers: LayerMap) -> SelectorState:
-        return {}
-
-    def probes(self, round: int, cohort: object, state: SelectorState) -> tuple[ClientId, ...]:
-        return ()
-
-    def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:
-        return Selection({c: self.masks[c] for c in problem.clients}), state
 
 
 def play(
