@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench docs clean
+.PHONY: help setup demo test soak check format bench docs clean
 
 help:  ## Show these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in und
 
 test: $(STAMP)  ## Run the whole test suite.
 	$(BIN)/python -m pytest
+
+soak: $(STAMP)  ## Kill, fill, damage and outlast runs, for as long as it takes; see tests/soak/README.md.
+	$(BIN)/python -m pytest tests/soak -s
 
 check: $(STAMP)  ## Lint, format, types, import rules.
 	$(BIN)/ruff check .

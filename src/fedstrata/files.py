@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 
 from fedstrata.errors import StorageError
@@ -14,11 +15,15 @@ from fedstrata.errors import StorageError
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file's text at once; readers see the old text or the new, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
@@ -33,18 +38,27 @@ def append(path: Path, data: bytes, *, durable: bool) -> int:
     Raises:
         StorageError: They cannot be written, as on a full disk; the file is as it was.
     """
-    with path.open("ab", buffering=0) as file:
-        start = file.tell()
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            if durable:
-                os.fsync(file.fileno())
-        except OSError as error:
-            os.truncate(path, start)
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with path.open("ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                _write_all(file, data)
+                if durable:
+                    os.fsync(file.fileno())
+                if durable and start == 0:
+                    sync(path.parent)  # the file may be new, and then so is its name
+            except OSError:
+                os.truncate(path, start)
+                raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
     return start
+
+
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
 @contextmanager

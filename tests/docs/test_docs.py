@@ -23,7 +23,8 @@ import fedstrata.errors
 from fedstrata.cli.main import app
 from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
 from fedstrata.config.schema import Config
-from fedstrata.domain.records import ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, LayerRecord, Metrics, RoundRecord
 from fedstrata.server.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -111,11 +112,12 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
     assert table(text) == {key: shown(default) for key, default in schema_keys(Config)}
 
 
-@pytest.mark.parametrize("record", [ClientRecord, RoundRecord, LayerRecord, Metrics])
+@pytest.mark.parametrize("record", [ClientRecord, RoundRecord, LayerRecord, Metrics, Abandoned])
 def test_every_field_of_the_event_log_is_documented(
-    record: type[ClientRecord | RoundRecord | LayerRecord | Metrics],
+    record: type[ClientRecord | RoundRecord | LayerRecord | Metrics | Abandoned],
 ) -> None:
     text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
+    assert f"`schema` (now {SCHEMA})" in text
     missing = [f.name for f in fields(record) if f.name != "clients" and f"`{f.name}`" not in text]
     assert missing == []
 
@@ -132,11 +134,14 @@ def test_error_page_draws_the_tree_of_the_code() -> None:
 
 
 def test_every_reason_code_is_documented() -> None:
-    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
-    codes = re.findall(r'(?:reason(?:: str)? ?= ?|refuse\(|failure\(request, )"([A-Z_]+)"', source)
     text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
-    assert {"CLIENT_ERROR", "SCHEMA", "LATE"} <= set(codes)
-    assert [code for code in set(codes) if f"| `{code}` |" not in text] == []
+    assert re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE) == list(Reason)
+
+
+def test_reasons_that_the_source_names_as_text_are_codes() -> None:
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.py"))
+    named = set(re.findall(r'reason(?:: str)? ?= ?"([A-Z_]+)"', source))
+    assert {"CLIENT_ERROR", "NONFINITE"} <= named <= set(Reason)
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -217,6 +222,19 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{name_of(page)} links to {link}"
         assert not anchor or anchor in anchors(target), f"{name_of(page)} links to {link}, which has no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_of_tests_and_sources_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:tests|src)/[\w/]+\.py)`", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_promise_names_tests() -> None:
+    text = (DOCS / "concepts" / "reliability.md").read_text(encoding="utf-8")
+    promises = re.findall(r"^## \d\. .+?(?=^## )", text, re.MULTILINE | re.DOTALL)
+    assert len(promises) == 7
+    assert [p.splitlines()[0] for p in promises if "`tests/" not in p] == []
 
 
 def test_index_names_every_page() -> None:

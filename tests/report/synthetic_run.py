@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.records import ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, Metrics, RoundRecord
 from fedstrata.server.folder import RunFolder
 
 LAYER_BYTES, HEAD_BYTES = 133_120, 2_600
@@ -41,17 +41,21 @@ def write_run(
     validation: bool = True,
     priced: bool = True,
     extra: Mapping[str, object] | None = None,
+    before: Mapping[str, int] | None = None,
+    abandoned: Sequence[Abandoned] = (),
     change: Callable[[RoundRecord], RoundRecord] = lambda record: record,
 ) -> Path:
     """Write a run folder and return it; ``change`` may spoil each round before it is written.
 
-    With ``priced`` false it is as a run with ``cost: layers`` on a machine that cannot tell a peak.
+    With ``priced`` false it is as a run with ``cost: layers`` on a machine that cannot tell a peak. ``before`` are the
+    losses of the evaluation before the first round, ``abandoned`` stands before the rounds that it belongs to.
     """
     rng = np.random.default_rng([seed, len(method), rounds])
     folder.mkdir(parents=True)
     events: list[dict[str, object]] = [_header(method, seed, data, layers, names, planned or rounds)]
     if start is not None:
-        events.append({"event": "baseline", "test": _metrics(start), "validation": _metrics(start, rows=200)})
+        looked = {"test": _metrics(start), "validation": _metrics(start, rows=200)}
+        events.append({"event": "baseline", **looked, "client_accuracy": {}, "losses": dict(before or {})})
     records = []
     for t in range(rounds):
         accuracy = (start or 0.1) + gain * (t + 1) ** 0.7
@@ -63,15 +67,27 @@ def write_run(
             validation=record.validation if validation else None,
         )
         records.append(record)
+        events += [{"event": "abandoned", **asdict(facts)} for facts in abandoned if facts.round == t]
         events += [{"event": "client", **asdict(c)} for c in record.clients]
         body = asdict(record)
         del body["clients"]
         events.append({"event": "round", **body})
+    events += [{"event": "abandoned", **asdict(facts)} for facts in abandoned if facts.round >= rounds]
     if end is not None:
         message = {"finished": None, "interrupted": "stopped by Ctrl-C", "failed": "every client failed"}[end]
         events.append({"event": "end", "state": end, "message": message})
     RunFolder(folder).append(events)
-    _side_files(folder, records, method=method, seed=seed, names=names, labels=labels, rng=rng, extra=extra or {})
+    _side_files(
+        folder,
+        records,
+        abandoned=abandoned,
+        method=method,
+        seed=seed,
+        names=names,
+        labels=labels,
+        rng=rng,
+        extra=extra or {},
+    )
     return folder
 
 
@@ -89,6 +105,7 @@ def _header(method: str, seed: int, data: str, layers: int, names: tuple[str, ..
         "clients": list(names),
         "rounds": planned,
         "started": "2026-11-22T17:40:00",
+        "run": "5f0c2ab1d4e39a77",
     }
 
 
@@ -122,6 +139,7 @@ def _round(
         round=t,
         clients=tuple(clients),
         layers=tuple(blocks),
+        losses={"NONFINITE": 1} if failing in names else {},
         frozen_norms={LayerName("vit.embeddings"): 0.0},
         certificate={"objective": 5.0, "bound": 5.01, "gap": 0.002, "rule": "milp"} if certified else None,
         test=Metrics(min(accuracy, 0.99), 2.3 - 1.8 * min(accuracy, 0.99), 1197),
@@ -189,6 +207,7 @@ def _side_files(
     folder: Path,
     records: list[RoundRecord],
     *,
+    abandoned: Sequence[Abandoned],
     method: str,
     seed: int,
     names: tuple[str, ...],
@@ -201,7 +220,7 @@ def _side_files(
         "rounds": len(records),
         "final": asdict(tests[-1]) if tests else None,
         "best": asdict(max(tests, key=lambda m: m.accuracy)) if tests else None,
-        "bytes_up": sum(r.bytes_up for r in records),
+        "bytes_up": sum(r.bytes_up for r in (*records, *abandoned)),
         "bytes_down": sum(r.bytes_down for r in records),
         "seconds": sum(r.seconds for r in records) + 1.0,
         "seed": seed,
@@ -242,3 +261,44 @@ def moved_layer(record: RoundRecord) -> RoundRecord:
     """Return the round with a layer that moved though nobody trained it."""
     odd = replace(record.layers[5], contributors=0, update_norm=1e-30)
     return replace(record, layers=(*record.layers[:5], odd, *record.layers[6:]))
+
+
+def lost_attempt(round: int, attempt: int = 0) -> Abandoned:
+    """Return an attempt that three of ten clients answered and five had to."""
+    failures = {ClientId(f"client-{i:02d}"): "LATE" for i in range(3, 10)}
+    return Abandoned(
+        round=round,
+        attempt=attempt,
+        phase="probe",
+        answered=3,
+        needed=5,
+        message=f"round {round} is abandoned: 3 of 10 clients are left after the probe, 5 are needed",
+        failures=failures,
+        losses={"BELOW_QUORUM": 1, "DUPLICATE": 2, "LATE": 7},
+        bytes_up=1_200_000,
+        seconds=2.5,
+    )
+
+
+def given_up(record: RoundRecord, *, attempt: int = 1) -> RoundRecord:
+    """Return the record of a round that was given up after its last attempt, as a run writes it."""
+    layers = tuple(replace(x, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0) for x in record.layers)
+    return replace(
+        record,
+        clients=(),
+        layers=layers,
+        attempt=attempt,
+        committed=False,
+        losses={},
+        certificate=None,
+        bytes_up=0,
+        bytes_down=0,
+        seconds=0.0,
+        peak_bytes=0,
+    )
+
+
+def below_quorum(record: RoundRecord) -> RoundRecord:
+    """Return the round with a layer that one client trained in vain."""
+    few = replace(record.layers[4], contributors=0, data_mass=0.0, chi2=None, update_norm=0.0, below_quorum=1)
+    return replace(record, layers=(*record.layers[:4], few, *record.layers[5:]), losses={"BELOW_QUORUM": 1})

@@ -19,7 +19,6 @@ from fedstrata.report.sections.config import config
 from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.data import data
-from fedstrata.report.sections.failures import failures
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
@@ -260,14 +259,6 @@ def test_certificates_are_summed_up_by_rule(tmp_path: Path) -> None:
     assert isinstance(blocks[0], Text)
     assert blocks[0].text.startswith("milp chose the masks of 3 rounds, largest gap 0.2%.")
     assert tables(blocks)[0].rows[0] == ("0", "milp", "5", "5.01", "0.2%")
-
-
-def test_failures_are_counted_by_reason_with_their_messages(tmp_path: Path) -> None:
-    blocks = failures(made(tmp_path / "a", rounds=3, failing="client-04"))
-    assert checks(blocks)[0].text.startswith("3 of 30 client-rounds failed")
-    by_reason, each = tables(blocks)
-    assert by_reason.rows == (("NONFINITE", "3", "client-04"),)
-    assert each.rows[1] == ("1", "client-04", "NONFINITE", "the loss became NaN in step 3; lower lr")
 
 
 def test_config_comes_with_the_command_that_repeats_the_run(tmp_path: Path) -> None:

@@ -181,7 +181,8 @@ def test_what_comes_after_the_deadline_is_late() -> None:
     desk.clock.advance_to(10.5)
     assert desk.take(update("b")) == []
     assert desk.end() == []
-    assert (desk.dropped, desk.lost) == ([("b", "LATE")], {"b": "LATE"})
+    desk.take(update("a"), update("b"))
+    assert (desk.dropped, desk.lost) == ([("a", "LATE"), ("b", "LATE")], {"b": "LATE"})
 
 
 def test_the_last_moment_is_in_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -48,6 +49,20 @@ class _Totals:
         return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
 
+def abandoned(facts: Abandoned, *, again: bool) -> str:
+    """Return what happened to a round that too few clients answered; rounds count from 1 here.
+
+    Example:
+        >>> print(abandoned(Abandoned(1, 0, "train", 2, 3, "..."), again=True))
+        round 2  abandoned: 2 clients left after train, 3 needed; trying again
+    """
+    left = f"{facts.answered} clients left after {facts.phase}, {facts.needed} needed"
+    counts = Counter(facts.failures.values())
+    why = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+    reasons, onward = f" ({why})" if why else "", "; trying again" if again else ""
+    return f"round {facts.round + 1}  abandoned: {left}{reasons}{onward}"
+
+
 class PlainProgress:
     """One line per round, for logs and pipes."""
 
@@ -73,7 +88,7 @@ class PlainProgress:
         t.bytes_up += record.bytes_up
         failed = sum(1 for c in record.clients if c.failure)
         parts = [
-            f"round {done}/{t.rounds}",
+            f"round {done}/{t.rounds}{'' if record.committed else '  skipped'}",
             f"accuracy {record.test.accuracy:.3f} loss {record.test.loss:.3f}" if record.test else "not evaluated",
             f"clients {len(record.clients) - failed}/{len(record.clients)}",
             f"{t.up} {megabytes(t.bytes_up)}",
@@ -85,7 +100,8 @@ class PlainProgress:
 
     def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
         """Say why, and what follows."""
-        self._write(f"{facts.message}{'; trying again' if again else ''}")
+        self._totals.bytes_up += facts.bytes_up
+        self._write(abandoned(facts, again=again))
 
     def evaluating(self, round: int) -> None:
         """Say that the run has begun, since the first line of progress comes after the first evaluation."""
@@ -123,8 +139,8 @@ class LiveProgress:
 
     def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
         """Say above the panel why, and what follows."""
-        line = f"{facts.message}{'; trying again' if again else ''}"
-        self._live.console.print(line, markup=False, soft_wrap=True)
+        self._totals.bytes_up += facts.bytes_up
+        self._live.console.print(abandoned(facts, again=again), markup=False, soft_wrap=True)
 
     def evaluating(self, round: int) -> None:
         """Show that the clients are done and the weights are being evaluated."""

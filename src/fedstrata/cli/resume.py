@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fedstrata.cli.run import Json, Quiet
+from fedstrata.cli.run import Json, Quiet, Workers, worker_overrides
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    workers: Workers = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -19,4 +20,4 @@ def resume(
     from fedstrata.cli.session import play
     from fedstrata.config.build import reopen_run
 
-    return play(reopen_run(folder), resume=True, quiet=quiet or json, as_json=json)
+    return play(reopen_run(folder, worker_overrides(workers)), resume=True, quiet=quiet or json, as_json=json)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
@@ -95,6 +96,13 @@ def _first_words(prepared: PreparedRun) -> Iterator[str]:
     yield from (f"note: {warning}" for warning in (*data.card.warnings, *prepared.notes))
 
 
+def _in_vain(summary: Mapping[str, Any]) -> str:
+    """Return how many rounds were skipped and attempts abandoned, if any."""
+    parts = [f"{summary[key]} {word}" for key, word in (("skipped", "skipped"), ("abandoned", "attempts abandoned"))]
+    told = [part for part in parts if not part.startswith("0 ")]
+    return f" ({', '.join(told)})" if told else ""
+
+
 def _last_words(result: RunResult) -> Iterator[str]:
     summary = result.summary
     final, start = summary["final"], summary["baseline"]
@@ -102,7 +110,7 @@ def _last_words(result: RunResult) -> Iterator[str]:
         was = f" (before training {start['accuracy']:.3f})" if start else ""
         yield (
             f"{summary['method']}: accuracy {final['accuracy']:.3f}{was}, loss {final['loss']:.3f} "
-            f"after {summary['rounds']} of {summary['planned_rounds']} rounds; "
+            f"after {summary['rounds']} of {summary['planned_rounds']} rounds{_in_vain(summary)}; "
             f"{megabytes(summary['bytes_up'])} up, {megabytes(summary['bytes_down'])} down, {summary['seconds']:.1f} s"
         )
     if summary["failures"]:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
-from fedstrata.client.handler import Handler
-from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel, bytes_of
-from fedstrata.client.train import autocast_dtype
-from fedstrata.config.catalog import describe
+from fedstrata.config.engine import engine_of
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.config.pricing import measured
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.provenance import environment, identity, model_card, resolved, short
 from fedstrata.config.setting import method_name, prepare_setting
-from fedstrata.config.sources import load_network, load_rows
+from fedstrata.config.workplace import open_workplace
 from fedstrata.data.load import Files
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import Metrics
-from fedstrata.engines.local import LocalEngine
-from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
+from fedstrata.errors import CheckpointError, StorageError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
@@ -66,13 +63,12 @@ class PreparedRun:
     notes: tuple[str, ...] = ()
 
     def run(self, *, observer: Observer, stop: Callable[[], bool]) -> Run:
-        """Return the run, told to an observer."""
+        """Return the run, told to an observer; its engine starts now, and is closed when the run ends."""
         config = self.loaded.config
-        handler = Handler(self.resident, self.data.clients, self.setting.seeds, config.evaluate.batch_size)
         return Run(
             setting=self.setting,
             schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
-            engine=LocalEngine(handler),
+            engine=engine_of(self.loaded, self.resident, self.data),
             test=_central_test(self.resident, self.data, config.evaluate.batch_size),
             folder=self.folder,
             header=_header(self),
@@ -89,18 +85,27 @@ def prepare_run(loaded: Loaded) -> PreparedRun:
     Raises:
         ConfigError: Something that the configuration names does not fit; with file and line.
         DataError: The data cannot be used.
+        StorageError: The run folder cannot be written.
     """
     prepared = _prepare(loaded, RunFolder(_output(loaded)))
     folder = prepared.folder
     _open(folder, loaded)
-    write_atomic(folder.config, resolved(loaded))
-    write_atomic(folder.path / "env.json", environment(loaded))
-    write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
+    try:
+        write_atomic(folder.config, resolved(loaded))
+        write_atomic(folder.path / "env.json", environment(loaded))
+        write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
+    except OSError as error:
+        advice = "make room, delete the folder, and start again"
+        raise StorageError(f"{folder.path} cannot be written: {error.strerror or error}; {advice}") from error
     return prepared
 
 
-def reopen_run(path: Path) -> PreparedRun:
+def reopen_run(path: Path, overrides: Sequence[str] = ()) -> PreparedRun:
     """Prepare a run from its own folder, to go on with it.
+
+    Args:
+        path: The run folder.
+        overrides: Texts such as ``engine=processes``, of keys that do not change the run's bits.
 
     Raises:
         CheckpointError: The folder is not a run's, or the run has already finished.
@@ -114,7 +119,7 @@ def reopen_run(path: Path) -> PreparedRun:
         raise CheckpointError(
             f"{path} has finished; its model is in {folder.model}, start another with 'fedstrata run'"
         )
-    return _prepare(load_config(folder.config), folder)
+    return _prepare(load_config(folder.config, overrides), folder)
 
 
 def _near(path: Path) -> str:
@@ -131,20 +136,15 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
         companions = None if is_custom(prepared.network.source) else prepared.network.source
         save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
-        raise StorageError(
-            f"the model cannot be written to {prepared.folder.model}: {error.strerror}; {advice}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
 
 
 def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
-    torch.set_num_threads(loaded.config.threads)
-    device = _device(loaded)
-    if device.type == "cpu" and _limits_memory(loaded):
-        map_large_blocks()
-    data = load_rows(loaded)
-    network = load_network(loaded, data)
+    place = open_workplace(loaded)
+    data, network = place.data, place.network
     prepared = prepare_setting(
         loaded,
         layers=network.layers,
@@ -153,43 +153,15 @@ def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
         measure=lambda workloads: measured(network, _sample(data), workloads),
         parameter_bytes=bytes_of(network.model),
     )
-    network.model.to(device)
-    resident = ResidentModel(network.model, network.layers)
+    resident = place.resident()
     return PreparedRun(
         loaded, network, data, prepared.setting, resident, folder, weights=resident.weights(), notes=prepared.notes
     )
 
 
-def _limits_memory(loaded: Loaded) -> bool:
-    """Return whether a budget may limit memory; one read from a file may."""
-    budget = describe(loaded.components.budget)
-    named = "bytes_peak" in str({key: value for key, value in budget.items() if value is not None})
-    return named or budget["kind"] == "device" or budget.get("file") is not None
-
-
 def _sample(data: FederatedData) -> Mapping[str, Tensor]:
     rows = next(iter(data.clients.values())).rows
     return rows.take(torch.zeros(1, dtype=torch.int64))[0]
-
-
-def _device(loaded: Loaded) -> torch.device:
-    """Return the device, after making sure that it is there and has the precision."""
-    wanted = loaded.config.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[wanted]:
-        problem = Problem(
-            ("device",), f"'{wanted}' is asked for, and torch finds none on this machine; use auto or cpu"
-        )
-        raise config_error([problem], loaded.marks)
-    device = torch.device(wanted)
-    try:
-        autocast_dtype(loaded.config.train.precision, device)
-    except ConfigError as error:
-        message = str(error).removeprefix("train.precision: ")
-        raise config_error([Problem(("train", "precision"), message)], loaded.marks) from error
-    return device
 
 
 def _output(loaded: Loaded) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 LayerTerms = str | int | list[str | int]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -126,6 +126,8 @@ class Config(Section):
         devices: Device profile of every client, or a profile by client name with ``default`` for the others; files
             that ``fedstrata bench client`` writes, from the configuration's folder.
         below_budget: What a client does whose budget pays for no layer: train ``head-only``, or be an ``error``.
+        engine: Where clients execute: all in this process, or side by side in worker ``processes``.
+        workers: Number of worker processes; null is one per GPU, or on the CPU one per ``threads`` cores.
         threads: Threads of torch; part of the run's identity, since it changes the bits.
         device: ``auto`` takes a GPU where there is one.
     """
@@ -147,9 +149,17 @@ class Config(Section):
     upload: UploadSection = UploadSection()
     evaluate: EvaluateSection = EvaluateSection()
     checkpoint: CheckpointSection = CheckpointSection()
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "processes"] = "local"
+    workers: int | None = Field(default=None, ge=1)
     output: str | None = None
     base: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @field_validator("workers")
+    @classmethod
+    def _of_processes(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("engine") == "local":
+            raise ValueError("engine: local has no workers; set engine: processes, or leave workers out")
+        return value

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer, Mask
 from fedstrata.domain.messages import NOWHERE, Origin, PhaseName
+from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 
 
@@ -34,6 +35,7 @@ class Assignment:
         encoding: How the deltas are sent.
         num_examples: Training rows that the client declared when the run began; ``None`` where they are not known.
         max_norm: Largest Euclidean norm of an update.
+        statistics: What a probe measures.
     """
 
     client: ClientId
@@ -45,6 +47,7 @@ class Assignment:
     encoding: Encoding = Encoding.FLOAT32
     num_examples: int | None = None
     max_norm: float = inf
+    statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
 
     @property
     def key(self) -> Key:

@@ -96,6 +96,9 @@ class Abandoned:
         message: One sentence for people.
         failures: Reason per client that was lost.
         losses: By reason, how many clients and messages did not count.
+        bytes_up: What the cohort sent in vain.
+        bytes_down: What it was sent in vain.
+        seconds: Wall time of the attempt.
     """
 
     round: int
@@ -106,6 +109,9 @@ class Abandoned:
     message: str
     failures: Mapping[ClientId, str] = field(default_factory=dict)
     losses: Mapping[str, int] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

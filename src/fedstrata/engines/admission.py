@@ -15,7 +15,7 @@ from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.stats import LayerStats, TensorStats
+from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
 """No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
@@ -96,6 +96,8 @@ def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
     for block, stats in zip(expected.blocks, probed.stats, strict=True):
         if [t.elements for t in stats.tensors] != [spec.elements for spec in block.tensors]:
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of other tensors than the layer has")
+        if any(_measured(t) != expected.statistics - {Statistic.NORM} for t in stats.tensors):
+            return Reject(Reason.SCHEMA, f"the statistics of {block.name} are not those that were asked for")
         if stats.num_examples <= 0:
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of {stats.num_examples} rows")
         if not isfinite(sum(map(abs, _values(stats)))):
@@ -105,6 +107,13 @@ def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
         if any(max(t.weight_sq, t.grad_sq, abs(t.half_dot or 0.0)) > t.elements * _MOST_SQUARE for t in stats.tensors):
             return Reject(Reason.NORM, f"the statistics of {block.name} are larger than float32 gradients can be")
     return None
+
+
+def _measured(t: TensorStats) -> frozenset[Statistic]:
+    """Return what a tensor's statistics hold beside its norm; half of a pair is worth nothing."""
+    halves = {Statistic.HALVES} if t.half_dot is not None else set()
+    samples = {Statistic.SAMPLES} if None not in (t.snr_sum, t.noise_sum) else set()
+    return frozenset(halves | samples)
 
 
 def _values(stats: LayerStats) -> list[float]:

@@ -5,9 +5,9 @@ For finite values x, with y what the receiver reads:
     float32   y = x
     bf16      |y - x| <= 2^-8 |x| + 2^-134                         (8 significant bits, round to nearest even)
     fp16      |y - x| <= 2^-11 |x| + 2^-39 max |tensor|            (11 bits, the tensor scaled exactly into its range)
-    int8      |y - x| <= (1/254 + 2^-22) max |row| + 2^-127        (round to the nearest of 255 steps per row)
+    int8      |y - x| <= (1/254 + 2^-22) max |row| + 2^-143        (round to the nearest of 255 steps per row)
 
-The constants are half the last place of the smallest numbers: a bf16 ends at 2^-133, a step is at least 2^-126. But for
+The constants stand for the end of the range: a bf16 ends at 2^-133, a step at 2^-149, and 127 steps add up. But for
 float32, the bounds end at the largest bf16, 2^128 - 2^120: what is larger may become infinite, and so is refused like
 any value that is not finite. rows are the first dimension of matrices and larger tensors; a vector is one row (Jacob et
 al., Quantization and Training of Neural Networks, CVPR 2018, symmetric per-channel form). Zeros stay zeros.
@@ -41,9 +41,8 @@ def encode_tensor(name: str, delta: Tensor, encoding: Encoding) -> dict[str, Ten
         scale = _power_of_two(delta)
         return {name: (delta / scale).to(torch.float16).contiguous(), name + SCALE: scale}
     rows = _rows(delta)
-    largest = rows.abs().amax(dim=1) if rows.numel() else rows.new_zeros(len(rows))
-    steps = largest.div_(127.0).clamp_(min=_LEAST_SCALE)
-    units = rows.div(steps[:, None]).round_().clamp_(-127, 127)
+    steps = rows.abs().amax(dim=1).div_(127.0) if rows.numel() else rows.new_zeros(len(rows))
+    units = rows.div(torch.where(steps > 0, steps, 1.0)[:, None]).round_().clamp_(-127, 127)
     return {name: units.to(torch.int8).view(delta.shape), name + SCALE: steps}
 
 

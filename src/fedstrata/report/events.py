@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedstrata.domain.records import SCHEMA, ClientRecord, Metrics, RoundRecord
+from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, Metrics, RoundRecord
 from fedstrata.domain.units import UNITS
 from fedstrata.errors import CheckpointError, nearest
 from fedstrata.report.records import Log, RunHeader
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _HEADER = TypeAdapter(RunHeader)
 _CLIENT = TypeAdapter(ClientRecord)
 _ROUND = TypeAdapter(RoundRecord)
+_ABANDONED = TypeAdapter(Abandoned)
+_LOSSES: TypeAdapter[Mapping[str, int]] = TypeAdapter(dict[str, int])
 _METRICS: TypeAdapter[Metrics | None] = TypeAdapter(Metrics | None)
 _ENDS = ("finished", "interrupted", "failed")
 
@@ -33,8 +35,10 @@ class _Reader:
     header: RunHeader | None = None
     test: Metrics | None = None
     validation: Metrics | None = None
+    losses: Mapping[str, int] = field(default_factory=dict)
     clients: dict[tuple[int, str], ClientRecord] = field(default_factory=dict)
     rounds: dict[int, RoundRecord] = field(default_factory=dict)
+    abandoned: dict[tuple[int, int], Abandoned] = field(default_factory=dict)
     resumed: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     state: str = "broken off"
@@ -126,6 +130,7 @@ def _run(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
     reader.test = reader.valid(_METRICS, event.get("test"), line)
     reader.validation = reader.valid(_METRICS, event.get("validation"), line)
+    reader.losses = reader.valid(_LOSSES, event.get("losses", {}), line)
 
 
 def _client(reader: _Reader, event: Mapping[str, object], line: int) -> None:
@@ -147,6 +152,12 @@ def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
         event = {**event, "layers": [_filled(b, nan, "update_norm") if isinstance(b, dict) else b for b in layers]}
     record = reader.valid(_ROUND, {**event, "clients": clients}, line)
     reader.rounds[record.round] = record
+    reader.clients.clear()
+
+
+def _abandoned(reader: _Reader, event: Mapping[str, object], line: int) -> None:
+    facts = reader.valid(_ABANDONED, event, line)
+    reader.abandoned[facts.round, facts.attempt] = facts
     reader.clients.clear()
 
 
@@ -174,6 +185,7 @@ _TAKERS: Mapping[str, Callable[[_Reader, Mapping[str, object], int], None]] = {
     "baseline": _baseline,
     "client": _client,
     "round": _round,
+    "abandoned": _abandoned,
     "resume": _resume,
     "end": _end,
 }
@@ -192,7 +204,9 @@ def _log(reader: _Reader) -> Log:
         header=reader.header,
         baseline_test=reader.test,
         baseline_validation=reader.validation,
+        baseline_losses=reader.losses,
         rounds=rounds,
+        abandoned=tuple(reader.abandoned[key] for key in sorted(reader.abandoned)),
         state=reader.state,
         message=reader.message,
         resumed=tuple(reader.resumed),

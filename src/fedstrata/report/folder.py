@@ -89,8 +89,10 @@ def _contradictions(log: Log, summary: Mapping[str, object]) -> Sequence[str]:
     """Return a note for each number of the summary that the event log does not bear out."""
     logged: dict[str, float] = {
         "rounds": len(log.rounds),
-        "bytes_up": sum(r.bytes_up for r in log.rounds),
-        "bytes_down": sum(r.bytes_down for r in log.rounds),
+        "bytes_up": sum(r.bytes_up for r in log.spent),
+        "bytes_down": sum(r.bytes_down for r in log.spent),
+        "abandoned": len(log.abandoned),
+        "skipped": len(log.skipped),
     }
     return [
         f"summary.json says {key} {told}, but the event log adds up to {value:g}."

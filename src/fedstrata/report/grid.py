@@ -15,7 +15,7 @@ from fedstrata.report.words import clip
 LEVELS = 10
 """Shades above zero."""
 
-_CHARACTER = 6.0
+_CHARACTER, _CAPITAL = 6.0, 8.2
 _BODY = 500.0
 
 
@@ -121,7 +121,7 @@ class _Layout:
 
 def _layout(grid: Grid) -> _Layout:
     rows, columns = len(grid.rows), max(1, len(grid.columns))
-    left = 12 + _CHARACTER * max([len(clip(r)) for r in grid.rows] + [len(grid.axes[0])])
+    left = 12 + max(_wide(clip(r)) for r in [*grid.rows, grid.axes[0]])
     width = max(9.0, min(34.0, _BODY // columns))
     height = 21.0 if rows <= 20 else (15.0 if rows <= 45 else 12.0)
     longest = max((len(clip(c)) for c in grid.columns), default=0)
@@ -134,6 +134,11 @@ def _layout(grid: Grid) -> _Layout:
     marks = max((len(cell.mark) for row in grid.cells for cell in row), default=0)
     marked = height > 12 and marks * 6.5 <= width - 2
     return _Layout(left, top, width, height, full, top + rows * height + 32, turned, every, marked)
+
+
+def _wide(text: str) -> float:
+    """Return about how wide a label is; capitals are wider than the rest."""
+    return sum(_CAPITAL if c.isupper() else _CHARACTER for c in text)
 
 
 def _labels(picture: ET.Element, grid: Grid, at: _Layout) -> None:

@@ -119,7 +119,7 @@ def trajectory(run: Run, kind: str) -> tuple[Point, ...]:
     found = [] if start is None else [Point(0, 0, start)]
     total = 0
     for record in run.log.rounds:
-        total += record.bytes_up
+        total += record.bytes_up + sum(a.bytes_up for a in run.log.abandoned if a.round == record.round)
         metrics = _metrics(record, kind)
         if metrics is not None:
             found.append(Point(record.round + 1, total, metrics))
@@ -150,8 +150,8 @@ def chosen_accuracy(run: Run) -> float | None:
 
 
 def uploaded(run: Run) -> int:
-    """Return the bytes that all clients sent in all rounds."""
-    return sum(record.bytes_up for record in run.log.rounds)
+    """Return the bytes that all clients sent in all rounds, abandoned attempts included."""
+    return sum(record.bytes_up for record in run.log.spent)
 
 
 def settings(config: str | None) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 
 Count = int | str
 """A number of rows, or a text such as ``<5`` where the data card hides a small one."""
@@ -23,6 +23,7 @@ class RunHeader:
         clients: Names of all clients.
         rounds: Planned number of rounds.
         started: When the run began, ISO 8601.
+        run: Name of the run, which its messages and its journal repeat.
     """
 
     method: str
@@ -36,6 +37,7 @@ class RunHeader:
     clients: tuple[str, ...] = ()
     rounds: int = 0
     started: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ class Log:
     Attributes:
         baseline_test: Central test metrics before the first round.
         baseline_validation: The same over the clients' held-out rows.
-        rounds: Every whole round, ascending.
+        baseline_losses: By reason, what did not count in the evaluation before the first round.
+        rounds: Every whole round, ascending, those that were given up included.
+        abandoned: Every attempt that did not count, by round and attempt.
         state: ``finished``, ``interrupted``, ``failed``, or ``broken off`` if the log has no end.
         message: What the end event says.
         resumed: Rounds at which the run was taken up again.
@@ -76,11 +80,28 @@ class Log:
     header: RunHeader
     baseline_test: Metrics | None = None
     baseline_validation: Metrics | None = None
+    baseline_losses: Mapping[str, int] = field(default_factory=dict)
     rounds: tuple[RoundRecord, ...] = ()
+    abandoned: tuple[Abandoned, ...] = ()
     state: str = "broken off"
     message: str | None = None
     resumed: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def spent(self) -> tuple[RoundRecord | Abandoned, ...]:
+        """Everything that cost something: rounds, and attempts that were abandoned."""
+        return (*self.rounds, *self.abandoned)
+
+    @property
+    def committed(self) -> tuple[RoundRecord, ...]:
+        """The rounds that counted."""
+        return tuple(r for r in self.rounds if r.committed)
+
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """Numbers of the rounds that were given up."""
+        return tuple(r.round for r in self.rounds if not r.committed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, sqrt
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Ledger:
         self.failures: dict[ClientId, Reject] = {}
         self.losses: Counter[str] = Counter()
         self.contributors: dict[ClientId, tuple[int, Mask]] = {}
-        self._state, self._setting = state, setting
+        self._state, self._setting, self._start = state, setting, perf_counter()
         self._few: Mapping[LayerName, int] = {}
         self._probed: dict[ClientId, Probed] = {}
         self._scores: dict[ClientId, tuple[float, ...]] = {}
@@ -68,6 +69,7 @@ class Ledger:
     def abandoned(self, phase: PhaseName, *, answered: int, needed: int) -> Abandoned:
         """Return the facts of a round that too few clients answered."""
         self.losses[Reason.BELOW_QUORUM] += 1
+        clients = [self._client_record(c) for c in self.cohort]
         where = "the probe" if phase == "probe" else "training"
         message = f"round {self.round} is abandoned: {answered} of {len(self.cohort)} clients are left after {where}"
         message += f", {needed} {'is' if needed == 1 else 'are'} needed"
@@ -83,19 +85,26 @@ class Ledger:
             message=message,
             failures={c: r.reason for c, r in self.failures.items()},
             losses=dict(sorted(self.losses.items())),
+            bytes_up=sum(c.bytes_up for c in clients),
+            bytes_down=sum(c.bytes_down for c in clients),
+            seconds=perf_counter() - self._start,
         )
+
+    def note_probed(self, probed: Probed) -> Probed:
+        """Keep a client's statistics, and hand them on."""
+        self._probed[probed.client] = probed
+        return probed
 
     def note_selection(
         self,
         selection: Selection,
-        probed: Mapping[ClientId, Probed],
         scores: NDArray[np.float64] | None,
         prices: Mapping[ClientId, Cost],
     ) -> None:
         """Keep masks and their prices, and the scores of those who were probed."""
-        self._masks, self._probed, self._prices = selection.masks, dict(probed), prices
+        self._masks, self._prices = selection.masks, prices
         for row, client in enumerate(selection.masks):
-            if client in probed and scores is not None:
+            if client in self._probed and scores is not None:
                 self._scores[client] = tuple(float(s) for s in scores[row])
 
     def note_update(self, update: Update, norms: Norms) -> Update:
@@ -113,7 +122,7 @@ class Ledger:
         }
         return update
 
-    def close(self, weights: Weights, selection: Selection, *, seconds: float) -> tuple[RoundRecord, tuple[Layer, ...]]:
+    def close(self, weights: Weights, selection: Selection) -> tuple[RoundRecord, tuple[Layer, ...]]:
         """Return the round's record and the blocks with new tensors."""
         clients = tuple(self._client_record(c) for c in self.cohort)
         layers = tuple(self._layer_records(weights))
@@ -126,7 +135,7 @@ class Ledger:
             certificate=_certificate(selection),
             bytes_up=sum(c.bytes_up for c in clients),
             bytes_down=sum(c.bytes_down for c in clients),
-            seconds=seconds,
+            seconds=perf_counter() - self._start,
             peak_bytes=peak_bytes(),
         )
         before, blocks = self._state.weights, (*self._setting.layers.layers, *self._setting.layers.always)

@@ -66,7 +66,7 @@ def save(state: ServerState, folder: Path, place: Place) -> Path:
         target = _save(state, folder, place)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"checkpoint {folder / _name(state)} cannot be written: {error}") from error
-    for old in generations(folder)[KEPT:]:
+    for old in (*generations(folder)[KEPT:], *folder.glob(".round-*")):  # with what a crash left half-way
         shutil.rmtree(old, ignore_errors=True)
     return target
 

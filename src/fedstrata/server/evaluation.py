@@ -66,7 +66,7 @@ def evaluate_all(
             )
 
     answers = collect(
-        [to_evaluate(c, state) for c in clients],
+        to_evaluate(clients, state),
         lambda a: Evaluate(a.client, a.round, state.weights, a.origin),
         engine=engine,
         seconds=seconds,

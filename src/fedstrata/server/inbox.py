@@ -92,10 +92,10 @@ class Inbox:
         """Take in a message; whatever it is, nothing is raised."""
         client = message.client
         expected = self._asked.get(client)
-        if self._deadline.passed():
-            return self._drop(client, Reject(Reason.LATE, "it came after the deadline"))
         if expected is None:
             return self._drop(client, self._uninvited(client))
+        if self._deadline.passed():
+            return self._come_late(expected)
         reply = unframe(message.data, expected) if isinstance(message, Frame) else message
         odd = reply if isinstance(reply, Reject) else belongs(reply, expected)
         if odd is not None and (odd.damaged or odd.reason in (Reason.STALE, Reason.AUTH)):
@@ -119,6 +119,10 @@ class Inbox:
             self._next += 1
             if client in self._held:
                 yield self._held.pop(client) or self._read_back(self._asked[client])
+
+    def _come_late(self, expected: Assignment) -> None:
+        late = Reject(Reason.LATE, "its answer came after the deadline")
+        return self._drop(expected.client, late) if expected.client in self._digests else self._lose(expected, late)
 
     def _uninvited(self, client: ClientId) -> Reject:
         if client in self._population:

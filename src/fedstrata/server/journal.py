@@ -23,7 +23,8 @@ from fedstrata.domain.messages import Failure, Reject, Reply
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.codec import encode, unframe
-from fedstrata.files import append
+from fedstrata.errors import StorageError
+from fedstrata.files import append, sync
 
 log = logging.getLogger(__name__)
 
@@ -160,15 +161,16 @@ class FileJournal:
         found = unframe(self._stored(entry), replace(expected, encoding=entry.encoding))
         if isinstance(found, Reject):
             log.warning("the kept answer of %s cannot be read (%s); asking again", expected.client, found.message)
+            self._entries[expected.key] = _Entry(entry.digest)
             return None
         return found
 
     def accept(self, expected: Assignment, reply: Reply, *, digest: str, frame: bytes | None) -> None:
         """Keep the answer if asked to, then record that it counts."""
         known = self._entries.get(expected.key)
-        if known is not None and known.digest == digest:
+        if known is not None and known.digest == digest and (known.file or not self.keeps):
             return
-        if known is not None:
+        if known is not None and known.digest != digest:
             log.warning(
                 "client %s answered differently in round %d than before the interruption; the new answer counts",
                 expected.client,
@@ -183,8 +185,9 @@ class FileJournal:
         self._entries[expected.key] = entry
 
     def lose(self, expected: Assignment, reject: Reject) -> None:
-        """Record that a client was lost."""
-        if expected.key in self._entries:
+        """Record that a client was lost, even if its answer counted before an interruption and never came again."""
+        known = self._entries.get(expected.key)
+        if known is not None and known.reject is not None:
             return
         self._write({**_named(expected), "kind": "loss", "reason": reject.reason, "message": reject.message})
         self._entries[expected.key] = _Entry(reject=reject)
@@ -218,7 +221,12 @@ class FileJournal:
             return file.read(entry.length)
 
     def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
-        self._kept.mkdir(exist_ok=True)
+        try:
+            if not self._kept.exists():
+                self._kept.mkdir()
+                sync(self._path.parent)
+        except OSError as error:
+            raise StorageError(f"{self._kept} cannot be made: {error.strerror}") from error
         name = f"{expected.round:04d}-{expected.origin.attempt}-{expected.phase}.frames"
         start = append(self._kept / name, frame, durable=self._durable)
         return name, start, len(frame)

@@ -5,12 +5,8 @@ sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.cost import Visit
@@ -21,7 +17,6 @@ from fedstrata.domain.selection import check
 from fedstrata.engines.admission import Norms
 from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.protocol import Engine
-from fedstrata.errors import SelectionError
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.collect import collect
@@ -30,6 +25,7 @@ from fedstrata.server.journal import Journal, MemoryJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.quorum import require, with_quorum
+from fedstrata.server.scoring import score_table, scores_of
 from fedstrata.server.state import ServerState
 
 
@@ -49,7 +45,7 @@ def play_round(
         AbandonedError: Too few clients answered; the round did not happen and ``state`` still stands.
         SelectionError: The selector broke its contract.
     """
-    start, method, rules = perf_counter(), setting.method, setting.rules
+    method, rules = setting.method, setting.rules
     journal = MemoryJournal(keep=rules.layer_quorum > 1) if journal is None else journal
     cohort = setting.cohort(state.round, state.attempt)
     ledger = Ledger(state, setting, cohort)
@@ -57,23 +53,23 @@ def play_round(
     asking = _Asking(state, setting, engine, observer, journal, ledger)
 
     wanted = method.selector.probes(state.round, cohort, state.selector)
-    probed = {r.client: r for r in asking.probes(wanted)}
+    scored = {r.client: s for r in asking.probes(wanted) if (s := scores_of(r, method.score, ledger)) is not None}
     present = [c for c in cohort if c not in ledger.failures]
     require(len(present), "probe", ledger, rules)
-    scores = _score_table(present, probed, setting)
+    scores = score_table(present, scored, layers=len(setting.layers))
 
-    problem = setting.problem(state.round, _visits(state, setting, present, probed), scores)
+    problem = setting.problem(state.round, _visits(state, setting, present, scored), scores)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
-    ledger.note_selection(selection, probed, scores, {c: problem.price(c, m) for c, m in selection.masks.items()})
+    ledger.note_selection(selection, scores, {c: problem.price(c, m) for c, m in selection.masks.items()})
 
-    assigned = {c: to_train(c, selection.masks[c], state, setting) for c in present}
+    assigned = to_train(selection.masks, state, setting)
     updates = (ledger.note_update(update, norms) for update, norms in asking.updates(assigned))
     counted = with_quorum(updates, assigned, journal=journal, ledger=ledger, rules=rules)
     weights, aggregator_state = method.aggregator.apply(state.weights, counted, state.aggregator)
     require(len(ledger.contributors), "train", ledger, rules)
 
-    record, moved = ledger.close(weights, selection, seconds=perf_counter() - start)
+    record, moved = ledger.close(weights, selection)
     after = ServerState(
         round=state.round + 1,
         weights=weights,
@@ -100,10 +96,10 @@ class _Asking:
     def probes(self, clients: Sequence[ClientId]) -> Iterator[Probed]:
         """Yield the statistics of the clients that answer."""
         state, plan = self.state, self.setting.probe_plan()
-        asked = [to_probe(c, state, self.setting) for c in clients]
+        asked = to_probe(clients, state, self.setting)
         for one in self._collect(asked, lambda a: Probe(a.client, state.round, state.weights, plan, a.origin)):
             if isinstance(one.reply, Probed):
-                yield one.reply
+                yield self.ledger.note_probed(one.reply)
 
     def updates(self, assigned: Mapping[ClientId, Assignment]) -> Iterator[tuple[Update, Norms]]:
         """Yield the updates that count, in order of client, each with the norms of its tensors."""
@@ -133,21 +129,6 @@ class _Asking:
 
 
 def _visits(
-    state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Mapping[ClientId, Probed]
+    state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Container[ClientId]
 ) -> dict[ClientId, Visit]:
     return {c: Visit(probed=c in probed, bytes_down=state.versions.bytes_down(c, setting.layers)) for c in present}
-
-
-def _score_table(
-    present: Sequence[ClientId], probed: Mapping[ClientId, Probed], setting: Setting
-) -> NDArray[np.float64] | None:
-    """Return scores, shape ``[clients, layers]``; rows of clients that were not asked are NaN."""
-    if not probed:
-        return None
-    table = np.full((len(present), len(setting.layers)), np.nan)
-    for row, client in enumerate(present):
-        if client in probed:
-            table[row] = [setting.method.score(s) for s in probed[client].stats]
-            if not np.isfinite(table[row]).all():
-                raise SelectionError(f"client {client}: the score is not finite for every layer; use another score")
-    return table

@@ -37,9 +37,9 @@ class Rules:
         """Return how many of a cohort have to answer; at least one.
 
         Example:
-            >>> Rules(quorum=3).needed(10), Rules(quorum=0.5).needed(5), Rules(quorum=1.0).needed(4)
-            (3, 3, 4)
+            >>> Rules(quorum=3).needed(10), Rules(quorum=0.5).needed(5), Rules(quorum=0.07).needed(100)
+            (3, 3, 7)
         """
         if isinstance(self.quorum, int):
             return max(self.quorum, 1)
-        return max(ceil(self.quorum * cohort), 1)
+        return max(ceil(self.quorum * cohort - 1e-9), 1)  # 0.07 * 100 is a little more than 7

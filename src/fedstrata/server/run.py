@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.messages import Weights
 from fedstrata.engines.protocol import Engine
-from fedstrata.errors import CheckpointError
+from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.server.checkpoint import Place, generations, load
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import RunFolder
@@ -92,9 +93,10 @@ class Run:
             TrainingError: Too few clients answered a round, or the global loss is not finite. Whole rounds are saved.
             StorageError: The run folder cannot be written. The newest checkpoint stands.
         """
-        journal = self._journal()
-        journal.begin(secrets.token_hex(8))
-        return self._begin(weights, journal)
+        with closing(self.engine), self._advising():
+            journal = self._journal()
+            journal.begin(secrets.token_hex(8))
+            return self._begin(weights, journal)
 
     def resume(self, weights: Weights) -> RunResult:
         """Go on from the newest checkpoint that can be read, or from the beginning if there is none.
@@ -107,6 +109,10 @@ class Run:
         Raises:
             CheckpointError: There are checkpoints, and none can be read.
         """
+        with closing(self.engine), self._advising():
+            return self._resume(weights)
+
+    def _resume(self, weights: Weights) -> RunResult:
         found, journal = self._latest(weights), self._journal()
         if found is None:
             self.folder.truncate(0)
@@ -127,11 +133,16 @@ class Run:
 
     def _play(self, state: ServerState, log_bytes: int, journal: FileJournal) -> RunResult:
         session = Session(self, state, log_bytes, journal)
-        try:
-            ended, summary = session.play()
-        finally:
-            self.engine.close()
+        ended, summary = session.play()
         return RunResult(self.folder.path, ended, summary, session.state.weights)
+
+    @contextmanager
+    def _advising(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            advice = f"make room, then go on with: fedstrata resume {self.folder.path}"
+            raise StorageError(f"{error}; {advice}") from error
 
     def _journal(self) -> FileJournal:
         rules, repeatable = self.setting.rules, self.engine.repeatable

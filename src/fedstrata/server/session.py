@@ -12,11 +12,12 @@ from dataclasses import asdict, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
+from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord
 from fedstrata.errors import AbandonedError, StorageError, TrainingError
 from fedstrata.server.checkpoint import Place, generations, round_of, save
 from fedstrata.server.evaluation import Evaluation, evaluate_all
-from fedstrata.server.folder import round_events
+from fedstrata.server.folder import Event, round_events
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.round import play_round
 from fedstrata.server.state import Best, ServerState
@@ -63,11 +64,6 @@ class Session:
                 self._round()
                 ended = self._save()
             summary = self._close(ended, None)
-        except StorageError as error:
-            self._break_off(error)
-            raise StorageError(
-                f"{error}; make room, then go on with: fedstrata resume {self.run.folder.path}"
-            ) from error
         except BaseException as error:
             self._break_off(error)
             raise
@@ -80,7 +76,7 @@ class Session:
         self.state = replace(self.state, best=_better(None, -1, looked))
 
     def _round(self) -> None:
-        after, record = self._committed()
+        after, record, given_up = self._committed()
         record = replace(record, frozen_norms=self.run.frozen())
         self.state, before = after, self.state
         if self._due(after.round, self.run.schedule.evaluate_every):
@@ -90,41 +86,44 @@ class Session:
                 self.state = before  # the round is not logged, so it did not happen
                 raise
             record = _with(record, looked)
-            self.state = replace(after, best=_better(after.best, record.round, looked))
+            if record.committed:
+                self.state = replace(after, best=_better(after.best, record.round, looked))
         try:
-            self._append(round_events(record))
+            self._append([*given_up, *round_events(record)])
         except BaseException:
             self.state = before
             raise
         self.run.observer.round_done(record)
 
-    def _committed(self) -> tuple[ServerState, RoundRecord]:
-        """Play a round, again if it is abandoned, and return what came out of it.
+    def _committed(self) -> tuple[ServerState, RoundRecord, list[Event]]:
+        """Play a round, again if it is abandoned, and return what came out of it, with what is logged before it.
 
         Raises:
             TrainingError: It was abandoned as often as the rules allow, and they say to stop.
         """
         run, rules = self.run, self.run.setting.rules
-        for tries in range(rules.retries + 1):
+        while True:
             try:
-                return play_round(self.state, run.setting, run.engine, run.observer, self.journal)
+                return *play_round(self.state, run.setting, run.engine, run.observer, self.journal), []
             except AbandonedError as error:
-                last = tries == rules.retries
-                self._abandon(error.facts, again=not last)
+                facts: Abandoned = error.facts
+                tries = facts.attempt % (rules.retries + 1) + 1  # attempts of earlier sessions count
+                last = tries > rules.retries
+                run.observer.round_abandoned(facts, again=not last)
+                self.journal.abandon(facts.round, facts.attempt, facts.message)
                 if last and rules.on_abandon == "skip":
-                    return _skipped(self.state, error.facts, [b.name for b in run.setting.layers.layers])
+                    skipped = _skipped(self.state, facts, run.setting.layers)
+                    return *skipped, [_event(facts)]
+                self._abandon(facts)
                 if last:
-                    times = f"given up after {tries + 1} {'attempt' if tries == 0 else 'attempts'}"
+                    times = f"given up after {tries} {'attempt' if tries == 1 else 'attempts'}"
                     advice = f"see to the clients, then go on with: fedstrata resume {run.folder.path}"
                     raise TrainingError(f"{error}; {times}; {advice}") from error
-        raise AssertionError("a round ends within its attempts")
 
-    def _abandon(self, facts: Abandoned, *, again: bool) -> None:
+    def _abandon(self, facts: Abandoned) -> None:
         """Make an abandonment durable, as a round is: the next attempt has a number of its own, whatever happens."""
-        self.run.observer.round_abandoned(facts, again=again)
+        self._append([_event(facts)])
         self.state = replace(self.state, attempt=facts.attempt + 1)
-        self._append([{"event": "abandoned", **asdict(facts)}])
-        self.journal.abandon(facts.round, facts.attempt, facts.message)
         self._checkpoint()
 
     def _save(self) -> Ended:
@@ -137,8 +136,8 @@ class Session:
     def _checkpoint(self) -> None:
         run, state = self.run, self.state
         folder = run.folder.checkpoints
-        newest = next((round_of(path) for path in generations(folder)), 0)
-        journal_bytes = self.journal.commit(state.round, state.versions.base, kept_from=newest)
+        oldest = min((round_of(path) for path in generations(folder)), default=0)
+        journal_bytes = self.journal.commit(state.round, state.versions.base, kept_from=oldest)
         save(state, folder, Place(self._log_bytes, journal_bytes, run.setting.seeds.run, run.identity))
         self._saved = state
 
@@ -155,7 +154,7 @@ class Session:
         except (OSError, StorageError) as trouble:
             log.warning("the end of the run could not be written to %s: %s", self.run.folder.path, trouble)
 
-    def _append(self, events: list[Mapping[str, Any]]) -> None:
+    def _append(self, events: list[Event]) -> None:
         self._log_bytes = self.run.folder.append(events)
 
     def _evaluate(self) -> Evaluation:
@@ -192,9 +191,13 @@ class Session:
         try:
             summary = write_tables(folder, state=ended, best=best)
         except OSError as error:
-            raise StorageError(f"the tables in {folder.path} cannot be written: {error.strerror}") from error
+            raise StorageError(f"the tables in {folder.path} cannot be written: {error.strerror or error}") from error
         self.run.observer.run_done(ended)
         return summary
+
+
+def _event(facts: Abandoned) -> Event:
+    return {"event": "abandoned", **asdict(facts)}
 
 
 def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
@@ -208,15 +211,18 @@ def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
     )
 
 
-def _skipped(state: ServerState, facts: Abandoned, layers: list[Any]) -> tuple[ServerState, RoundRecord]:
-    """Return the state after a round that was given up, with the weights from before it, and its record."""
+def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[ServerState, RoundRecord]:
+    """Return the state after a round that was given up, with the weights from before it, and its record.
+
+    What its attempts lost and cost is in their own records.
+    """
+    blocks = (*layers.layers, *layers.always)
     record = RoundRecord(
         round=facts.round,
         clients=(),
-        layers=tuple(LayerRecord(name, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0) for name in layers),
+        layers=tuple(LayerRecord(b.name, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0) for b in blocks),
         attempt=facts.attempt,
         committed=False,
-        losses=facts.losses,
     )
     return replace(state, round=state.round + 1, attempt=0), record
 

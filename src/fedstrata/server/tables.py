@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedstrata.files import write_atomic
+from fedstrata.files import sync, write_atomic
 from fedstrata.server.folder import RunFolder
 
 COLUMNS = (
@@ -53,6 +53,7 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
     """
     start = next(e for e in events if e["event"] == "run")
     rounds = [e for e in events if e["event"] == "round"]
+    abandoned = [e for e in events if e["event"] == "abandoned"]
     baseline = next((e["test"] for e in events if e["event"] == "baseline"), None)
     final = _final(rounds, baseline)
     return {
@@ -67,23 +68,21 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
         "baseline": baseline,
         "final": final,
         "best": best or (final and {**final, "chosen_on": "last round"}),
-        "bytes_up": sum(e["bytes_up"] for e in rounds),
-        "bytes_down": sum(e["bytes_down"] for e in rounds),
-        "seconds": sum(e["seconds"] for e in rounds),
+        **{key: sum(e[key] for e in (*rounds, *abandoned)) for key in ("bytes_up", "bytes_down", "seconds")},
         "peak_bytes": max((e["peak_bytes"] for e in rounds), default=0),
         "failures": sum(1 for e in events if e["event"] == "client" and e["failure"]),
         "losses": _losses(events),
-        "abandoned": sum(1 for e in events if e["event"] == "abandoned"),
+        "abandoned": len(abandoned),
         "skipped": sum(1 for e in rounds if not e["committed"]),
     }
 
 
 def _losses(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return by reason what did not count: in rounds that were played, and in attempts that were abandoned."""
+    """Return by reason what did not count: before the first round, in rounds, and in attempts that were abandoned."""
     total: Counter[str] = Counter()
     for e in events:
-        if e["event"] == "abandoned" or (e["event"] == "round" and e["committed"]):
-            total.update(e["losses"])
+        if e["event"] in ("abandoned", "baseline", "round"):
+            total.update(e.get("losses", {}))
     return dict(sorted(total.items()))
 
 
@@ -101,12 +100,15 @@ def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
     table.writeheader()
     total = 0
     cohorts: dict[int, list[Mapping[str, Any]]] = {}
+    wasted: Counter[int] = Counter()
     for e in events:
         if e["event"] == "client":
             cohorts.setdefault(e["round"], []).append(e)
+        if e["event"] == "abandoned":
+            wasted[e["round"]] += e["bytes_up"]
     for e in (e for e in events if e["event"] == "round"):
         clients = cohorts.get(e["round"], [])
-        total += e["bytes_up"]
+        total += e["bytes_up"] + wasted[e["round"]]
         test, validation = e["test"] or {}, e["validation"] or {}
         table.writerow(
             {
@@ -152,4 +154,6 @@ def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> 
     target = folder.path / "selection.parquet"
     temporary = folder.path / ".selection.parquet.tmp"
     pq.write_table(table, temporary)
+    sync(temporary)
     temporary.replace(target)
+    sync(target.parent)

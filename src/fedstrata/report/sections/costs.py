@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from fedstrata.domain.records import ClientRecord
-from fedstrata.report.blocks import Block, Table, TableCell, folded
+from fedstrata.report.blocks import Block, Note, Table, TableCell, folded
 from fedstrata.report.records import Run
 from fedstrata.report.sections.budgets import budget_shown, budgets, tightest
 from fedstrata.report.totals import largest_peak, predicted_flops, turns
@@ -29,16 +29,27 @@ _HEAD = (
 
 def costs(run: Run) -> tuple[Block, ...]:
     """Return totals, whether every budget was kept, and a row per client."""
-    if not run.log.rounds:
+    if not run.log.committed:
         return (Table("Totals", ("", "#"), (("Rounds", "0"),)),)
-    return (_totals(run), *budgets(run), _clients(run))
+    return (_totals(run), *_in_vain(run), *budgets(run), _clients(run))
+
+
+def _in_vain(run: Run) -> tuple[Note, ...]:
+    """Say how much of the sums went into attempts that did not count."""
+    tries = run.log.abandoned
+    if not tries:
+        return ()
+    up, seconds = sum(a.bytes_up for a in tries), sum(a.seconds for a in tries)
+    attempts = plural(len(tries), "abandoned attempt")
+    return (Note(f"Of these sums, {megabytes(up)} MB up and {duration(seconds)} went into {attempts}."),)
 
 
 def _totals(run: Run) -> Table:
-    rounds = run.log.rounds
+    rounds = run.log.committed
     clients, largest = list(turns(run)), largest_peak(run)
-    up, down = sum(r.bytes_up for r in rounds), sum(r.bytes_down for r in rounds)
-    seconds = sum(r.seconds for r in rounds)
+    spent = run.log.spent
+    up, down = sum(r.bytes_up for r in spent), sum(r.bytes_down for r in spent)
+    seconds = sum(r.seconds for r in spent)
     probing, training = sum(c.seconds_probe for c in clients), sum(c.seconds_train for c in clients)
     peak = max(r.peak_bytes for r in rounds)
     rows = (
@@ -63,7 +74,7 @@ def _compute(run: Run) -> str:
         return f"{NOTHING} (the run's cost model does not price it)"
     clients = list(turns(run))
     priced = sum("flops" in c.predicted for c in clients)
-    text = f"{quantity('flops', total)} ({quantity('flops', total / len(run.log.rounds))} per round)"
+    text = f"{quantity('flops', total)} ({quantity('flops', total / len(run.log.committed))} per round)"
     return text if priced == len(clients) else f"{text}, of {priced:,} of {plural(len(clients), 'client-round')}"
 
 

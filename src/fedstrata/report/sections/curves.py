@@ -67,11 +67,11 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
                     key=f"{key}-rounds",
                     title=f"{group.label}: {name} against rounds",
                     description=ends,
-                    x_label="rounds completed",
+                    x_label="rounds",
                     y_label=label,
                     whole_x=True,
                 ),
-                f"{name.capitalize()} against rounds. {start}{seeds}".strip(),
+                f"{name.capitalize()} against rounds. {start}{seeds}{_still(group)}".strip(),
             ),
             Picture(
                 line_chart(
@@ -87,6 +87,15 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
             ),
         )
     )
+
+
+def _still(group: Group) -> str:
+    skipped = sum(len(run.log.skipped) for run in group.runs)
+    return f"The weights stand still over {plural(skipped, 'round')} that {_was(skipped)} skipped." if skipped else ""
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _far_apart(lines: Sequence[Line]) -> bool:

@@ -1,33 +1,163 @@
-"""Failures: which clients did not do what was asked, and why."""
+"""Failures: what did not count, for which reason, and what was done about it."""
 
 from __future__ import annotations
 
-from fedstrata.domain.records import ClientRecord
-from fedstrata.report.blocks import Block, Check, Table, folded
-from fedstrata.report.records import Run
-from fedstrata.report.words import listing, plural
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from fedstrata.domain.reasons import Reason
+from fedstrata.report.blocks import Block, Check, Note, Pictures, Table, Text, folded
+from fedstrata.report.losses import Tally, losses_by_round, lost_clients, tally, turns_asked
+from fedstrata.report.records import Log, Run
+from fedstrata.report.sections.losses import strip
+from fedstrata.report.words import NOTHING, listing, plural
+
+MEANING: Mapping[str, str] = {
+    Reason.LATE: "no sound answer came in time",
+    Reason.DUPLICATE: "the same answer came again; the first one counts",
+    Reason.CONFLICT: "another answer came for work that was already answered; the first one counts",
+    Reason.STALE: "it belongs to another run, round, attempt or phase, or starts from other weights",
+    Reason.SCHEMA: "it is not what was asked for, or was damaged on its way",
+    Reason.NONFINITE: "it holds a value that is not finite",
+    Reason.NORM: "it is larger than it may be (upload.max_norm for updates)",
+    Reason.SIZE: "it is longer or shorter than the answer can be",
+    Reason.AUTH: "it came in the name of a client that was not asked",
+    Reason.BELOW_QUORUM: "too few clients: the layer or the attempt does not count",
+    Reason.CLIENT_ERROR: "the client's own work failed, or its process ended",
+}
+"""Each reason code in plain words."""
 
 _MOST = 200
 
 
 def failures(run: Run) -> tuple[Block, ...]:
-    """Return the failures by reason code, and each with its message."""
-    turns = [c for r in run.log.rounds for c in r.clients]
-    failed = [c for c in turns if c.failure is not None]
-    if not failed:
-        return (Check(True, f"No client failed, in {plural(len(turns), 'client-round')}."),)
-    reasons: dict[str, list[ClientRecord]] = {}
-    for client in failed:
-        reasons.setdefault(client.failure or "", []).append(client)
-    rows = tuple(
-        (reason, str(len(found)), listing(sorted({c.client for c in found}), limit=4))
-        for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1]))
-    )
-    said = f"{len(failed)} of {plural(len(turns), 'client-round')} failed; the rounds went on without them."
-    each = tuple((str(c.round), str(c.client), c.failure or "", c.failure_message or "") for c in failed[:_MOST])
-    title = "Every failure" if len(failed) <= _MOST else f"The first {_MOST} of {len(failed)} failures"
+    """Return what did not count by reason and by round, and each client, attempt and layer with its facts."""
+    log = run.log
+    found = tally(log)
+    if not found:
+        said = "no client was lost, no message refused, no attempt abandoned"
+        return (Check(True, f"Everything counted, in {plural(turns_asked(log), 'client-round')}: {said}."),)
     return (
-        Check(False, said),
-        Table("Failures by reason", ("reason", "# count", "clients"), rows),
-        folded(Table(title, ("# round", "client", "reason", "message"), each), limit=6),
+        _clients(log),
+        *_skipped(log),
+        *_abandoned(log),
+        *_layers(log),
+        *_elsewhere(found),
+        *((Pictures((strip(run, losses_by_round(log)),)),) if log.rounds or log.abandoned else ()),
+        _by_reason(found),
+        *_by_client(log),
+        *_every_attempt(log),
+        *_every_layer(log),
+        *_every_client(log),
     )
+
+
+def _clients(log: Log) -> Check:
+    lost, asked = list(lost_clients(log)), turns_asked(log)
+    if not lost:
+        return Check(True, f"No client was lost, in {plural(asked, 'client-round')}.")
+    clients = len({one.client for one in lost})
+    said = f"{len(lost)} of {plural(asked, 'client-round')} were lost, of {plural(clients, 'client')}"
+    return Check(False, said + ("." if log.abandoned else "; the rounds went on without them."))
+
+
+def _skipped(log: Log) -> tuple[Check, ...]:
+    if not log.skipped:
+        return ()
+    where = listing([str(r) for r in log.skipped])
+    what, given = (f"Round {where}", "was given up") if len(log.skipped) == 1 else (f"Rounds {where}", "were given up")
+    return (Check(False, f"{what} of {len(log.rounds)} {given}; the weights stayed as they were."),)
+
+
+def _abandoned(log: Log) -> tuple[Note, ...]:
+    if not log.abandoned:
+        return ()
+    done = {r.round for r in log.committed}
+    rounds = {a.round for a in log.abandoned}
+    saved = f"; {len(rounds & done)} of {plural(len(rounds), 'round')} came about in a later attempt"
+    tries = f"{plural(len(log.abandoned), 'attempt')} {'was' if len(log.abandoned) == 1 else 'were'} abandoned"
+    return (Note(f"{tries}, because too few clients were left{saved}."),)
+
+
+def _layers(log: Log) -> tuple[Note, ...]:
+    few = [(r.round, x) for r in log.rounds for x in r.layers if x.below_quorum]
+    if not few:
+        return ()
+    rounds = len({r for r, _ in few})
+    said = f"{plural(len(few), 'layer')} in {plural(rounds, 'round')} kept their bits: fewer clients trained them than"
+    return (Note(f"{said} round.layer_quorum asks for."),)
+
+
+def _elsewhere(found: Sequence[Tally]) -> tuple[Text, ...]:
+    """Say of what only came beside the answers that counted that no client was lost by it."""
+    rest = Counter({t.reason: t.elsewhere for t in found if t.elsewhere})
+    if not rest:
+        return ()
+    counts = listing([f"{reason} {count}" for reason, count in rest.items()], limit=11)
+    said = f"{plural(rest.total(), 'message')} beside these did not count ({counts})"
+    return (Text(f"{said}: copies, strays, damaged ones, and answers to evaluations. By themselves they lose nobody."),)
+
+
+def _by_reason(found: Sequence[Tally]) -> Table:
+    head = ("reason", "# clients", "# layers", "# attempts", "# elsewhere", "in words")
+    rows = tuple(
+        (
+            t.reason,
+            *(str(count) if count else "" for count in (len(t.clients), t.layers, t.attempts, t.elsewhere)),
+            MEANING.get(t.reason, NOTHING),
+        )
+        for t in found
+    )
+    return Table("What did not count, by reason", head, rows)
+
+
+def _by_client(log: Log) -> tuple[Block, ...]:
+    found: dict[str, Counter[str]] = {}
+    for lost in lost_clients(log):
+        found.setdefault(lost.client, Counter())[lost.reason] += 1
+    if not found:
+        return ()
+    worst = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
+    rows = tuple(
+        (client, str(reasons.total()), listing([f"{r} {n}" for r, n in reasons.most_common()], limit=11))
+        for client, reasons in worst
+    )
+    return (folded(Table("Lost clients, the most often lost first", ("client", "# times", "reasons"), rows)),)
+
+
+def _every_attempt(log: Log) -> tuple[Block, ...]:
+    if not log.abandoned:
+        return ()
+    rows = tuple(
+        (str(a.round), str(a.attempt), a.phase, f"{a.answered} of {a.needed}", a.message) for a in log.abandoned[:_MOST]
+    )
+    head = ("# round", "# attempt", "phase", "# left of needed", "message")
+    return (folded(Table(_titled("abandoned attempt", len(log.abandoned)), head, rows), limit=6),)
+
+
+def _every_layer(log: Log) -> tuple[Block, ...]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for record in log.rounds:
+        for layer in record.layers:
+            if layer.below_quorum:
+                found.setdefault(layer.name, []).append((record.round, layer.below_quorum))
+    if not found:
+        return ()
+    rows = tuple(
+        (name, str(len(where)), listing([f"{r} ({count})" for r, count in where], limit=12))
+        for name, where in found.items()
+    )
+    return (folded(Table("Layers below quorum", ("layer", "# rounds", "round (clients that trained it)"), rows)),)
+
+
+def _every_client(log: Log) -> tuple[Block, ...]:
+    lost = list(lost_clients(log))
+    if not lost:
+        return ()
+    rows = tuple((str(x.round), str(x.attempt), x.client, x.reason, x.message or NOTHING) for x in lost[:_MOST])
+    head = ("# round", "# attempt", "client", "reason", "message")
+    return (folded(Table(_titled("lost client", len(lost)), head, rows), limit=6),)
+
+
+def _titled(what: str, count: int) -> str:
+    return f"Every {what}" if count <= _MOST else f"The first {_MOST} of {plural(count, what)}"

@@ -75,7 +75,7 @@ def _chart(run: Run, key: str) -> list[Block]:
         key=f"{key}-fairness",
         title=f"{run.log.header.method}: accuracy of the worst, median and best client",
         description="; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in lines),
-        x_label="rounds completed",
+        x_label="rounds",
         y_label="accuracy on own held-out rows",
         whole_x=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fedstrata.report.blocks import Block, Fold, Note, Table
@@ -25,6 +26,8 @@ def state(run: Run) -> str:
     """Return how the run ended, and how far it came."""
     done, planned = len(run.log.rounds), run.log.header.rounds
     far = f"{done} of {plural(planned, 'round')}"
+    if run.log.skipped:
+        far += f", {len(run.log.skipped)} of them skipped"
     return f"{_STATES.get(run.log.state, run.log.state)}, {far}"
 
 
@@ -49,11 +52,21 @@ def _one(run: Run) -> Table:
         ("Started", head.started or NOTHING),
         ("Run folder", run.name),
     ]
+    if head.run:
+        rows.append(("Name of the run", head.run))
     if run.log.resumed:
         rows.append(("Resumed", f"at round {listing([str(r) for r in run.log.resumed])}"))
+    if run.log.abandoned:
+        rows.append(("Abandoned", _abandoned(run)))
     if isinstance(commit, str):
         rows.append(("Commit", commit))
     return Table("The run", ("", ""), tuple(rows))
+
+
+def _abandoned(run: Run) -> str:
+    tries = Counter(a.round for a in run.log.abandoned)
+    where = listing([f"{r} ({n} times)" if n > 1 else str(r) for r, n in tries.items()], limit=8)
+    return f"{plural(len(run.log.abandoned), 'attempt')}, at round {where}; see Failures"
 
 
 def _count(names: tuple[str, ...]) -> str:

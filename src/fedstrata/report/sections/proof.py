@@ -36,15 +36,19 @@ def _place(number_: int, layer: LayerRecord) -> str:
 
 
 def _frozen_layers(run: Run) -> Check:
+    """Layers that nobody trained, or too few did, have to stay; so has every layer of a round that was skipped."""
     still = [(r, x) for r, x in _layers(run) if not x.contributors]
     moved = [_place(r, x) for r, x in still if x.update_norm != 0]
     if moved:
-        return Check(False, f"ALARM: {plural(len(moved), 'layer')} moved though nobody trained it: {listing(moved)}.")
+        few = " or too few" if any(x.below_quorum and x.update_norm for _, x in still) else ""
+        what = f"{plural(len(moved), 'layer')} moved though nobody{few} trained it"
+        return Check(False, f"ALARM: {what}: {listing(moved)}.")
     if not still:
         return Check(True, "Every layer was trained by someone in every round, so none had to stay still.")
-    return Check(
-        True, f"Layers that nobody trained stayed exactly as they were: {len(still)} of {len(still)} norms are 0."
-    )
+    few = " or too few" if any(x.below_quorum for _, x in still) else ""
+    skipped = f", those of {plural(len(run.log.skipped), 'skipped round')} included" if run.log.skipped else ""
+    said = f"Layers that nobody{few} trained stayed exactly as they were"
+    return Check(True, f"{said}{skipped}: {len(still)} of {len(still)} norms are 0.")
 
 
 def _trained_layers(run: Run) -> Check:
@@ -122,8 +126,8 @@ def _cell(found: list[LayerRecord], where: str, *, low: float, high: float) -> C
         return Cell(None, f"{where}: not recorded")
     worst = next((x for x in found if _wrong(x)), None)
     if worst is not None:
-        return Cell(None, f"{where}: norm {number(worst.update_norm)}, {_by(worst.contributors)}", alarm=True)
-    norm, most = max(x.update_norm for x in found), max(x.contributors for x in found)
+        return Cell(None, f"{where}: norm {number(worst.update_norm)}, {_by(worst)}", alarm=True)
+    norm, most = max(x.update_norm for x in found), max(found, key=lambda x: (x.contributors, x.below_quorum))
     tip = f"{where}: norm {number(norm, digits=4)}, {_by(most)}"
     return Cell(level_of_log(norm, low=low, high=high), tip, "0" if norm == 0 else "")
 
@@ -132,8 +136,10 @@ def _wrong(layer: LayerRecord) -> bool:
     return not isfinite(layer.update_norm) or (layer.update_norm != 0) != (layer.contributors > 0)
 
 
-def _by(contributors: int) -> str:
-    return f"trained by {plural(contributors, 'client')}" if contributors else "trained by nobody"
+def _by(layer: LayerRecord) -> str:
+    if layer.below_quorum:
+        return f"trained by {plural(layer.below_quorum, 'client')}, below its quorum"
+    return f"trained by {plural(layer.contributors, 'client')}" if layer.contributors else "trained by nobody"
 
 
 def _still(norm: float, where: str) -> Cell:

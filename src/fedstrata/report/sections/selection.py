@@ -18,6 +18,8 @@ def selection(run: Run) -> tuple[Block, ...]:
     """Return both heatmaps and a sentence on the layers chosen most."""
     if not run.log.rounds or not run.log.header.layers:
         return (Text("No round was completed, so no layer was selected."),)
+    if not run.log.committed:
+        return (Text("Every round was skipped, so no selection came to anything."),)
     picks = [sum(i in c.mask for r in run.log.rounds for c in r.clients) for i in range(len(run.log.header.layers))]
     turns = sum(len(r.clients) for r in run.log.rounds)
     top = max(range(len(picks)), key=lambda i: picks[i])
@@ -63,7 +65,7 @@ def _by_round(run: Run) -> Picture:
 
 def _cell(count: int, total: int, where: str) -> Cell:
     if not total:
-        return Cell(None, f"{where}: no client took part")
+        return Cell(None, f"{where}: no client's answer counted")
     tip = f"{where}: {count} of {plural(total, 'client')}{_percent(count, total)}"
     return Cell(level_of_share(count / total), tip, str(count) if count else "")
 

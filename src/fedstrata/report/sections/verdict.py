@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite, sqrt
 
 from fedstrata.report.grouping import (
@@ -24,7 +25,8 @@ def verdict(group: Group) -> tuple[str, ...]:
     if len(group.series) > 1:
         return _comparison(group)
     series = group.series[0]
-    return (_gain(series.runs[0]), _trust(series)) if len(series.runs) == 1 else _gains(series)
+    head = (_gain(series.runs[0]), _trust(series)) if len(series.runs) == 1 else _gains(series)
+    return head if len(series.runs) == 1 else (*head, *_given_up([series]))
 
 
 def measured_on(group: Group) -> str:
@@ -35,10 +37,13 @@ def measured_on(group: Group) -> str:
 
 def _gain(run: Run) -> str:
     kind, final = measure(run), final_accuracy(run)
-    method, done = run.log.header.method, len(run.log.rounds)
+    method, done, skipped = run.log.header.method, len(run.log.rounds), len(run.log.skipped)
+    if done and skipped == done:
+        return f"Every round of {method} was given up ({done} of {done}), so nothing was trained."
     if not done:
         return f"{method} did not complete a round, so nothing can be said about it."
-    cost = f"in {plural(done, 'round')}, with {megabytes(uploaded(run))} MB uploaded by the clients in all"
+    given_up = f" ({skipped} of them given up)" if skipped else ""
+    cost = f"in {plural(done, 'round')}{given_up}, with {megabytes(uploaded(run))} MB uploaded by the clients in all"
     if final is None:
         return f"{method} ran {cost}; no round was evaluated, so its accuracy is not known."
     path = trajectory(run, kind)
@@ -92,7 +97,15 @@ def _comparison(group: Group) -> tuple[str, ...]:
             f"{second.label} came second, {points(-lead).removeprefix('-')} lower, "
             f"with {megabytes(second.bytes_up)} MB{_times(first, second)}."
         )
-    return (head, _certainty(first, second, known))
+    return (head, _certainty(first, second, known), *_given_up(group.series))
+
+
+def _given_up(series: Sequence[Series]) -> tuple[str, ...]:
+    """Say whose rounds did not all count: such methods trained less than the others."""
+    found = {s.label: sum(len(run.log.skipped) for run in s.runs) for s in series}
+    rounds = {s.label: sum(len(run.log.rounds) for run in s.runs) for s in series}
+    told = [f"{label} {count} of {rounds[label]}" for label, count in found.items() if count]
+    return (f"Rounds that were given up, and so trained nothing: {listing(told)}.",) if told else ()
 
 
 def _times(first: Series, second: Series) -> str:

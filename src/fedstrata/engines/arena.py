@@ -1,0 +1,133 @@
+"""The weights in shared memory: one copy for all workers, of which only blocks that changed are written again.
+
+Workers map it for reading. So a client that writes into the weights that it was given is stopped by the system, and the
+server's weights cannot be spoilt.
+"""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from math import prod
+from pathlib import Path
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from fedstrata.domain.ids import LayerName, TensorName
+from fedstrata.domain.layers import Layer, TensorSpec
+from fedstrata.domain.messages import Weights
+from fedstrata.domain.versions import Manifest
+from fedstrata.engines.digests import digest_of, raw
+from fedstrata.engines.layout import Layout, Place
+from fedstrata.engines.shared import SharedFile, write_at
+from fedstrata.errors import TrainingError
+
+
+class Arena:
+    """The server's side: what lies in shared memory, by content hash.
+
+    Args:
+        layout: Where tensors lie.
+        folder: Whose disk it lies on.
+    """
+
+    def __init__(self, layout: Layout, folder: Path) -> None:
+        self.layout = layout
+        self.bytes_copied = 0
+        """Bytes of weights that were ever written."""
+        self._file = SharedFile(folder, layout.bytes)
+        self._holds: dict[LayerName, str] = {}
+        self._known: dict[LayerName, tuple[tuple[ref[Tensor], ...], str]] = {}
+
+    @property
+    def descriptor(self) -> int:
+        """The file's descriptor, for workers to inherit."""
+        return self._file.descriptor
+
+    @property
+    def manifest(self) -> Manifest:
+        """Content hash of each block that lies there."""
+        return self._holds
+
+    def lacks(self, weights: Weights) -> tuple[Layer, ...]:
+        """Return the blocks whose content is another than what lies there."""
+        return tuple(b for b in self.layout.blocks if self._digest(b, weights) != self._holds.get(b.name))
+
+    def publish(self, weights: Weights) -> None:
+        """Write the blocks that it lacks; nobody may be reading."""
+        for block in self.lacks(weights):
+            for spec in block.tensors:
+                data = raw(weights[spec.name])
+                write_at(self.descriptor, data, self.layout.places[spec.name].offset)
+                self.bytes_copied += len(data)
+            self._holds[block.name] = self._digest(block, weights)
+
+    def close(self) -> None:
+        """Let go of it here."""
+        self._file.close()
+
+    def _digest(self, block: Layer, weights: Weights) -> str:
+        """Return a block's hash; tensors are never changed in place, so the same objects have the same hash."""
+        try:
+            tensors = [weights[name] for name in block.tensor_names]
+        except KeyError as missing:
+            raise TrainingError(f"the weights lack {missing}, which the workers' layout has") from missing
+        known = self._known.get(block.name)
+        if known and all(seen() is tensor for seen, tensor in zip(known[0], tensors, strict=True)):
+            return known[1]
+        for spec, tensor in zip(block.tensors, tensors, strict=True):
+            self._check(spec, tensor)
+        digest = digest_of(block, weights)
+        self._known[block.name] = (tuple(map(ref, tensors)), digest)
+        return digest
+
+    def _check(self, spec: TensorSpec, tensor: Tensor) -> None:
+        wanted = self.layout.places[spec.name].dtype
+        if tuple(tensor.shape) != spec.shape or tensor.dtype != wanted:
+            raise TrainingError(
+                f"{spec.name} is {tensor.dtype} {tuple(tensor.shape)}, the workers' layout has {wanted} {spec.shape}"
+            )
+
+
+class Mount:
+    """A worker's side: tensors over the shared memory, and on another device than the CPU a copy of each.
+
+    Args:
+        layout: Where tensors lie.
+        descriptor: The inherited file.
+        device: Where clients compute.
+    """
+
+    def __init__(self, layout: Layout, descriptor: int, device: torch.device) -> None:
+        self._layout, self._device = layout, device
+        memory = mmap.mmap(descriptor, layout.bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        specs = {spec.name: spec for block in layout.blocks for spec in block.tensors}
+        self._shared = {n: _over(memory, specs[n].shape, place) for n, place in layout.places.items()}
+        self._copies: dict[TensorName, Tensor] = {}
+        self._copied: dict[LayerName, str] = {}
+
+    def weights(self, manifest: Manifest) -> Weights:
+        """Return the tensors that lie there, on the device.
+
+        Args:
+            manifest: Content hash of each block; on a device, a block with the hash of before is not copied again.
+        """
+        if self._device.type == "cpu":
+            return self._shared
+        for block in self._layout.blocks:
+            if self._copied.get(block.name) != manifest[block.name]:
+                self._copies |= {n: self._shared[n].to(self._device) for n in block.tensor_names}
+                self._copied[block.name] = manifest[block.name]
+        return dict(self._copies)
+
+
+def _over(memory: mmap.mmap, shape: tuple[int, ...], place: Place) -> Tensor:
+    elements = prod(shape)
+    if elements == 0:
+        return torch.empty(shape, dtype=place.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # which is what is wanted
+        flat = torch.frombuffer(memory, dtype=place.dtype, count=elements, offset=place.offset)
+    return flat.view(shape)

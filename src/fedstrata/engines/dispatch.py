@@ -1,0 +1,94 @@
+"""One ``send`` over worker processes: requests go out as workers are free, replies come back in request order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from fedstrata.domain.messages import Failure, Frame, Request
+from fedstrata.domain.reasons import Reason
+from fedstrata.engines.arena import Arena
+from fedstrata.engines.clock import Deadline
+from fedstrata.engines.crew import Crew
+from fedstrata.engines.local import failure
+from fedstrata.engines.worker_process import Task
+
+
+class Dispatch:
+    """The requests of one ``send`` that are drawn and not yet answered.
+
+    Args:
+        crew: The workers.
+        arena: The weights that they see.
+        requests: Drawn when a worker is free, and at most ``2 * workers + 2`` beyond the oldest without a reply.
+        deadline: When work that is not done is late.
+    """
+
+    def __init__(self, crew: Crew, arena: Arena, requests: Iterable[Request], deadline: Deadline) -> None:
+        self._crew, self._arena, self._deadline = crew, arena, deadline
+        self._source = iter(requests)
+        self._most = 2 * crew.size + 2
+        self._window: deque[Task] = deque()
+        self._waiting: deque[Task] = deque()
+
+    def replies(self) -> Iterator[Frame | Failure]:
+        """Yield one reply per request, in request order.
+
+        However it ends, no worker goes on with what was asked here: it would answer into the next ``send``.
+        """
+        try:
+            self._crew.wait(0.0)  # workers that ended since the last send get no work
+            self._hand_out()
+            while self._window:
+                self._crew.wait(0.0 if self._window[0].reply else self._deadline.left())
+                if self._deadline.passed():
+                    self._expire()
+                self._hand_out()  # before the server takes the next reply, which may keep it busy
+                if (reply := self._window[0].reply) is not None:
+                    self._window.popleft()
+                    yield reply
+                    self._hand_out()
+        finally:
+            self._crew.stop(self._window)
+
+    def _hand_out(self) -> None:
+        """Give waiting requests to free workers."""
+        while self._draw():
+            task = self._waiting[0]
+            if self._arena.lacks(task.request.weights):
+                if self._crew.busy:
+                    return  # they still read the weights that would be overwritten
+                self._arena.publish(task.request.weights)
+            if not self._crew.give(task):
+                self._crew.raise_to(len(self._waiting))
+                return
+            self._waiting.popleft()
+
+    def _draw(self) -> bool:
+        """Draw as many requests as workers are free, at least one at a time; return whether any waits."""
+        if self._deadline.passed():
+            self._draw_late()
+            return False
+        free = self._crew.size - self._crew.busy  # another send may have work for all of them
+        while (len(self._waiting) < free or not self._window) and len(self._window) < self._most:
+            request = next(self._source, None)
+            if request is None:
+                break
+            task = Task(request)
+            self._window.append(task)
+            self._waiting.append(task)
+        return bool(self._waiting)
+
+    def _draw_late(self) -> None:
+        request = None if self._window else next(self._source, None)
+        if request is not None:
+            self._window.append(Task(request, failure(request, Reason.LATE, "not started within the deadline")))
+
+    def _expire(self) -> None:
+        """End what is at work; everything without a reply is late."""
+        self._crew.stop(self._window)
+        for task in self._window:
+            if task.reply is None:
+                word = "started" if task in self._waiting else "done"
+                task.reply = failure(task.request, Reason.LATE, f"not {word} within the deadline")
+        self._waiting.clear()

@@ -1,0 +1,58 @@
+"""Requests as JSON, without the weights, which lie in shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import (
+    Evaluate,
+    Origin,
+    Probe,
+    ProbePlan,
+    Request,
+    Train,
+    TrainPlan,
+    Weights,
+    phase_of,
+)
+from fedstrata.domain.stats import Statistic
+from fedstrata.domain.wire import Encoding
+
+
+def to_json(request: Request) -> dict[str, Any]:
+    """Return a request as plain values.
+
+    Example:
+        >>> to_json(Evaluate(ClientId("a"), 3, {}))["phase"]
+        'evaluate'
+    """
+    said: dict[str, Any] = {
+        "phase": phase_of(request),
+        "client": request.client,
+        "round": request.round,
+        "origin": asdict(request.origin),
+    }
+    match request:
+        case Probe():
+            said["plan"] = asdict(request.plan) | {"statistics": sorted(request.plan.statistics)}
+        case Train():
+            said |= {"mask": sorted(request.mask), "plan": asdict(request.plan)}
+    return said
+
+
+def from_json(said: Mapping[str, Any], weights: Weights) -> Request:
+    """Return the request that ``to_json`` wrote down, at these weights."""
+    client, round, origin = ClientId(said["client"]), said["round"], Origin(**said["origin"])
+    match said["phase"]:
+        case "probe":
+            statistics = frozenset(map(Statistic, said["plan"]["statistics"]))
+            return Probe(client, round, weights, ProbePlan(**{**said["plan"], "statistics": statistics}), origin)
+        case "train":
+            plan = TrainPlan(**{**said["plan"], "encoding": Encoding(said["plan"]["encoding"])})
+            return Train(client, round, weights, frozenset(said["mask"]), plan, origin)
+        case "evaluate":
+            return Evaluate(client, round, weights, origin)
+    raise ValueError(f"no request is of the phase {said['phase']}")

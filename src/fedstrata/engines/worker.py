@@ -1,0 +1,98 @@
+"""What runs inside a worker process: a request comes in, a frame goes out, until the server's end of the pipe is gone.
+
+    python -m fedstrata.engines.worker PIPE ARENA AREA BYTES PARENT
+
+PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
+are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is the server's process id.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from fedstrata.domain.messages import Reply, Request, Train
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.wire import Encoding
+from fedstrata.engines.arena import Mount
+from fedstrata.engines.briefing import Briefing
+from fedstrata.engines.codec import encode
+from fedstrata.engines.layout import Layout
+from fedstrata.engines.local import answer, failure
+from fedstrata.engines.pipe import Pipe
+from fedstrata.engines.protocol import ClientHandler
+from fedstrata.engines.requests import from_json
+from fedstrata.engines.shared import read_at, write_at
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until the server's end of the pipe is gone."""
+    pipe, arena, area, length, parent = map(int, arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the server decides
+    _die_with(parent)
+    for descriptor in (pipe, arena, area):
+        os.set_inheritable(descriptor, False)  # a program that a client starts must not keep them open
+    try:
+        _serve(Pipe(socket.socket(fileno=pipe)), arena, area, Briefing.from_bytes(read_at(area, length)))
+    except BrokenPipeError:
+        return
+
+
+def _serve(pipe: Pipe, arena: int, area: int, briefing: Briefing) -> None:
+    layout = briefing.layout
+    try:
+        mount = Mount(layout, arena, torch.device(briefing.device))
+        handler = briefing.recipe.make()
+    except Exception as error:
+        pipe.send({"broken": f"{type(error).__name__}: {error}"})
+        raise
+    pipe.send({"ready": True})
+    while (message := pipe.receive()) is not None:
+        request = from_json(message["request"], mount.weights(message["manifest"]))
+        data = _frame(handler, request, layout)
+        pipe.send({"number": message["number"], "bytes": _written(area, data, request)})
+
+
+def _frame(handler: ClientHandler, request: Request, layout: Layout) -> bytes:
+    """Return a client's answer as a frame; an answer that cannot be one is the client's failure."""
+    reply: Reply = answer(handler, request)
+    try:
+        if not isinstance(request, Train):
+            return encode(reply)
+        return encode(reply, layout.layers.blocks(request.mask), request.plan.encoding)
+    except Exception as error:
+        message = f"its answer cannot be sent: {type(error).__name__}: {error}"
+        return encode(failure(request, Reason.CLIENT_ERROR, message), (), Encoding.FLOAT32)
+
+
+def _written(area: int, data: bytes, request: Request) -> int:
+    """Write a frame, or if there is no room for it the failure to do so, and return its bytes."""
+    try:
+        write_at(area, data, 0)
+    except OSError as error:
+        data = encode(failure(request, Reason.CLIENT_ERROR, f"no room for its answer: {error.strerror}"))
+        write_at(area, data, 0)
+    return len(data)
+
+
+def _die_with(parent: int) -> None:
+    """Have Linux end this process when the server's ends, even while a client is at work.
+
+    The signal is that of the thread that started the worker: one that ends takes its idle workers with it.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it could be asked for
+        raise SystemExit("the server is gone")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

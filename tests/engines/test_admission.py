@@ -1,0 +1,226 @@
+"""Admission of replies that came as values: the same rules as for frames, and norms that are right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+import torch
+
+from fedstrata.domain.assignment import Assignment
+from fedstrata.domain.ids import ClientId, TensorName
+from fedstrata.domain.messages import Evaluated, Origin, Probed, Reject, Reply
+from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
+from fedstrata.engines.admission import admit, admit_update, belongs
+from frames import KINDS, ORIGIN, A, asked, deltas, probed, reply, update
+
+HEAD, SCALAR = TensorName("head.w"), TensorName("h.2.s")
+
+
+def why(found: object) -> tuple[str, str]:
+    assert isinstance(found, Reject)
+    return found.reason, found.message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_reply_belongs_and_is_admitted(kind: str) -> None:
+    assert belongs(reply(kind), asked(kind)) is None
+    assert admit(reply(kind), asked(kind)) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        ({"client": ClientId("b")}, "AUTH", "it speaks for a in the channel of b"),
+        ({"origin": replace(ORIGIN, run="run-2")}, "STALE", "another run"),
+        ({"round": 6}, "STALE", "of round 5, attempt 2; asked was"),
+        ({"origin": replace(ORIGIN, attempt=3)}, "STALE", "of round 5, attempt 3"),
+        ({"origin": replace(ORIGIN, base="c" * 64)}, "STALE", "other weights"),
+    ],
+)
+def test_a_reply_to_another_assignment_says_what_differs(
+    kind: str, changed: dict[str, object], reason: str, words: str
+) -> None:
+    found = belongs(reply(kind), replace(asked(kind), **changed))  # type: ignore[arg-type]
+    code, message = why(found)
+    assert code == reason
+    assert words in message.replace("'", "")
+
+
+def test_an_answer_to_another_phase_is_stale() -> None:
+    code, message = why(belongs(update(), replace(asked("evaluated"))))
+    assert (code, message) == (
+        "STALE",
+        "it answers train of round 5, attempt 2; asked was evaluate of round 5, attempt 2",
+    )
+
+
+def test_an_impostor_is_told_before_anything_else() -> None:
+    other = replace(asked(), client=ClientId("b"), origin=Origin("run-9"), round=9)
+    assert why(belongs(update(), other))[0] == "AUTH"
+
+
+def test_norms_are_euclidean_and_one_per_tensor() -> None:
+    """Head of 3, 4, 0, 0: its norm is 5; the others are zero."""
+    sent = {n: torch.zeros_like(d) for n, d in deltas().items()} | {HEAD: torch.tensor([[3.0, 4.0], [0.0, 0.0]])}
+    norms = admit_update(replace(update(), deltas=sent), asked())
+    assert norms == {n: 5.0 if n == HEAD else 0.0 for n in sent}
+
+
+def test_norms_do_not_overflow() -> None:
+    """Four values of 3e38 have a norm of 6e38, which no float32 holds."""
+    sent = deltas() | {HEAD: torch.full((2, 2), 3e38)}
+    norms = admit_update(replace(update(), deltas=sent), replace(asked(), max_norm=inf))
+    assert not isinstance(norms, Reject)
+    assert norms[HEAD] == pytest.approx(6e38)
+
+
+def test_norms_of_the_smallest_numbers_do_not_vanish() -> None:
+    sent = deltas() | {HEAD: torch.full((2, 2), 2.0**-149)}
+    norms = admit_update(replace(update(), deltas=sent), asked())
+    assert not isinstance(norms, Reject)
+    assert norms[HEAD] == 2.0**-148
+
+
+def test_an_update_of_exactly_the_largest_norm_is_admitted() -> None:
+    sent = {n: torch.zeros_like(d) for n, d in deltas().items()} | {SCALAR: torch.tensor(2.0)}
+    assert admit(replace(update(), deltas=sent), replace(asked(), max_norm=2.0)) is None
+    code, message = why(admit(replace(update(), deltas=sent), replace(asked(), max_norm=1.99)))
+    assert (code, message) == ("NORM", "the update's norm is 2, over the limit of 1.99")
+
+
+def without(name: TensorName) -> dict[TensorName, torch.Tensor]:
+    return {n: d for n, d in deltas().items() if n != name}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        ({"mask": frozenset({0})}, "SCHEMA", "[0]"),
+        ({"deltas": {}}, "SCHEMA", "other tensors than its mask"),
+        ({"deltas": without(HEAD)}, "SCHEMA", "head.w"),
+        ({"deltas": deltas() | {TensorName("h.1.w"): torch.ones(3, 2)}}, "SCHEMA", "h.1.w"),
+        (
+            {"deltas": deltas() | {HEAD: torch.ones(1, 2)}},
+            "SCHEMA",
+            "float32 (1, 2), expected float32 (2, 2)",
+        ),
+        ({"deltas": deltas() | {HEAD: torch.ones(2, 2).double()}}, "SCHEMA", "head.w is float64 (2, 2)"),
+        ({"deltas": deltas() | {HEAD: torch.full((2, 2), nan)}}, "NONFINITE", "head.w"),
+        ({"deltas": deltas() | {SCALAR: torch.tensor(-inf)}}, "NONFINITE", "h.2.s"),
+        ({"num_examples": 8}, "SCHEMA", "claims 8 training rows; the client declared 7"),
+        ({"steps": 0}, "SCHEMA", "0 steps"),
+        ({"loss_first": nan}, "NONFINITE", "loss"),
+        ({"loss_mean": inf}, "NONFINITE", "the training loss is inf"),
+    ],
+    ids=str,
+)
+def test_an_update_that_is_not_what_was_asked_for(changed: dict[str, object], reason: str, words: str) -> None:
+    code, message = why(admit(replace(update(), **changed), asked()))  # type: ignore[arg-type]
+    assert code == reason
+    assert words in message
+
+
+def test_a_shape_that_would_broadcast_is_refused() -> None:
+    """Added to a (2,) tensor, a (1,) tensor would change both of its values."""
+    sent = deltas() | {TensorName("h.0.b"): torch.ones(1)}
+    assert why(admit(replace(update(), deltas=sent), asked()))[0] == "SCHEMA"
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_rows_that_nobody_declared_are_at_least_one(rows: int) -> None:
+    open_ended = replace(asked(), num_examples=None)
+    assert admit(replace(update(), num_examples=1), open_ended) is None
+    assert why(admit(replace(update(), num_examples=rows), open_ended))[0] == "SCHEMA"
+
+
+def changed_stats(**changes: float | None) -> Probed:
+    """Return a probe whose second tensor of the first layer says something else."""
+    first, *others = probed().stats
+    weight, bias = first.tensors
+    odd = replace(bias, **changes)  # type: ignore[arg-type]
+    return replace(probed(), stats=(LayerStats((weight, odd), first.num_examples), *others))
+
+
+@pytest.mark.parametrize("name", ["weight_sq", "grad_sq", "half_dot", "snr_sum", "noise_sum"])
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_a_statistic_that_is_not_finite_is_refused(name: str, value: float) -> None:
+    assert why(admit(changed_stats(**{name: value}), asked("probed")))[0] == "NONFINITE"
+
+
+@pytest.mark.parametrize("name", ["weight_sq", "grad_sq"])
+def test_a_negative_square_is_refused(name: str) -> None:
+    assert why(admit(changed_stats(**{name: -1e-9}), asked("probed")))[0] == "SCHEMA"
+
+
+@pytest.mark.parametrize("name", ["half_dot", "snr_sum", "noise_sum"])
+def test_what_may_be_negative_may_be_but_may_not_be_missing(name: str) -> None:
+    """Without it the score would end the run: it would be one client's to stop."""
+    assert admit(changed_stats(**{name: -1.0}), asked("probed")) is None
+    assert why(admit(changed_stats(**{name: None}), asked("probed")))[0] == "SCHEMA"
+
+
+def test_statistics_that_were_not_asked_for_are_refused() -> None:
+    expected = replace(asked("probed"), statistics=frozenset({Statistic.NORM, Statistic.HALVES}))
+    assert why(admit(probed(), expected))[0] == "SCHEMA"
+    plain = [tuple(replace(t, snr_sum=None, noise_sum=None) for t in s.tensors) for s in probed().stats]
+    fitting = replace(probed(), stats=tuple(LayerStats(tensors, 8) for tensors in plain))
+    assert admit(fitting, expected) is None
+
+
+@pytest.mark.parametrize("name", ["weight_sq", "grad_sq", "half_dot"])
+def test_a_square_that_no_float32_gradient_has_is_refused(name: str) -> None:
+    """Two elements of at most 3.403e38 have a squared norm of at most 2.316e77."""
+    assert admit(changed_stats(**{name: 2.31e77}), asked("probed")) is None
+    assert why(admit(changed_stats(**{name: 2.32e77}), asked("probed")))[0] == "NORM"
+
+
+def test_finite_statistics_whose_sum_is_infinite_are_refused() -> None:
+    first, *others = probed().stats
+    huge = tuple(replace(t, snr_sum=1.7e308) for t in first.tensors)
+    sent = replace(probed(), stats=(LayerStats(huge, 8), *others))
+    assert why(admit(sent, asked("probed")))[0] == "NONFINITE"
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        (),
+        probed().stats[:2],
+        (*probed().stats, probed().stats[0]),
+        (replace(probed().stats[0], num_examples=0), *probed().stats[1:]),
+        (LayerStats((TensorStats(6, 1.0, 1.0),), 8), *probed().stats[1:]),
+        (LayerStats((TensorStats(2, 1.0, 1.0), TensorStats(6, 1.0, 1.0)), 8), *probed().stats[1:]),
+    ],
+    ids=["none", "one less", "one more", "no rows", "a tensor less", "tensors swapped"],
+)
+def test_statistics_of_other_layers_are_refused(stats: tuple[LayerStats, ...]) -> None:
+    assert why(admit(replace(probed(), stats=stats), asked("probed")))[0] == "SCHEMA"
+
+
+def test_a_probe_whose_loss_is_not_finite_is_refused() -> None:
+    assert why(admit(replace(probed(), loss=nan), asked("probed")))[0] == "NONFINITE"
+
+
+@pytest.mark.parametrize(
+    ("loss", "correct", "rows", "reason"),
+    [(1.0, 0, 0, None), (1.0, 2, 2, None), (1.0, 3, 2, "SCHEMA"), (1.0, -1, 2, "SCHEMA"), (nan, 1, 2, "NONFINITE")],
+)
+def test_an_evaluation_has_at_most_as_many_right_as_rows(
+    loss: float, correct: int, rows: int, reason: str | None
+) -> None:
+    found = admit(Evaluated(A, 5, loss, correct, rows, ORIGIN), asked("evaluated"))
+    assert (found.reason if found else None) == reason
+
+
+def test_a_reply_that_is_refused_is_left_as_it_was() -> None:
+    sent, before = replace(update(), deltas=deltas() | {HEAD: torch.full((2, 2), nan)}), deltas()
+    admit(sent, asked())
+    assert all(torch.equal(sent.deltas[n], before[n]) for n in before if n != HEAD)
+
+
+def test_a_failure_has_no_content_to_refuse() -> None:
+    silent: Reply = reply("failure")
+    assert admit(silent, Assignment(A, 5, "train", ORIGIN)) is None

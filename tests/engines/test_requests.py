@@ -1,0 +1,49 @@
+"""Requests survive JSON to the last bit, without their weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
+from fedstrata.domain.stats import Statistic
+from fedstrata.domain.wire import Encoding
+from fedstrata.engines.requests import from_json, to_json
+from toys import toy_model
+
+A = ClientId("ä/1")
+ORIGIN = Origin("run", 2, "f" * 64)
+WEIGHTS = toy_model().weights()
+PLAN = TrainPlan(None, 3, 0, "adamw", 0.1 + 0.2, 0.5, 1e-300, 1 / 3, "bf16", Encoding.INT8)
+
+REQUESTS: list[Request] = [
+    Probe(A, 0, WEIGHTS, ProbePlan()),
+    Probe(A, 7, WEIGHTS, ProbePlan(0, 8, frozenset(Statistic)), ORIGIN),
+    Train(A, 0, WEIGHTS, frozenset(), TrainPlan()),
+    Train(A, 7, WEIGHTS, frozenset({11, 2, 0}), PLAN, ORIGIN),
+    Evaluate(A, 7, WEIGHTS, ORIGIN),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: f"{type(r).__name__}-{r.round}")
+def test_a_request_comes_back_as_it_was(request_: Request) -> None:
+    assert from_json(json.loads(json.dumps(to_json(request_))), WEIGHTS) == request_
+
+
+def test_plans_come_back_with_their_types() -> None:
+    probe, train = (from_json(json.loads(json.dumps(to_json(r))), WEIGHTS) for r in (REQUESTS[1], REQUESTS[3]))
+    assert isinstance(probe, Probe)
+    assert isinstance(train, Train)
+    assert all(isinstance(s, Statistic) for s in probe.plan.statistics)
+    assert train.plan.encoding is Encoding.INT8
+
+
+def test_weights_do_not_travel() -> None:
+    assert len(json.dumps(to_json(REQUESTS[3]))) < 500
+
+
+def test_an_unknown_phase_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no request is of the phase rest"):
+        from_json({**to_json(REQUESTS[0]), "phase": "rest"}, WEIGHTS)
