@@ -170,7 +170,8 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_4_and_a_readable_folder(
     assert "set train.clip_norm" in last
     assert "Traceback" not in said.err
     events = RunFolder(tmp_path / "out").read()
-    assert [e["event"] for e in events] == ["run", "baseline", "end"]
+    assert [e["event"] for e in events] == ["run", "baseline", *["abandoned"] * 3, "end"]
+    assert all(set(e["failures"].values()) == {"NONFINITE"} for e in events[2:-1])
     assert (events[-1]["state"], f"fedstrata: {events[-1]['message']}") == ("failed", last)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["state"], summary["rounds"], summary["final"]["round"]) == ("failed", 0, -1)

@@ -62,7 +62,7 @@ def train(
     Raises:
         ClientError: The loss or a delta is not finite.
     """
-    if not model.layers.blocks(mask):
+    if not model.layers.tensors_of(mask):
         raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
     model.set_training()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:

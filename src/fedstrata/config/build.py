@@ -17,6 +17,7 @@ from fedstrata.client.evaluate import evaluate
 from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.config.engine import engine_of
 from fedstrata.config.load import Loaded, load_config
+from fedstrata.config.paths import expanded
 from fedstrata.config.pricing import measured
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.provenance import environment, identity, model_card, resolved, short
@@ -26,7 +27,7 @@ from fedstrata.data.load import Files
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import Metrics
-from fedstrata.errors import CheckpointError, StorageError, nearest
+from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
@@ -169,14 +170,25 @@ def _output(loaded: Loaded) -> Path:
     if config.output is None:
         name = config.name or method_name(loaded.components.selector)
         return _unused(Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
-    path = Path(config.output).expanduser()
-    if path.is_file():
-        message = f"{path} is a file; name a folder"
-    elif path.exists() and any(path.iterdir()):
-        message = f"{path} exists and is not empty; choose another folder, or go on with: fedstrata resume {path}"
-    else:
+    try:
+        path = expanded(config.output)
+        message = _taken(path)
+    except ConfigError as error:
+        message = str(error)
+    except OSError as error:  # such as a name that is too long
+        message = f"'{config.output[:60]}' cannot be a folder: {error.strerror}; name another"
+    if message is None:
         return path
     raise config_error([Problem(("output",), message)], loaded.marks)
+
+
+def _taken(path: Path) -> str | None:
+    """Return why a run cannot have a folder, or ``None``."""
+    if path.is_file():
+        return f"{path} is a file; name a folder"
+    if path.exists() and any(path.iterdir()):
+        return f"{path} exists and is not empty; choose another folder, or go on with: fedstrata resume {path}"
+    return None
 
 
 def _unused(path: Path) -> Path:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.config.load import Loaded
+from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error, problems_of
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
@@ -36,7 +37,7 @@ def load_devices(loaded: Loaded, clients: Sequence[ClientId]) -> Mapping[ClientI
     machines: dict[str, DeviceProfile] = {}
     for name, path in listed.items():
         try:
-            machines[name] = read_device(loaded.base / Path(path).expanduser())
+            machines[name] = read_device(loaded.base / expanded(path))
         except ConfigError as error:
             where = ("devices",) if isinstance(given, str) else ("devices", name)
             problems.append(Problem(where, str(error)))

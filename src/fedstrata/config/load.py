@@ -14,6 +14,7 @@ from fedstrata.config.components import DEFAULTS, Components, build_components
 from fedstrata.config.problems import Loc, Marks, Problem, config_error, problems_of
 from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
+from fedstrata.config.texts import odd_texts
 from fedstrata.errors import ConfigError, nearest
 
 
@@ -61,7 +62,9 @@ def check_config(
     for text in overrides:
         _override(merged, text, places)
     merged = {key: value for key, value in merged.items() if value is not None or key not in Config.model_fields}
-    problems: list[Problem] = []
+    problems = list(odd_texts(merged))
+    if problems:
+        raise config_error(_in_order(problems, places), places)
     config: Config | None = None
     try:
         config = Config.model_validate(merged)

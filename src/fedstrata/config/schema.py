@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 LayerTerms = str | int | list[str | int]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(le=2**31 - 1)]
+Passes = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Steps or epochs: their batches are listed before the run, so they have an end."""
 
 
 class Section(BaseModel):
@@ -41,17 +44,17 @@ class ModelSection(Section):
 class ProbeSection(Section):
     """How clients measure: ``batches: 0`` uses every row."""
 
-    batches: int = Field(default=1, ge=0)
-    batch_size: int = Field(default=32, ge=1)
+    batches: Whole = Field(default=1, ge=0)
+    batch_size: Whole = Field(default=32, ge=1)
 
 
 class TrainSection(Section):
     """How clients train; give ``steps`` or ``epochs``."""
 
-    rounds: int = Field(default=10, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    batch_size: int = Field(default=32, ge=0)
+    rounds: Whole = Field(default=10, ge=1)
+    steps: Passes | None = None
+    epochs: Passes | None = None
+    batch_size: Whole = Field(default=32, ge=0)
     optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
     lr: float = Field(default=0.01, gt=0, allow_inf_nan=False)
     lr_decay: float = Field(default=1.0, gt=0, le=1)
@@ -81,9 +84,9 @@ class RoundSection(Section):
     """
 
     quorum: int | float = 1
-    layer_quorum: int = Field(default=1, ge=1)
+    layer_quorum: Whole = Field(default=1, ge=1)
     deadline: Positive | dict[Literal["probe", "train", "evaluate"], Positive] | None = None
-    retries: int = Field(default=2, ge=0)
+    retries: Whole = Field(default=2, ge=0)
     on_abandon: Literal["stop", "skip"] = "stop"
     keep_updates: Literal["auto"] | bool = "auto"
 
@@ -105,14 +108,14 @@ class UploadSection(Section):
 class EvaluateSection(Section):
     """When the global model is evaluated."""
 
-    every: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=256, ge=1)
+    every: Whole = Field(default=1, ge=1)
+    batch_size: Whole = Field(default=256, ge=1)
 
 
 class CheckpointSection(Section):
     """When a checkpoint is written; the last two are kept."""
 
-    every: int = Field(default=1, ge=1)
+    every: Whole = Field(default=1, ge=1)
 
 
 class Config(Section):
@@ -154,8 +157,17 @@ class Config(Section):
     output: str | None = None
     base: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=4096)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @field_validator("name")
+    @classmethod
+    def _part_of_a_file_name(cls, value: str | None) -> str | None:
+        if value is not None and (
+            not value.strip() or not value.isprintable() or set(value) & set("/\\") or len(value.encode()) > 200
+        ):
+            raise ValueError("a name is part of the run folder's: up to 200 bytes that print, without / and \\")
+        return value
 
     @field_validator("workers")
     @classmethod

@@ -22,6 +22,7 @@ from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
+from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
 from fedstrata.selectors.head_only import HeadOnly
@@ -105,6 +106,8 @@ def prepare_setting(
     )
     pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
     probed = _ever_probed(parts.selector, names, layers, config.train.rounds)
+    if probed:
+        _located(loaded, ("probe",), lambda: _check_probe(probe))
 
     def of_full(client: ClientId) -> Cost:
         return pricing.prices(client, Visit()).of(layers.everything)
@@ -161,6 +164,16 @@ def probe_plan(loaded: Loaded) -> ProbePlan:
     """Return how clients measure, with the statistics that the score needs."""
     probe = loaded.config.probe
     return ProbePlan(probe.batches, probe.batch_size, loaded.components.score.needs)
+
+
+def _check_probe(probe: ProbePlan) -> None:
+    """Refuse a probe of one row where the score compares rows.
+
+    Raises:
+        ConfigError: It is one row.
+    """
+    if probe.batches * probe.batch_size == 1 and not probe.statistics <= {Statistic.NORM}:
+        raise ConfigError("the score compares rows, and a probe of 1 batch of 1 row has none to compare; raise one")
 
 
 def method_name(selector: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.config.load import Loaded
+from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Loc, Problem, config_error, located
 from fedstrata.data.load import Files, Prepare, load_data
 from fedstrata.data.tensors import FederatedData
@@ -72,9 +73,18 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
 
 
 def model_path(loaded: Loaded) -> str | Path:
-    """Return the folder of the configuration's model, or the name of an embedded one."""
+    """Return the folder of the configuration's model, or the name of an embedded one.
+
+    Raises:
+        ConfigError: The folder is in the home of a user that does not exist.
+    """
     path = loaded.config.model.path
-    return path if path.startswith("embedded:") else loaded.base / Path(path).expanduser()
+    if path.startswith("embedded:"):
+        return path
+    try:
+        return loaded.base / expanded(path)
+    except ConfigError as error:
+        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
 
 
 def cache_folder() -> Path:

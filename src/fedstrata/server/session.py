@@ -6,6 +6,7 @@ A round is committed in this order, and the last step decides: event log, journa
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -191,7 +192,8 @@ class Session:
         try:
             summary = write_tables(folder, state=ended, best=best)
         except OSError as error:
-            raise StorageError(f"the tables in {folder.path} cannot be written: {error.strerror or error}") from error
+            reason = os.strerror(error.errno) if error.errno else error  # pyarrow words its own
+            raise StorageError(f"the tables in {folder.path} cannot be written: {reason}") from error
         self.run.observer.run_done(ended)
         return summary
 
