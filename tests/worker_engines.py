@@ -86,7 +86,7 @@ def assignment(request: Request, layers: LayerMap) -> Assignment:
     facts = request.client, request.round, phase_of(request), request.origin
     match request:
         case Probe():
-            return Assignment(*facts, blocks=layers.layers)
+            return Assignment(*facts, blocks=layers.layers, statistics=request.plan.statistics)
         case Train():
             return Assignment(*facts, request.mask, layers.blocks(request.mask), Encoding(request.plan.encoding))
         case Evaluate():

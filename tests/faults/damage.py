@@ -25,7 +25,7 @@ from fedstrata.server.state import Best, ServerState
 
 Taken = Literal["refused", "the same"]
 W = TensorName("w")
-PLACE = Place(77, 33, 5, {"torch": "2.8", "configuration": "0f3c"})
+PLACE = Place(77, "ef", 33, 5, {"torch": "2.8", "configuration": "0f3c"})
 
 
 def small_state(round: int = 3) -> ServerState:

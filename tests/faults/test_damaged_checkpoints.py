@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -129,5 +130,30 @@ def test_folders_that_changed_places_are_replayed_to_the_same_bits(
 def test_a_log_shorter_than_the_newest_checkpoint_says_is_an_error(tmp_path: Path, left: Path) -> None:
     folder = shutil.copytree(left, tmp_path / "run")
     os.truncate(folder / "events.jsonl", 100)
-    with pytest.raises(CheckpointError, match=r"events\.jsonl has 100 bytes, the checkpoint expects at least"):
+    with pytest.raises(CheckpointError, match=r"events\.jsonl has 100 bytes, the checkpoint expects \d+; it was cut"):
+        play(folder, SAVED_EACH_ROUND)
+
+
+def digit_changed(path: Path, *, at: int) -> None:
+    """Change the first digit from a place on: the line stays JSON, and says something else."""
+    data = bytearray(path.read_bytes())
+    where = next(i for i in range(at, len(data)) if 48 <= data[i] < 57)
+    data[where] += 1
+    path.write_bytes(data)
+
+
+def test_a_log_that_was_changed_behind_the_older_checkpoint_is_played_again_from_there(
+    tmp_path: Path, left: Path, whole: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(left, tmp_path / "run")
+    older = min((folder / "checkpoints").iterdir()) / "state.json"
+    digit_changed(folder / "events.jsonl", at=json.loads(older.read_text())["log_bytes"])
+    assert outcome(play(folder, SAVED_EACH_ROUND)) == whole
+    assert "events.jsonl is not as it was written; trying the older one" in caplog.text
+
+
+def test_a_log_that_was_changed_before_both_checkpoints_is_an_error(tmp_path: Path, left: Path) -> None:
+    folder = shutil.copytree(left, tmp_path / "run")
+    digit_changed(folder / "events.jsonl", at=300)
+    with pytest.raises(CheckpointError, match=r"events\.jsonl is not as it was written"):
         play(folder, SAVED_EACH_ROUND)

@@ -220,7 +220,7 @@ def _side_files(
         "rounds": len(records),
         "final": asdict(tests[-1]) if tests else None,
         "best": asdict(max(tests, key=lambda m: m.accuracy)) if tests else None,
-        "bytes_up": sum(r.bytes_up for r in (*records, *abandoned)),
+        "bytes_up": sum(r.bytes_up for r in records) + sum(a.bytes_up for a in abandoned),
         "bytes_down": sum(r.bytes_down for r in records),
         "seconds": sum(r.seconds for r in records) + 1.0,
         "seed": seed,

@@ -32,9 +32,9 @@ def state(round: int = 3) -> ServerState:
 
 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
-    path = save(state(), tmp_path, Place(77, 33, 5, {"torch": "2"}))
+    path = save(state(), tmp_path, Place(77, "ef", 33, 5, {"torch": "2"}))
     read, place = load(path, state().weights, seed=5)
-    assert place == Place(77, 33, 5, {"torch": "2"})
+    assert place == Place(77, "ef", 33, 5, {"torch": "2"})
     assert read.weights[W].numpy().tobytes() == state().weights[W].numpy().tobytes()
     assert torch.equal(read.aggregator.tensors[W], torch.ones(3))
     for name in ("round", "selector", "versions", "best", "attempt", "run"):
@@ -43,12 +43,12 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_last_two_stay_newest_first(tmp_path: Path) -> None:
     for round in (1, 2, 9, 10, 10000):
-        save(state(round), tmp_path, Place(0, 0, 0))
+        save(state(round), tmp_path, Place(0, "", 0, 0))
     assert [p.name for p in generations(tmp_path)] == ["round-10000", "round-0010"]
 
 
 def test_nothing_temporary_stays(tmp_path: Path) -> None:
-    save(state(), tmp_path, Place(0, 0, 0))
+    save(state(), tmp_path, Place(0, "", 0, 0))
     assert sorted(p.name for p in tmp_path.rglob("*")) == [
         "aggregator.safetensors",
         "model.safetensors",
@@ -70,7 +70,7 @@ def test_a_half_written_folder_is_no_checkpoint(tmp_path: Path) -> None:
     ],
 )
 def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, torch.Tensor], sentence: str) -> None:
-    path = save(state(), tmp_path, Place(0, 0, 0))
+    path = save(state(), tmp_path, Place(0, "", 0, 0))
     with pytest.raises(CheckpointError, match=sentence):
         load(path, expected, seed=0)
 
@@ -83,7 +83,7 @@ def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, tor
     ],
 )
 def test_a_changed_state_is_refused(tmp_path: Path, change: dict[str, int], sentence: str) -> None:
-    path = save(state(), tmp_path, Place(0, 0, 0))
+    path = save(state(), tmp_path, Place(0, "", 0, 0))
     data = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**data, **change}))
     with pytest.raises(CheckpointError, match=sentence):
@@ -92,7 +92,7 @@ def test_a_changed_state_is_refused(tmp_path: Path, change: dict[str, int], sent
 
 @pytest.mark.parametrize("text", ["[]", "{}", "nonsense", "null"])
 def test_a_state_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
-    path = save(state(), tmp_path, Place(0, 0, 0))
+    path = save(state(), tmp_path, Place(0, "", 0, 0))
     (path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load(path, state().weights, seed=0)

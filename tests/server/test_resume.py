@@ -176,7 +176,7 @@ def test_a_log_that_was_cut_is_an_error(tmp_path: Path) -> None:
     run.start(weights)
     RunFolder(tmp_path).truncate(10)
     run, weights = toy_run(tmp_path, rounds=ROUNDS)
-    with pytest.raises(CheckpointError, match="has 10 bytes, the checkpoint expects at least"):
+    with pytest.raises(CheckpointError, match=r"has 10 bytes, the checkpoint expects \d+; it was cut"):
         run.resume(weights)
 
 

@@ -142,7 +142,8 @@ class Crew:
             worker.dismiss()
         end = monotonic() + _PATIENCE
         for worker in workers:
-            worker.end(patience=0.0 if worker.task else max(end - monotonic(), 0.01))
+            at_rest = worker.ready and worker.task is None  # others do not see that their pipe is closed
+            worker.end(patience=max(end - monotonic(), 0.01) if at_rest else 0.0)
         self._places = [None] * len(self._places)
 
     def _workers(self) -> Iterator[tuple[int, WorkerProcess]]:

@@ -40,12 +40,14 @@ class Place:
 
     Attributes:
         log_bytes: Length of the event log.
+        log_sha256: Hash of that much of it.
         journal_bytes: Length of the journal.
         seed: The run's seed; all random streams follow from it, the round and the attempt.
         identity: What the bits depend on besides: hash of the configuration, versions of packages.
     """
 
     log_bytes: int
+    log_sha256: str
     journal_bytes: int
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +130,7 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Plac
         attempt=data["attempt"],
         run=data["run"],
     )
-    return state, Place(data["log_bytes"], data["journal_bytes"], data["seed"], data["identity"])
+    return state, Place(data["log_bytes"], data["log_sha256"], data["journal_bytes"], data["seed"], data["identity"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

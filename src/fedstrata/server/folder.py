@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -66,17 +67,8 @@ class RunFolder:
         return append(self.events, lines, durable=True) + len(lines)
 
     def truncate(self, length: int) -> None:
-        """Cut the log back to the length that a checkpoint vouches for.
-
-        Raises:
-            CheckpointError: The log is shorter than that: it was changed by someone else.
-        """
-        size = self.events.stat().st_size if self.events.exists() else 0
-        if size < length:
-            raise CheckpointError(
-                f"{self.events} has {size} bytes, the checkpoint expects at least {length}; it was cut"
-            )
-        if size:
+        """Cut the log back to the length that a checkpoint vouches for."""
+        if self.events.exists():
             os.truncate(self.events, length)
 
     def read(self) -> list[dict[str, Any]]:
@@ -96,6 +88,32 @@ class RunFolder:
         except ValueError as error:
             raise CheckpointError(f"{self.events}:{number}: this line is not an event; the log is damaged") from error
         return event
+
+
+class LogDigest:
+    """Hash of the beginning of a run's event log; it reads each byte once, however often it is asked for more.
+
+    Args:
+        path: The event log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._hash, self._read = path, sha256(), 0
+
+    def upto(self, length: int) -> str:
+        """Return the sha256 of the first bytes of the log; ``length`` never shrinks.
+
+        Raises:
+            CheckpointError: The log is shorter than that: it was changed by someone else.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            part = file.read(length - self._read)
+        self._hash.update(part)
+        self._read += len(part)
+        if self._read < length:
+            raise CheckpointError(f"{self._path} has {self._read} bytes, the checkpoint expects {length}; it was cut")
+        return self._hash.hexdigest()
 
 
 def _line(event: Event) -> str:

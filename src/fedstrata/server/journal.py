@@ -23,6 +23,7 @@ from fedstrata.domain.messages import Failure, Reject, Reply
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.codec import encode, unframe
+from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.files import append, sync
 
@@ -159,8 +160,9 @@ class FileJournal:
         if not entry.file:
             return None
         found = unframe(self._stored(entry), replace(expected, encoding=entry.encoding))
-        if isinstance(found, Reject):
-            log.warning("the kept answer of %s cannot be read (%s); asking again", expected.client, found.message)
+        if isinstance(found, Reject | Failure) or content_of(found) != entry.digest:
+            why = found.message if isinstance(found, Reject) else "it is another answer than the one that counted"
+            log.warning("the kept answer of %s cannot be read (%s); asking again", expected.client, why)
             self._entries[expected.key] = _Entry(entry.digest)
             return None
         return found

@@ -16,7 +16,7 @@ from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.server.checkpoint import Place, generations, load
 from fedstrata.server.evaluation import CentralTest
-from fedstrata.server.folder import RunFolder
+from fedstrata.server.folder import LogDigest, RunFolder
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer, Quiet
@@ -150,16 +150,27 @@ class Run:
         return FileJournal(self.folder.journal, keep=keep or rules.layer_quorum > 1, durable=not repeatable)
 
     def _latest(self, weights: Weights) -> tuple[ServerState, Place] | None:
-        problems = []
+        problems: list[str] = []
         for path in generations(self.folder.checkpoints):
+            if problems:
+                log.warning("%s; trying the older one", problems[-1])
             try:
-                return load(path, weights, seed=self.setting.seeds.run)
+                state, place = load(path, weights, seed=self.setting.seeds.run)
+                self._check_log(path, place)
+                return state, place
             except CheckpointError as error:
-                log.warning("%s; trying the older one", error)
                 problems.append(str(error))
         if problems:
             raise CheckpointError("; ".join(problems))
         return None
+
+    def _check_log(self, path: Path, place: Place) -> None:
+        try:
+            digest = LogDigest(self.folder.events).upto(place.log_bytes)
+        except (CheckpointError, OSError) as error:
+            raise CheckpointError(f"checkpoint {path} cannot be used: {error}") from error
+        if digest != place.log_sha256:
+            raise CheckpointError(f"checkpoint {path} cannot be used: {self.folder.events} is not as it was written")
 
     def _compare(self, place: Place) -> None:
         """Say what has changed since the checkpoint and may change the bits."""

@@ -18,7 +18,7 @@ from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord
 from fedstrata.errors import AbandonedError, StorageError, TrainingError
 from fedstrata.server.checkpoint import Place, generations, round_of, save
 from fedstrata.server.evaluation import Evaluation, evaluate_all
-from fedstrata.server.folder import Event, round_events
+from fedstrata.server.folder import Event, LogDigest, round_events
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.round import play_round
 from fedstrata.server.state import Best, ServerState
@@ -45,7 +45,7 @@ class Session:
 
     def __init__(self, run: Run, state: ServerState, log_bytes: int, journal: FileJournal) -> None:
         self.run, self.state, self.journal = run, state, journal
-        self._log_bytes = log_bytes
+        self._log_bytes, self._digest = log_bytes, LogDigest(run.folder.events)
         self._saved = state
 
     def play(self) -> tuple[Ended, Mapping[str, Any]]:
@@ -139,7 +139,14 @@ class Session:
         folder = run.folder.checkpoints
         oldest = min((round_of(path) for path in generations(folder)), default=0)
         journal_bytes = self.journal.commit(state.round, state.versions.base, kept_from=oldest)
-        save(state, folder, Place(self._log_bytes, journal_bytes, run.setting.seeds.run, run.identity))
+        place = Place(
+            log_bytes=self._log_bytes,
+            log_sha256=self._digest.upto(self._log_bytes),
+            journal_bytes=journal_bytes,
+            seed=run.setting.seeds.run,
+            identity=run.identity,
+        )
+        save(state, folder, place)
         self._saved = state
 
     def _due(self, finished: int, every: int) -> bool:
