@@ -25,10 +25,10 @@ from fedstrata.domain.messages import (
     phase_of,
 )
 from fedstrata.domain.wire import Encoding
-from fedstrata.engines.briefing import Recipe
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.codec import decode
 from fedstrata.engines.processes import ProcessEngine
+from fedstrata.engines.workers.briefing import Recipe
 from toys import toy_model
 
 MODEL = toy_model(dropout=0.2)

@@ -151,8 +151,10 @@ def test_an_error_inside_every_client_is_a_sentence_and_exit_code_4(
     said = cli("run", config, "--set", "model.path=nets_that_fail:make")
     assert said.code == 4
     last = said.err.splitlines()[-1]
-    assert last.startswith("fedstrata: round 0 is abandoned: every client failed in probe; first, client-00")
-    assert last.endswith("KeyError: 'mine'")
+    assert last.startswith(
+        "fedstrata: round 0 is abandoned: 0 of 3 clients are left after the probe, 1 is needed; first, client-00"
+    )
+    assert "CLIENT_ERROR: KeyError: 'mine'; given up after 3 attempts; see to the clients" in last
 
 
 def test_without_debug_a_logged_error_is_one_line() -> None:

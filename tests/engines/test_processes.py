@@ -28,10 +28,10 @@ from fedstrata.domain.messages import (
 )
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
-from fedstrata.engines.briefing import Recipe
 from fedstrata.engines.digests import content_of
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.processes import ProcessEngine, environments
+from fedstrata.engines.workers.briefing import Recipe
 from fedstrata.errors import ConfigError, TrainingError
 from toys import copy_of, same_bits
 from worker_engines import LAYERS, WEIGHTS, asked, failed, have_ready, play, read, told, workers

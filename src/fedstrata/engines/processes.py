@@ -16,13 +16,13 @@ import torch
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.messages import Failure, Frame, Request, Weights
 from fedstrata.domain.wire import Encoding, update_bytes
-from fedstrata.engines.arena import Arena
-from fedstrata.engines.briefing import Briefing, Recipe
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
-from fedstrata.engines.crew import Crew
-from fedstrata.engines.dispatch import Dispatch
-from fedstrata.engines.layout import Layout
-from fedstrata.engines.shared import shared_folder
+from fedstrata.engines.workers.arena import Arena
+from fedstrata.engines.workers.briefing import Briefing, Recipe
+from fedstrata.engines.workers.crew import Crew
+from fedstrata.engines.workers.dispatch import Dispatch
+from fedstrata.engines.workers.layout import Layout
+from fedstrata.engines.workers.shared import shared_folder
 from fedstrata.errors import ConfigError, TrainingError
 
 _FRAMING = 2**20  # bytes of a frame that are not deltas, generously

@@ -9,10 +9,10 @@ from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.arena import Arena
-from fedstrata.engines.briefing import Briefing
 from fedstrata.engines.local import failure
-from fedstrata.engines.worker_process import Task, WorkerProcess
+from fedstrata.engines.workers.arena import Arena
+from fedstrata.engines.workers.briefing import Briefing
+from fedstrata.engines.workers.process import Task, WorkerProcess
 from fedstrata.errors import TrainingError
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from time import monotonic
 
 from fedstrata.domain.messages import Failure, Frame, Request
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.briefing import Briefing
-from fedstrata.engines.pipe import Message, Pipe
-from fedstrata.engines.requests import to_json
-from fedstrata.engines.shared import SharedFile, read_at, write_at
-from fedstrata.engines.watchdog import Watchdog, processor_seconds
+from fedstrata.engines.workers.briefing import Briefing
+from fedstrata.engines.workers.pipe import Message, Pipe
+from fedstrata.engines.workers.requests import to_json
+from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
+from fedstrata.engines.workers.watchdog import Watchdog, processor_seconds
 from fedstrata.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def _start(
     write_at(area.descriptor, told, 0)
     numbers = [pipe, arena, area.descriptor, len(told), os.getpid()]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "fedstrata.engines.worker", *map(str, numbers)],
+        [sys.executable, "-P", "-m", "fedstrata.engines.workers.main", *map(str, numbers)],
         stdin=subprocess.DEVNULL,
         stdout=words.descriptor,
         stderr=words.descriptor,

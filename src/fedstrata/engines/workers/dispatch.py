@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from fedstrata.domain.messages import Failure, Frame, Request
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.arena import Arena
 from fedstrata.engines.clock import Deadline
-from fedstrata.engines.crew import Crew
 from fedstrata.engines.local import failure
-from fedstrata.engines.worker_process import Task
+from fedstrata.engines.workers.arena import Arena
+from fedstrata.engines.workers.crew import Crew
+from fedstrata.engines.workers.process import Task
 
 
 class Dispatch:

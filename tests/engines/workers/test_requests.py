@@ -10,7 +10,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
-from fedstrata.engines.requests import from_json, to_json
+from fedstrata.engines.workers.requests import from_json, to_json
 from toys import toy_model
 
 A = ClientId("ä/1")

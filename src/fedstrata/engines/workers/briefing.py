@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Self
 
-from fedstrata.engines.layout import Layout
 from fedstrata.engines.protocol import ClientHandler
+from fedstrata.engines.workers.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

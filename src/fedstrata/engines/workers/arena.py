@@ -20,8 +20,8 @@ from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Manifest
 from fedstrata.engines.digests import digest_of, raw
-from fedstrata.engines.layout import Layout, Place
-from fedstrata.engines.shared import SharedFile, write_at
+from fedstrata.engines.workers.layout import Layout, Place
+from fedstrata.engines.workers.shared import SharedFile, write_at
 from fedstrata.errors import TrainingError
 
 

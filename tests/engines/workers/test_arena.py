@@ -14,10 +14,10 @@ import torch
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.messages import Weights
-from fedstrata.engines.arena import Arena, Mount
 from fedstrata.engines.digests import manifest_of
-from fedstrata.engines.layout import ALIGNMENT, Layout
-from fedstrata.engines.shared import SharedFile, read_at, shared_folder, write_at
+from fedstrata.engines.workers.arena import Arena, Mount
+from fedstrata.engines.workers.layout import ALIGNMENT, Layout
+from fedstrata.engines.workers.shared import SharedFile, read_at, shared_folder, write_at
 from fedstrata.errors import TrainingError
 from toys import copy_of, same_bits, toy_model
 
@@ -86,7 +86,7 @@ def test_the_same_tensors_are_not_hashed_again(arena: Arena, monkeypatch: pytest
         hashed.append(block.name)
         return "x"
 
-    monkeypatch.setattr("fedstrata.engines.arena.digest_of", counted)
+    monkeypatch.setattr("fedstrata.engines.workers.arena.digest_of", counted)
     assert arena.lacks({**WEIGHTS}) == ()
     assert hashed == []
     arena.lacks(moved("blocks.2.bias"))
@@ -139,8 +139,8 @@ def test_writing_into_mounted_weights_ends_the_process_and_leaves_them_whole(are
     arena.publish(WEIGHTS)
     code = f"""
 import torch
-from fedstrata.engines.arena import Mount
-from fedstrata.engines.layout import Layout
+from fedstrata.engines.workers.arena import Mount
+from fedstrata.engines.workers.layout import Layout
 layout = Layout.from_json({LAYOUT.to_json()!r})
 next(iter(Mount(layout, {arena.descriptor}, torch.device("cpu")).weights({{}}).values())).zero_()
 """
@@ -163,7 +163,7 @@ def test_shared_files_have_no_name(tmp_path: Path) -> None:
 def test_what_does_not_fit_in_memory_lies_in_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedstrata.engines.shared._MEMORY", tmp_path)
+    monkeypatch.setattr("fedstrata.engines.workers.shared._MEMORY", tmp_path)
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
     assert shared_folder(1) == tmp_path
     assert shared_folder(2 * free + 1) != tmp_path

@@ -1,6 +1,6 @@
 """What runs inside a worker process: a request comes in, a frame goes out, until the server's end of the pipe is gone.
 
-    python -m fedstrata.engines.worker PIPE ARENA AREA BYTES PARENT
+    python -m fedstrata.engines.workers.main PIPE ARENA AREA BYTES PARENT
 
 PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
 are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is the server's process id.
@@ -20,15 +20,15 @@ import torch
 from fedstrata.domain.messages import Reply, Request, Train
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
-from fedstrata.engines.arena import Mount
-from fedstrata.engines.briefing import Briefing
 from fedstrata.engines.codec import encode
-from fedstrata.engines.layout import Layout
 from fedstrata.engines.local import answer, failure
-from fedstrata.engines.pipe import Pipe
 from fedstrata.engines.protocol import ClientHandler
-from fedstrata.engines.requests import from_json
-from fedstrata.engines.shared import read_at, write_at
+from fedstrata.engines.workers.arena import Mount
+from fedstrata.engines.workers.briefing import Briefing
+from fedstrata.engines.workers.layout import Layout
+from fedstrata.engines.workers.pipe import Pipe
+from fedstrata.engines.workers.requests import from_json
+from fedstrata.engines.workers.shared import read_at, write_at
 
 _PR_SET_PDEATHSIG = 1
 
