@@ -27,8 +27,10 @@ demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in und
 test: $(STAMP)  ## Run the whole test suite.
 	$(BIN)/python -m pytest
 
-soak: $(STAMP)  ## Kill, fill, damage and outlast runs, for as long as it takes; see tests/soak/README.md.
+soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour; see tests/soak/README.md.
 	$(BIN)/python -m pytest tests/soak -s
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python fuzz/fuzz_decoder.py -runs=10000000
 
 check: $(STAMP)  ## Lint, format, types, import rules.
 	$(BIN)/ruff check .

@@ -6,7 +6,8 @@
                   again: DUPLICATE if it says the same, else CONFLICT; the first one counts
 
 A message that was damaged on its way is as good as lost: a sound copy may still come. A sound message with the wrong
-content is the client's answer, and loses the client. Nothing here waits; ``collect`` in ``round.py`` does.
+content is the client's answer, and loses the client. An answer that comes early is held in memory, or left with a
+journal that keeps answers. Nothing here waits; ``collect.py`` does.
 """
 
 from __future__ import annotations

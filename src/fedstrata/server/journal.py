@@ -129,20 +129,23 @@ class FileJournal:
         """
         self._entries.clear()
         self.run = run or ""
-        data = self._path.read_bytes() if self._path.exists() else b""
-        if len(data) < offset:
-            log.warning("%s has %d bytes, the checkpoint knows of %d; it was cut", self._path, len(data), offset)
-        whole = min(offset, len(data))
-        for line in data[whole:].splitlines(keepends=True):
-            record = _record(line)
-            if record is None:
-                break
-            self._take(record)
-            whole += len(line)
-        lost = len(data) - whole
-        if lost:
-            if b"\n" in data[whole:]:
-                log.warning("%s: %d bytes from byte %d on are damaged and left out", self._path, lost, whole)
+        size = self.size
+        if size < offset:
+            log.warning("%s has %d bytes, the checkpoint knows of %d; it was cut", self._path, size, offset)
+        if size <= offset:
+            return
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            whole = offset
+            for line in file:
+                record = _record(line)
+                if record is None:
+                    break
+                self._take(record)
+                whole += len(line)
+        if whole < size:
+            if size - whole > len(line) or line.endswith(b"\n"):
+                log.warning("%s: %d bytes from byte %d on are damaged and left out", self._path, size - whole, whole)
             os.truncate(self._path, whole)
 
     @property

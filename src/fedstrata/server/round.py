@@ -1,6 +1,6 @@
 """One round, from top to bottom: the only loop body, under every engine.
 
-sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed whole by ``run.py``, or abandoned here
+sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed whole by ``session.py``, or abandoned here
 """
 
 from __future__ import annotations
