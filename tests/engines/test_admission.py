@@ -88,7 +88,7 @@ def test_an_update_of_exactly_the_largest_norm_is_admitted() -> None:
     sent = {n: torch.zeros_like(d) for n, d in deltas().items()} | {SCALAR: torch.tensor(2.0)}
     assert admit(replace(update(), deltas=sent), replace(asked(), max_norm=2.0)) is None
     code, message = why(admit(replace(update(), deltas=sent), replace(asked(), max_norm=1.99)))
-    assert (code, message) == ("NORM", "the update's norm is 2, over the limit of 1.99")
+    assert (code, message) == ("NORM", "the update's norm is 2, over the limit of 1.99 (upload.max_norm)")
 
 
 def without(name: TensorName) -> dict[TensorName, torch.Tensor]:

@@ -84,7 +84,8 @@ def _norms(update: Update, expected: Assignment) -> Norms | Reject:
             return Reject(Reason.NONFINITE, f"{name} holds values that are not finite")
     whole = sqrt(sum(norm**2 for norm in norms.values()))
     if whole > expected.max_norm:
-        return Reject(Reason.NORM, f"the update's norm is {whole:.3g}, over the limit of {expected.max_norm:g} (upload.max_norm)")
+        limit = f"the limit of {expected.max_norm:g} (upload.max_norm)"
+        return Reject(Reason.NORM, f"the update's norm is {whole:.3g}, over {limit}")
     return norms
 
 
