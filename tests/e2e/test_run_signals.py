@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
 import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
@@ -30,10 +31,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return essence(folder)
 
 
-def launch(folder: Path) -> subprocess.Popen[str]:
+def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
     config = write_config(folder.with_suffix(".yaml"), digits(folder, **OPTIONS))
     return subprocess.Popen(
-        [sys.executable, "-m", "fedstrata", "run", str(config)],
+        [sys.executable, "-m", "fedstrata", "run", str(config), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,6 +70,21 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_mid_run_it_resumes_to_the_same_bits(killed: Path, tmp_path: Path, whole: dict[str, Any]) -> None:
     folder = shutil.copytree(killed, tmp_path / "run")
     assert list((folder / "checkpoints").glob("round-*"))
+    resume(folder)
+    assert essence(folder) == whole
+
+
+def test_killed_with_its_workers_at_work_it_leaves_none_and_resumes_to_the_same_bits(
+    tmp_path: Path, whole: dict[str, Any]
+) -> None:
+    folder = tmp_path / "run"
+    process = launch(folder, "--workers", "2")
+    wait_for(process, lambda: rounds_logged(folder) >= 4)
+    workers = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=LIMIT)
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=LIMIT)[1] == []
     resume(folder)
     assert essence(folder) == whole
 
