@@ -28,6 +28,24 @@ def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["runs"]
 
 
+def test_unreliable_clients_are_counted_and_the_run_still_learns(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "unreliable_clients.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    calm, storm, losses, report = done.stdout.splitlines()
+    assert calm.startswith("calm: accuracy 0.")
+    assert calm.endswith(", 0 attempts abandoned")
+    assert float(storm.split()[2].rstrip(",")) > 0.4
+    assert {"LATE", "DUPLICATE", "STALE", "CLIENT_ERROR"} <= set(losses.removeprefix("did not count: ").split())
+    assert (tmp_path / report.removeprefix("report: ")).is_file()
+
+
 def test_budgets_of_every_kind_hold_and_the_poorest_client_stays_near_the_output(tmp_path: Path) -> None:
     options = ["train.rounds=1", f"output={tmp_path / 'run'}"]
     fedstrata.run(EXAMPLES / "budgets.yaml", overrides=options)

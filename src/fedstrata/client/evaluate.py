@@ -14,7 +14,9 @@ from fedstrata.domain.messages import Weights
 def evaluate(
     model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int
 ) -> tuple[float, int]:
-    """Return the summed loss (nats) and the number of rows classified correctly."""
+    """Return the summed loss (nats) and the number of rows classified correctly; of no rows, both are 0."""
+    if not len(indices):
+        return 0.0, 0  # networks need not take a batch of nothing
     model.mount(weights)
     model.set_evaluation()
     loss, correct = 0.0, 0
