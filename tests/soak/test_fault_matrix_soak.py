@@ -56,7 +56,7 @@ def test_duplicates_one_to_five_times_over_200_seeds(
     tmp_path: Path, frames: bool, short: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     total = 0
-    for seed in range(100):
+    for seed in range(100 * frames, 100 * frames + 100):
         faults = Seeded(Faults(duplicate=1.0, copies=seed % 5), seed)
         run = play(tmp_path / str(seed), faults, rounds=3, frames=frames)
         assert run.hash == short
