@@ -7,12 +7,18 @@ from pathlib import Path
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.messages import Failure, Frame, Reply, Request, Train
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.domain.versions import Versions
 from fedstrata.domain.wire import mask_bytes
 from fedstrata.engines.digests import manifest_of
+from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.selectors.consensus import Consensus
-from small_runs import events, toy_run
-from toys import toy_model
+from fedstrata.selectors.protocol import SelectorState
+from small_runs import SIZES, events, toy_run
+from toy_runs import toy_engine
+from toys import toy_clients, toy_model
 
 BLOCK, HEAD = 4 * (6 * 6 + 6), 4 * (6 * 3 + 3)
 A = ClientId("a")
@@ -80,3 +86,33 @@ def test_defect_18_bytes_are_counted_per_client_and_in_the_summary(tmp_path: Pat
         seen |= {e["client"]: round["round"] - 1 for e in here}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["bytes_up"], summary["bytes_down"]) == (up, down)
+
+
+class OneByOne:
+    """Everybody trains block 0 in round 0, block 1 in round 1, and so on, without a probe."""
+
+    def init(self, layers: LayerMap) -> SelectorState:
+        return {}
+
+    def probes(self, round: int, cohort: object, state: SelectorState) -> tuple[ClientId, ...]:
+        return ()
+
+    def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:
+        return Selection(dict.fromkeys(problem.clients, frozenset({problem.round}))), state
+
+
+def test_a_client_that_never_answered_is_taken_not_to_hold_what_it_was_sent(tmp_path: Path) -> None:
+    """Client b is lost in round 1, before anyone knows whether block 0, which moved in round 0, reached it."""
+    inner = toy_engine(toy_model(), toy_clients(SIZES, held_out=3))
+
+    def script(request: Request) -> Reply | Frame:
+        if isinstance(request, Train) and request.client == "b" and request.round == 1:
+            return Failure(request.client, 1, "train", Reason.LATE, "lost")
+        (reply,) = inner.send([request])
+        return reply
+
+    run, weights = toy_run(tmp_path, selector=OneByOne(), rounds=3, engine=ScriptedEngine(script))
+    run.start(weights)
+    down = {c: [e["bytes_down"] for e in events(tmp_path, "client") if e["client"] == c] for c in "ab"}
+    assert down["a"] == [HEAD + 1, BLOCK + HEAD + 1, BLOCK + HEAD + 1]
+    assert down["b"] == [HEAD + 1, BLOCK + HEAD + 1, 2 * BLOCK + HEAD + 1]

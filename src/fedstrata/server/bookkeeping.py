@@ -49,6 +49,11 @@ class Ledger:
         self._updates: dict[ClientId, dict[str, Any]] = {}
         self._norms: dict[ClientId, dict[str, float]] = {}
 
+    @property
+    def answered(self) -> tuple[ClientId, ...]:
+        """Clients of whom an answer counted, and who so hold the round's weights."""
+        return tuple(c for c in self.cohort if c in self._probed or c in self.contributors)
+
     def losses_of(self, phase: PhaseName) -> Loss:
         """Return who counts what does not count in a phase, and keeps why clients are lost."""
 

@@ -75,7 +75,7 @@ def play_round(
         weights=weights,
         selector=selector_state,
         aggregator=aggregator_state,
-        versions=state.versions.sent(present).moved(manifest_of(moved, weights)),
+        versions=state.versions.sent(ledger.answered).moved(manifest_of(moved, weights)),
         best=state.best,
         run=state.run,
     )
