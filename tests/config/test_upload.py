@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused_with_its_key(tmp_path: Path, section: dict[st
 @pytest.mark.parametrize("section", [{"quorum": 4}, {"layer_quorum": 4}])
 def test_a_quorum_that_no_cohort_reaches_is_refused_before_the_run(tmp_path: Path, section: dict[str, Any]) -> None:
     (name,) = section
-    with pytest.raises(ConfigError, match=rf"round: {name} is 4, but 3 clients take part in a round; use 3 at most"):
+    with pytest.raises(ConfigError, match=rf"round\.{name}: 4 clients are needed, but 3 clients take part"):
         start(digits(tmp_path / "run", round=section))
     assert not (tmp_path / "run").exists()
 

@@ -28,14 +28,18 @@ def rules_of(loaded: Loaded) -> Rules:
     )
 
 
-def check_quorums(setting: Setting) -> None:
-    """Refuse quorums that no cohort can reach.
+def check_quorum(setting: Setting, name: str) -> None:
+    """Refuse a quorum that no cohort can reach.
+
+    Args:
+        setting: The run.
+        name: ``quorum`` or ``layer_quorum``.
 
     Raises:
-        ConfigError: A quorum is larger than the first round's cohort.
+        ConfigError: It is larger than the first round's cohort.
     """
     cohort, rules = len(setting.cohort(0, 0)), setting.rules
-    for name, needed in (("quorum", rules.needed(cohort)), ("layer_quorum", rules.layer_quorum)):
-        if needed > cohort:
-            people = "1 client takes" if cohort == 1 else f"{cohort} clients take"
-            raise ConfigError(f"{name} is {needed}, but {people} part in a round; use {cohort} at most")
+    needed = rules.needed(cohort) if name == "quorum" else rules.layer_quorum
+    if needed > cohort:
+        people = "1 client takes" if cohort == 1 else f"{cohort} clients take"
+        raise ConfigError(f"{needed} clients are needed, but {people} part in a round; use {cohort} at most")

@@ -12,7 +12,7 @@ from fedstrata.config.devices import load_devices
 from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import check_units, workload
 from fedstrata.config.problems import Loc, Problem, config_error
-from fedstrata.config.rules import check_quorums, rules_of
+from fedstrata.config.rules import check_quorum, rules_of
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost, Visit
@@ -125,7 +125,8 @@ def prepare_setting(
         lr_decay=config.train.lr_decay,
         rules=rules_of(loaded),
     )
-    _located(loaded, ("round",), lambda: check_quorums(setting))
+    _located(loaded, ("round", "quorum"), lambda: check_quorum(setting, "quorum"))
+    _located(loaded, ("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
     prepared = Prepared(setting, workloads, probed, ())
     refusals: list[str] = []
     for loc, work in (
