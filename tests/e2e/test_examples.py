@@ -12,15 +12,15 @@ import fedstrata
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "custom_selector.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+def script(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run an example from an empty folder."""
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -> None:
+    done = script("custom_selector.py", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:4] == [f"round {i}: layers [{layer}]" for i, layer in enumerate([0, 0, 5, 5])]
@@ -29,14 +29,7 @@ def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -
 
 
 def test_unreliable_clients_are_counted_and_the_run_still_learns(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "unreliable_clients.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = script("unreliable_clients.py", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     calm, storm, losses, report = done.stdout.splitlines()
     assert calm.startswith("calm: accuracy 0.")

@@ -27,7 +27,7 @@ A = ClientId("a")
 def start() -> tuple[LayerMap, Versions]:
     model = toy_model()
     layers = model.layers
-    manifest = manifest_of((*layers.layers, *layers.always), model.weights())
+    manifest = manifest_of(layers.trainable, model.weights())
     return layers, Versions.at(manifest, always=[block.name for block in layers.always])
 
 

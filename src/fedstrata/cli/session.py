@@ -98,8 +98,8 @@ def _first_words(prepared: PreparedRun) -> Iterator[str]:
 
 def _in_vain(summary: Mapping[str, Any]) -> str:
     """Return how many rounds were skipped and attempts abandoned, if any."""
-    parts = [f"{summary[key]} {word}" for key, word in (("skipped", "skipped"), ("abandoned", "attempts abandoned"))]
-    told = [part for part in parts if not part.startswith("0 ")]
+    words = {"skipped": "skipped", "abandoned": "attempts abandoned"}
+    told = [f"{summary[key]} {word}" for key, word in words.items() if summary[key]]
     return f" ({', '.join(told)})" if told else ""
 
 

@@ -194,8 +194,7 @@ def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> 
 
 def _untrained(layers: LayerMap) -> Versions:
     """Return versions that are named, not hashed: a plan has no weights."""
-    blocks = (*layers.layers, *layers.always)
-    return Versions.at({b.name: "untrained" for b in blocks}, always=[b.name for b in layers.always])
+    return Versions.at({b.name: "untrained" for b in layers.trainable}, always=[b.name for b in layers.always])
 
 
 def _between(setting: Setting, bounds: Bounds, client: ClientId, *, probed: bool, first: bool) -> _Trip:

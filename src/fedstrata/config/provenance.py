@@ -26,10 +26,13 @@ PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "fl
 
 def resolved(loaded: Loaded) -> str:
     """Return the configuration as YAML that builds the same run again, every default written out."""
+    return yaml.safe_dump(_values(loaded), sort_keys=False, allow_unicode=True)
+
+
+def _values(loaded: Loaded) -> dict[str, Any]:
     values = loaded.config.model_dump(mode="json")
     values |= {family: describe(getattr(loaded.components, family)) for family in FAMILIES}
-    values["base"] = str(loaded.base.resolve())
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return {**values, "base": str(loaded.base.resolve())}
 
 
 def environment(loaded: Loaded) -> str:
@@ -52,7 +55,7 @@ def environment(loaded: Loaded) -> str:
 
 def identity(loaded: Loaded) -> dict[str, str]:
     """Return what a run's bits depend on besides its seed: hash of the configuration, versions of packages."""
-    values = yaml.safe_load(resolved(loaded))
+    values = _values(loaded)
     said = {key: value for key, value in values.items() if key not in _BITS_DO_NOT_DEPEND_ON}
     digest = sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
     return {"configuration": digest, **{name: _version(name) or "none" for name in ("torch", "transformers", "numpy")}}
@@ -108,7 +111,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
 
 
 def _without_paths_of_this_machine(loaded: Loaded) -> str:
-    values = yaml.safe_load(resolved(loaded))
+    values = _values(loaded)
     del values["base"], values["output"]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 

@@ -106,7 +106,7 @@ def _temporaries(layers: LayerMap, plan: TrainPlan) -> Floats:
 
 def _gradients(profile: StepProfile, layers: LayerMap) -> tuple[Floats, Floats]:
     """Return the bytes of gradients that each block makes, ``[blocks, layers]`` and, for ``always``, ``[blocks]``."""
-    sizes = {block.name: float(block.bytes) for block in (*layers.layers, *layers.always)}
+    sizes = {block.name: float(block.bytes) for block in layers.trainable}
     made = np.array([sizes.pop(name, 0.0) for name in profile.blocks])
     return _spread(profile, made), np.where(np.array(profile.layer) == ALWAYS, made, 0.0)
 

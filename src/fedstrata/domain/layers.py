@@ -124,6 +124,11 @@ class LayerMap:
         """The mask that holds every selectable layer."""
         return frozenset(range(len(self.layers)))
 
+    @property
+    def trainable(self) -> tuple[Layer, ...]:
+        """All blocks that anyone trains: the selectable layers, input to output, then ``always``."""
+        return self.layers + self.always
+
     def index(self, name: LayerName) -> int:
         """Return the 0-based index of a selectable layer."""
         return self._index[name]

@@ -74,7 +74,7 @@ class Versions:
     def missing(self, client: ClientId, layers: LayerMap) -> tuple[Layer, ...]:
         """Return the blocks that the server has to send before a client can start."""
         held = self.held(client)
-        return tuple(b for b in (*layers.layers, *layers.always) if held.get(b.name) != self.current.get(b.name))
+        return tuple(b for b in layers.trainable if held.get(b.name) != self.current.get(b.name))
 
     def bytes_down(self, client: ClientId, layers: LayerMap) -> int:
         """Return the bytes of the blocks that the server has to send before a client can start."""

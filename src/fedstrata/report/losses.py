@@ -79,7 +79,7 @@ def tally(log: Log) -> tuple[Tally, ...]:
         names.setdefault(lost.reason, []).append(lost.client)
     layers = sum(layer.below_quorum > 0 for record in log.rounds for layer in record.layers)
     few = {Reason.BELOW_QUORUM.value: (layers, len(log.abandoned))}
-    return tuple(_of(reason, total, names, few) for reason in _in_order({*total, *names}))
+    return tuple(_of(reason, total, names, few) for reason in in_order({*total, *names}))
 
 
 def _of(
@@ -90,6 +90,7 @@ def _of(
     return Tally(reason, clients, layers, attempts, rest)
 
 
-def _in_order(reasons: set[str]) -> list[str]:
+def in_order(reasons: set[str]) -> list[str]:
+    """Return reasons in the order of the codes, then those of other versions by name."""
     known = [reason.value for reason in Reason]
     return [*(r for r in known if r in reasons), *sorted(reasons - set(known))]

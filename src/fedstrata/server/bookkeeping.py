@@ -143,7 +143,7 @@ class Ledger:
             seconds=perf_counter() - self._start,
             peak_bytes=peak_bytes(),
         )
-        before, blocks = self._state.weights, (*self._setting.layers.layers, *self._setting.layers.always)
+        before, blocks = self._state.weights, self._setting.layers.trainable
         return record, tuple(b for b in blocks if any(weights[n] is not before[n] for n in b.tensor_names))
 
     def _client_record(self, client: ClientId) -> ClientRecord:
@@ -178,7 +178,7 @@ class Ledger:
         total = sum(rows for rows, _ in self.contributors.values())
         before = self._state.weights
         layers = self._setting.layers
-        for index, block in enumerate((*layers.layers, *layers.always)):
+        for index, block in enumerate(layers.trainable):
             few = self._few.get(block.name, 0)
             trained_by = [rows for rows, mask in self.contributors.values() if index >= len(layers) or index in mask]
             trained_by = [] if few else trained_by

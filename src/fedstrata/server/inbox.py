@@ -73,12 +73,12 @@ class Inbox:
 
     def recall(self) -> None:
         """Take over the outcomes that the journal knows."""
-        for client, expected in self._asked.items():
+        for expected in self._asked.values():
             reply = self._journal.recall(expected)
             if isinstance(reply, Failure):
                 self._lose(expected, Reject(reply.reason, reply.message))
             elif reply is not None:
-                self._judge(client, expected, reply, None)
+                self._judge(expected, reply, None)
 
     @property
     def settled(self) -> int:
@@ -97,15 +97,9 @@ class Inbox:
             return self._drop(client, self._uninvited(client))
         if self._deadline.passed():
             return self._come_late(expected)
-        reply = unframe(message.data, expected) if isinstance(message, Frame) else message
-        odd = reply if isinstance(reply, Reject) else belongs(reply, expected)
-        if odd is not None and (odd.damaged or odd.reason in (Reason.STALE, Reason.AUTH)):
-            if odd.reason is not Reason.STALE:
-                self._trouble[client] = odd
-            return self._drop(client, odd)
-        if odd is not None or isinstance(reply, Reject):
-            return self._refuse(expected, odd or Reject(Reason.SCHEMA, "unreadable"))
-        return self._judge(client, expected, reply, message.data if isinstance(message, Frame) else None)
+        if not isinstance(message, Frame):
+            return self._read(expected, belongs(message, expected) or message, None)
+        return self._read(expected, unframe(message.data, expected), message.data)
 
     def close(self) -> None:
         """End the phase: who has not answered is lost."""
@@ -130,13 +124,23 @@ class Inbox:
             return Reject(Reason.STALE, "the client is not asked anything in this phase")
         return Reject(Reason.AUTH, "no client of this run is called so")
 
-    def _judge(self, client: ClientId, expected: Assignment, reply: Reply, frame: bytes | None) -> None:
+    def _read(self, expected: Assignment, reply: Reply | Reject, frame: bytes | None) -> None:
+        """Judge a reply; what is no answer to this assignment at all costs its client nothing yet."""
+        if not isinstance(reply, Reject):
+            return self._judge(expected, reply, frame)
+        if not (reply.damaged or reply.reason in (Reason.STALE, Reason.AUTH)):
+            return self._refuse(expected, reply)
+        if reply.reason is not Reason.STALE:
+            self._trouble[expected.client] = reply
+        return self._drop(expected.client, reply)
+
+    def _judge(self, expected: Assignment, reply: Reply, frame: bytes | None) -> None:
         if isinstance(reply, Failure):
             return self._refuse(expected, Reject(reply.reason, reply.message))
         found = admit_update(reply, expected) if isinstance(reply, Update) else admit(reply, expected)
         if isinstance(found, Reject):
             return self._refuse(expected, found)
-        digest = content_of(reply)
+        client, digest = expected.client, content_of(reply)
         if client in self._digests:
             return self._again(client, digest)
         self._journal.accept(expected, reply, digest=digest, frame=frame)

@@ -225,11 +225,13 @@ def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[Se
 
     What its attempts lost and cost is in their own records.
     """
-    blocks = (*layers.layers, *layers.always)
     record = RoundRecord(
         round=facts.round,
         clients=(),
-        layers=tuple(LayerRecord(b.name, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0) for b in blocks),
+        layers=tuple(
+            LayerRecord(block.name, contributors=0, data_mass=0.0, chi2=None, update_norm=0.0)
+            for block in layers.trainable
+        ),
         attempt=facts.attempt,
         committed=False,
     )

@@ -61,13 +61,12 @@ class ServerState:
 
 def initial_state(setting: Setting, weights: Weights, *, run: str = "") -> ServerState:
     """Return the state of a run that has not begun."""
-    blocks = (*setting.layers.layers, *setting.layers.always)
     always = [block.name for block in setting.layers.always]
     return ServerState(
         round=0,
         weights=weights,
         selector=setting.method.selector.init(setting.layers),
         aggregator=setting.method.aggregator.init(weights, setting.layers),
-        versions=Versions.at(manifest_of(blocks, weights), always=always),
+        versions=Versions.at(manifest_of(setting.layers.trainable, weights), always=always),
         run=run,
     )

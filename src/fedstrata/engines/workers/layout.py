@@ -54,7 +54,7 @@ class Layout:
     def of(cls, layers: LayerMap, weights: Weights) -> Self:
         """Return the layout of some blocks; types are those of the weights."""
         places, end = {}, 0
-        for block in (*layers.layers, *layers.always):
+        for block in layers.trainable:
             for spec in block.tensors:
                 tensor = weights[spec.name]
                 places[spec.name] = Place(end, tensor.dtype)
@@ -64,7 +64,7 @@ class Layout:
     @property
     def blocks(self) -> tuple[Layer, ...]:
         """The layers in order, then ``always``."""
-        return (*self.layers.layers, *self.layers.always)
+        return self.layers.trainable
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""

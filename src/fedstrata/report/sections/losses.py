@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from fedstrata.domain.reasons import Reason
 from fedstrata.report.blocks import Picture
 from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
-from fedstrata.report.losses import BEFORE
+from fedstrata.report.losses import BEFORE, in_order
 from fedstrata.report.records import Run
 from fedstrata.report.words import plural
 
@@ -23,7 +22,7 @@ def strip(run: Run, losses: Mapping[int, Counter[str]]) -> Picture:
     labels = tuple(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
     counts = [sum((losses.get(r, Counter()) for r in part), Counter()) for part in parts]
     present = {reason for count in losses.values() for reason in count}
-    reasons = [r.value for r in Reason if r.value in present] + sorted(present - {r.value for r in Reason})
+    reasons = in_order(present)
     most = max((n for count in counts for n in count.values()), default=1)
     cells = [
         [_cell(count[reason], most, f"{reason}, round {label}") for count, label in zip(counts, labels, strict=True)]
