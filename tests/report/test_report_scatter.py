@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedstrata.report.scatter import MOST_DOTS, Pair, agreement
@@ -78,6 +78,7 @@ def test_pairs_that_coincide_share_a_dot_that_counts_them() -> None:
     st.lists(st.tuples(st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=60),
     st.sampled_from(["bytes_up", "bytes_peak", "seconds"]),
 )
+@example([(5e-324, 5e-324)], "bytes_up")
 def test_every_dot_is_inside_its_frame(values: list[tuple[float, float]], unit: str) -> None:
     for x, y, _ in circles(plot([Pair(a, b, "c") for a, b in values], unit)):
         assert LEFT - 0.1 <= x <= LEFT + SIDE + 0.1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, sqrt
 from statistics import fmean
+from sys import float_info
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -60,7 +61,9 @@ def agreement(pairs: Sequence[Pair], *, unit: str, title: str, description: str)
 
 def _scales(values: Sequence[float], unit: str) -> tuple[Scale, Scale]:
     log = wide(values)
-    low, high = 0.8 * min(values), 1.2 * max(values) or 1.0
+    low, high = 0.8 * min(values), 1.2 * max(values)
+    if high < float_info.min:  # nothing, or so little that a share of it cannot be told from it
+        low, high = 0.0, 1.0
     if not log and low < 0.25 * high:
         low = 0.0
     return Scale(unit, low, high, _LEFT, _LEFT + _SIDE, log), Scale(unit, low, high, _TOP + _SIDE, _TOP, log)
