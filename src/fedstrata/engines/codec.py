@@ -55,12 +55,23 @@ def encode(reply: Reply, blocks: tuple[Layer, ...] = (), encoding: Encoding = En
         blocks: The blocks that an update holds, in the order of its assignment.
         encoding: How an update's deltas are sent.
     """
+    return b"".join(parts(reply, blocks, encoding))
+
+
+def parts(reply: Reply, blocks: tuple[Layer, ...] = (), encoding: Encoding = Encoding.FLOAT32) -> tuple[bytes, ...]:
+    """Return a reply as the parts of its frame: everything up to the manifest, then one blob per block of an update.
+
+    Args:
+        reply: An update's deltas are float32.
+        blocks: The blocks that an update holds, in the order of its assignment.
+        encoding: How an update's deltas are sent.
+    """
     blobs: list[bytes] = []
     if isinstance(reply, Update):
         blobs = [save_blob(encode_block(block.tensors, reply.deltas, encoding)) for block in blocks]
     said = write_manifest(reply, encoding)
     head = _HEAD.pack(MAGIC, VERSION, 0, len(said), sum(map(len, blobs)))
-    return b"".join([head, _digest(head, said, *blobs), said, *blobs])
+    return head + _digest(head, said, *blobs) + said, *blobs
 
 
 def decode_update(data: bytes, expected: Assignment) -> Update | Reject:
