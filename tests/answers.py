@@ -28,7 +28,14 @@ def is_answer(reply: Reply, expected: Assignment) -> bool:
             sound = all(isfinite(s.grad_sq) and s.grad_sq >= 0 and s.num_examples > 0 for s in reply.stats)
             return expected.phase == "probe" and isfinite(reply.loss) and shapes == wanted and sound
         case Update():
-            return expected.phase == "train" and is_update(reply, expected)
+            return expected.phase == "train" and is_update(reply, expected) and is_ridden(reply, expected)
+
+
+def is_ridden(update: Update, expected: Assignment) -> bool:
+    """Return whether exactly those statistics ride on an update that were to."""
+    if update.ridden is None or expected.ridden is None:
+        return update.ridden is None and expected.ridden is None
+    return is_answer(update.ridden, expected.ridden)
 
 
 def is_update(update: Update, expected: Assignment) -> bool:

@@ -23,10 +23,11 @@ from fedstrata.domain.messages import (
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.admission import admit, belongs
+from fedstrata.engines.asked import asked_of
 from fedstrata.engines.codec import decode
 from fedstrata.engines.encodings import as_received
 from fedstrata.engines.faults import Exactly, Fault, Faults, Kind, Plan
-from fedstrata.engines.faulty import FaultyEngine, Message, asked_of
+from fedstrata.engines.faulty import FaultyEngine, Message
 from fedstrata.engines.scripted import ScriptedEngine
 from frames import LAYERS, MASK, ORIGIN, deltas, probed, update
 from toys import named
@@ -43,7 +44,8 @@ def answer(request: Request) -> Reply:
             return replace(probed(), client=request.client, round=request.round)
         case Train():
             sent = as_received(deltas(), request.plan.encoding)
-            return replace(update(), client=request.client, round=request.round, deltas=sent)
+            ridden = replace(probed(), client=request.client, round=request.round) if request.probe else None
+            return replace(update(), client=request.client, round=request.round, deltas=sent, ridden=ridden)
         case Evaluate():
             return Evaluated(request.client, request.round, 12.5, 3, 8)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -22,12 +23,12 @@ from fedstrata.engines.codec import PREFIX, encode
 A = ClientId("a")
 ORIGIN = Origin("run-1", 2, "b" * 64)
 MASK = frozenset({0, 2})
-KINDS = ("update", "probed", "evaluated", "failure")
+KINDS = ("update", "probed", "evaluated", "failure", "ridden")
 CASES = [
     *(("update", encoding) for encoding in Encoding),
     *((kind, Encoding.FLOAT32) for kind in KINDS if kind != "update"),
 ]
-"""Every kind of reply, an update in every encoding."""
+"""Every kind of reply, an update in every encoding; ``ridden`` is one that statistics ride on."""
 
 
 def block(name: str, role: Role = Role.LAYER, **shapes: tuple[int, ...]) -> Layer:
@@ -48,7 +49,8 @@ def asked(kind: str = "update", encoding: Encoding = Encoding.FLOAT32) -> Assign
         return Assignment(A, 5, "evaluate", ORIGIN)
     if kind == "probed":
         return Assignment(A, 5, "probe", ORIGIN, blocks=LAYERS.layers, statistics=frozenset(Statistic))
-    return Assignment(A, 5, "train", ORIGIN, MASK, LAYERS.blocks(MASK), encoding, num_examples=7, max_norm=1e6)
+    train = Assignment(A, 5, "train", ORIGIN, MASK, LAYERS.blocks(MASK), encoding, num_examples=7, max_norm=1e6)
+    return replace(train, ridden=asked("probed")) if kind == "ridden" else train
 
 
 def deltas(assignment: Assignment | None = None, *, seed: int = 0) -> dict[TensorName, torch.Tensor]:
@@ -74,6 +76,8 @@ def reply(kind: str) -> Reply:
     match kind:
         case "update":
             return update()
+        case "ridden":
+            return replace(update(), ridden=probed())
         case "probed":
             return probed()
         case "evaluated":

@@ -66,6 +66,11 @@ def mask_of(client: ClientId, round: int, attempt: int) -> Mask:
     return frozenset(i for i in range(3) if bits >> i & 1)
 
 
+def rides(client: ClientId, round: int) -> bool:
+    """Return whether statistics are to ride on a client's update."""
+    return (rows_of(client) + round) % 3 == 0
+
+
 def value_of(client: ClientId, round: int, attempt: int, variant: int) -> float:
     """Return what every element of a client's deltas is."""
     return (rows_of(client) - 3 + 8 * variant + round + 2 * attempt) / 4
@@ -89,7 +94,16 @@ def answer(a: Assignment, variant: int = 0) -> Reply:
         loss_mean=1.0,
         seconds=0.0,
         origin=a.origin,
+        ridden=_riding(a, variant),
     )
+
+
+def _riding(a: Assignment, variant: int) -> Probed | None:
+    if a.ridden is None:
+        return None
+    found = answer(a.ridden, variant)
+    assert isinstance(found, Probed)
+    return found
 
 
 def framed(reply: Reply, a: Assignment, channel: ClientId | None = None) -> Frame:
@@ -117,6 +131,7 @@ SPOILED = {
     "loss": Reason.NONFINITE,
     "huge": Reason.NORM,
     "schema": Reason.SCHEMA,
+    "passenger": Reason.SCHEMA,
     "failure": Reason.CLIENT_ERROR,
 }
 
@@ -129,7 +144,7 @@ def spoiled(a: Assignment, how: str) -> Reply:
     if isinstance(sound, Probed):
         if how == "loss":
             return replace(sound, loss=float("nan"))
-        if how == "schema":
+        if how in ("schema", "passenger"):
             return replace(sound, stats=sound.stats[1:])
         norm = float("inf") if how == "value" else 1e300
         stats = LayerStats((replace(sound.stats[-1].tensors[0], grad_sq=norm),), 4)
@@ -139,6 +154,9 @@ def spoiled(a: Assignment, how: str) -> Reply:
         return replace(sound, loss_mean=float("inf"))
     if how == "schema":
         return replace(sound, num_examples=sound.num_examples + 1)
+    if how == "passenger":
+        unasked = answer(replace(a, phase="probe"))
+        return replace(sound, ridden=unasked if sound.ridden is None and isinstance(unasked, Probed) else None)
     last = list(sound.deltas)[-1]
     value = float("nan") if how == "value" else 1e30
     return replace(sound, deltas={**sound.deltas, last: torch.full_like(sound.deltas[last], value)})

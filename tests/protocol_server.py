@@ -24,7 +24,7 @@ from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.state import initial_state
-from protocol_model import BLOCKS, mask_of, zero_weights
+from protocol_model import BLOCKS, mask_of, rides, zero_weights
 
 SECONDS = 10.0
 """How long a phase may take."""
@@ -66,7 +66,9 @@ class Server:
         if phase == "probe":
             self.asked: Mapping[ClientId, Assignment] = {a.client: a for a in to_probe(present, state, self.setting)}
         else:
-            self.asked = to_train({c: mask_of(c, state.round, state.attempt) for c in present}, state, self.setting)
+            masks = {c: mask_of(c, state.round, state.attempt) for c in present}
+            riders = [c for c in present if rides(c, state.round)]
+            self.asked = to_train(masks, state, self.setting, riders)
         self.phase, self.taken, self.end = phase, list[Accepted](), self.clock.now() + SECONDS
         self.inbox = Inbox(
             list(self.asked.values()),

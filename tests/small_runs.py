@@ -65,6 +65,7 @@ def toy_run(
     budget: float = 1,
     lr: float = 0.1,
     rules: Rules | None = None,
+    ride: bool = False,
 ) -> tuple[Run, Weights]:
     """Return a run of the toy model and its starting point."""
     model, clients = toy_model(dropout=dropout), toy_clients(SIZES, held_out=held_out)
@@ -78,6 +79,7 @@ def toy_run(
         per_round=per_round,
         train=TrainPlan(steps=2, epochs=None, batch_size=4, lr=lr),
         rules=rules,
+        ride=ride,
     )
     rows = toy_rows(40, seed=9)
 

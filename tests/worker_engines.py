@@ -6,6 +6,7 @@ import os
 import select
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from time import monotonic
 
 from fedstrata.domain.assignment import Assignment
@@ -88,7 +89,11 @@ def assignment(request: Request, layers: LayerMap) -> Assignment:
         case Probe():
             return Assignment(*facts, blocks=layers.layers, statistics=request.plan.statistics)
         case Train():
-            return Assignment(*facts, request.mask, layers.blocks(request.mask), Encoding(request.plan.encoding))
+            asked = Assignment(*facts, request.mask, layers.blocks(request.mask), Encoding(request.plan.encoding))
+            if request.probe is None:
+                return asked
+            probe = Probe(request.client, request.round, request.weights, request.probe, request.origin)
+            return replace(asked, ridden=assignment(probe, layers))
         case Evaluate():
             return Assignment(*facts)
 

@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console
 
 from fedstrata.cli import progress as module
-from fedstrata.cli.progress import LiveProgress, PlainProgress
+from fedstrata.cli.progress import LiveProgress
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import ClientRecord, Metrics, RoundRecord
+from fedstrata.report import progress as lines_module
+from fedstrata.report.progress import PlainProgress
 from fedstrata.server.observers import Observer
 
 
@@ -26,7 +28,8 @@ def record(round: int, *, failed: int = 0, accuracy: float | None = 0.5) -> Roun
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    for each in (module, lines_module):
+        monkeypatch.setattr(each, "monotonic", lambda: now[0])
     return now
 
 

@@ -16,7 +16,7 @@ from fedstrata.config.catalog import CATALOG, build, describe
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.provenance import resolved
 from fedstrata.config.read import read_yaml
-from fedstrata.data.load import Files
+from fedstrata.data.kinds import Files
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.full import Full

@@ -85,7 +85,7 @@ def test_a_scored_selector_lies_between_the_cheapest_and_the_dearest_mask() -> N
         setting = plan.subject.prepared.setting
         low, high = np.zeros(3), np.zeros(3)
         for client, profile in setting.profiles.items():
-            prices = setting.method.cost.prices(client, Visit(probed=True, bytes_down=ALWAYS))
+            prices = setting.method.cost.prices(client, Visit(probes=1, bytes_down=ALWAYS))
             masks = [frozenset(m) for size in range(1, 7) for m in combinations(range(6), size)]
             tried = [p for p in map(prices.of, masks) if p.fits(profile.budget)]
             values = np.array([(p.flops, p.bytes_up, p.layers) for p in tried])

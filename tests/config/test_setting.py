@@ -17,6 +17,7 @@ from fedstrata.domain.layers import Mask
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ConfigError, ModelError
 from price_lists import LAYERS, profile
+from toys import toy_clients
 
 A, B = ClientId("a"), ClientId("b")
 CLIENTS = {A: Workload(((4, None),), ((4, None),)), B: Workload(((2, None),), ((2, None),))}
@@ -40,6 +41,25 @@ def prepare(*, refuse: bool = True, base: Path = Path(), measured: bool = True, 
         parameter_bytes=404,
         refuse=refuse,
     )
+
+
+def test_rows_held_out_are_known_where_the_rows_are() -> None:
+    loaded = check_config({"model": {"path": "embedded:vit-digits"}, "data": {"kind": "digits"}, "selector": "top"})
+    rows = toy_clients({"a": 4}, held_out=3)[A]
+    prepared = prepare_setting(
+        loaded,
+        layers=LAYERS,
+        clients={A: rows, B: CLIENTS[B]},
+        examples={A: 4, B: 2},
+        measure=lambda _: (profile(),),
+        parameter_bytes=404,
+    )
+    assert [p.held_out for p in prepared.setting.profiles.values()] == [3, None]
+
+
+def test_the_key_ride_reaches_the_setting() -> None:
+    assert not prepare().setting.ride
+    assert prepare(probe={"ride": True}).setting.ride
 
 
 def masks(prepared: Prepared) -> dict[ClientId, Mask]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -23,6 +23,8 @@ from fedstrata.domain.messages import (
     Weights,
 )
 from fedstrata.domain.seeds import Seeds
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.digests import content_of
 from fedstrata.engines.local import LocalEngine, answer, received
 from fedstrata.engines.protocol import ClientHandler, Engine
 from fedstrata.engines.scripted import ScriptedEngine
@@ -134,6 +136,23 @@ def test_the_bits_are_those_of_the_local_engine(make: Callable[[ClientHandler], 
         assert (got.loss_first, got.loss_mean, got.steps) == (
             expected.loss_first, expected.loss_mean, expected.steps
         )  # fmt: skip
+
+
+@EVERY
+def test_what_rides_on_an_update_has_the_bits_of_a_probe_of_the_next_round(
+    make: Callable[[ClientHandler], Engine],
+) -> None:
+    measured = ProbePlan(0, 4, frozenset(Statistic))
+    laden = [replace(request, probe=measured) for request in trains(*SIZES)]  # type: ignore[arg-type]
+    fresh = LocalEngine(handler()).send([Probe(c, 1, weights(), measured) for c in named(*SIZES)])
+    for got, bare, probed in zip(make(handler()).send(laden), make(handler()).send(trains(*SIZES)), fresh, strict=True):
+        assert isinstance(got, Update)
+        assert isinstance(bare, Update)
+        assert isinstance(probed, Probed)
+        assert got.ridden is not None
+        assert content_of(got.ridden) == content_of(probed)
+        assert (got.ridden.client, got.ridden.round) == (probed.client, 0)
+        assert content_of(replace(got, ridden=None)) == content_of(bare)
 
 
 @EVERY

@@ -8,7 +8,7 @@ from fedstrata.domain.ids import ClientId
 
 
 def test_a_mask_costs_as_many_as_it_has_layers_and_nothing_else_is_priced() -> None:
-    price = counted(8).prices(ClientId("a"), Visit(probed=True)).of(frozenset({1, 5, 7}))
+    price = counted(8).prices(ClientId("a"), Visit(probes=1)).of(frozenset({1, 5, 7}))
     assert price.layers == 3.0
     assert all(isnan(value) for unit, value in price.items() if unit != "layers")
 

@@ -65,11 +65,23 @@ def test_the_empty_mask_costs_the_forward_pass_and_the_head() -> None:
 def test_the_probe_goes_through_every_layer_whatever_the_mask() -> None:
     probe = 172 + (4 * 30 - 30 + 3) + (20 + 21 + 22 + 23)
     for mask in MASKS:
-        assert price(mask, Visit(probed=True)).flops - price(mask).flops == probe
+        assert price(mask, Visit(probes=1)).flops - price(mask).flops == probe
+
+
+def test_every_probe_of_a_round_is_paid_for_and_holds_its_memory_once() -> None:
+    """A client that is probed, and measures for the next round while it trains, does both; not at the same time."""
+    probe, statistics = 172 + (4 * 30 - 30 + 3) + (20 + 21 + 22 + 23), 4 * 4
+    seconds = 1 + 0.5 + 172 / 100 + (4 * 30 - 30 + 3) / 50 + (20 + 21 + 22 + 23) / 25 + statistics / 10
+    for mask in MASKS:
+        none, one, two = (price(mask, Visit(probes=n), device=PHONE) for n in range(3))
+        assert [c.flops - none.flops for c in (one, two)] == [probe, 2 * probe]
+        assert [c.bytes_up - none.bytes_up for c in (one, two)] == [statistics, 2 * statistics]
+        assert [c.seconds - none.seconds for c in (one, two)] == pytest.approx([seconds, 2 * seconds])
+        assert two.bytes_peak == one.bytes_peak
 
 
 def test_bytes_are_deltas_statistics_mask_and_what_is_lacking() -> None:
-    found = price(frozenset({0, 2}), Visit(probed=True, bytes_down=700), statistics=frozenset({Statistic.SAMPLES}))
+    found = price(frozenset({0, 2}), Visit(probes=1, bytes_down=700), statistics=frozenset({Statistic.SAMPLES}))
     assert found.bytes_up == 40 + 48 + 20 + 4 * 3 * 4
     assert found.bytes_down == 700 + 1
 
@@ -115,7 +127,7 @@ def test_peak_memory_is_the_largest_moment_of_the_step(optimizer: str) -> None:
 
 def test_a_probe_that_needs_more_than_training_sets_the_peak() -> None:
     every = frozenset({Statistic.SAMPLES})
-    assert price(frozenset(), Visit(probed=True), statistics=every).bytes_peak > price(frozenset()).bytes_peak
+    assert price(frozenset(), Visit(probes=1), statistics=every).bytes_peak > price(frozenset()).bytes_peak
 
 
 def test_where_the_step_cannot_be_measured_layers_and_bytes_are_priced() -> None:

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from fedstrata.data.load import Digits, Files, load_data
+from fedstrata.data.kinds import Digits, Files
+from fedstrata.data.load import load_data
 from fedstrata.data.partition import Dirichlet, Iid, NaturalId, Shard
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.errors import ConfigError, DataError
+from fedstrata.errors import DataError
 
 
 def _lengths(table: Table) -> TensorRows:
@@ -159,30 +159,6 @@ def test_defect_06_two_loads_give_every_client_the_same_rows() -> None:
     for client, own in first.clients.items():
         assert torch.equal(own.train, again.clients[client].train)
         assert torch.equal(own.held_out, again.clients[client].held_out)
-
-
-GOOD = partial(Files, train="a.csv", test="b.csv", text="note", partition=Iid(2))
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (partial(GOOD, sites="d"), "give either 'train' or 'sites'"),
-        (partial(GOOD, test=None), "give either 'test' or 'test_fraction'"),
-        (partial(GOOD, test_fraction=0.2), "give either 'test' or 'test_fraction'"),
-        (partial(GOOD, image="x"), "give one input column, either 'text' or 'image'"),
-        (partial(GOOD, partition=None), "give a 'partition'"),
-        (partial(GOOD, train=None, sites="d"), "each site is a client; remove 'partition'"),
-        (partial(GOOD, test=None, test_fraction=1.5), "test_fraction is 1.5"),
-        (partial(GOOD, max_length=0), "max_length is 0"),
-        (partial(GOOD, held_out=1.0), "held_out is 1.0"),
-        (partial(Digits, held_out=-0.1), "held_out is -0.1"),
-        (partial(Digits, partition=NaturalId("x")), "digits have no natural id"),
-    ],
-)
-def test_contradictions_are_config_errors(source: partial[Files | Digits], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        source()
 
 
 def test_one_label_alone_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from fedstrata.data.files import find
-from fedstrata.data.load import Files, Prepare, load_data
+from fedstrata.data.kinds import Files
+from fedstrata.data.load import Prepare, load_data
 from fedstrata.data.partition import Dirichlet, NaturalId, Shard
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.text import prepare_texts

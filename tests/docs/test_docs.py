@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -26,6 +26,7 @@ from fedstrata.config.schema import Config
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, LayerRecord, Metrics, RoundRecord
 from fedstrata.server.tables import COLUMNS
+from fedstrata.site.keys import SiteSection
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -83,8 +84,9 @@ def schema_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
     for name, field in model.model_fields.items():
         default = NEEDED if field.is_required() else field.get_default(call_default_factory=True)
         yield prefix + name, default
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from schema_keys(field.annotation, f"{prefix}{name}.")
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from schema_keys(inner, f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize(("family", "kind"), KINDS)
@@ -110,6 +112,11 @@ def test_no_section_describes_a_kind_that_does_not_exist() -> None:
 def test_every_configuration_key_is_documented_with_its_default() -> None:
     text = (DOCS / "reference" / "config.md").read_text(encoding="utf-8")
     assert table(text) == {key: shown(default) for key, default in schema_keys(Config)}
+
+
+def test_every_key_of_a_site_s_file_is_documented_with_its_default() -> None:
+    text = (DOCS / "reference" / "site.md").read_text(encoding="utf-8")
+    assert table(text) == {key: shown(default) for key, default in schema_keys(SiteSection)}
 
 
 @pytest.mark.parametrize("record", [ClientRecord, RoundRecord, LayerRecord, Metrics, Abandoned])
@@ -198,11 +205,12 @@ def check_options(family: str, spec: object) -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if DOCS in p.parents], ids=name_of)
 def test_configurations_in_examples_use_keys_and_options_that_exist(page: Path) -> None:
-    known = {key for key, _ in schema_keys(Config)}
     for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+        of_site = block.startswith("# site.yaml")
+        known = {key for key, _ in schema_keys(SiteSection if of_site else Config)}
         for key, value in yaml.safe_load(block).items():
             assert key in known
-            if key in CATALOG:
+            if key in CATALOG and not of_site:
                 check_options(key, value)
             elif isinstance(value, dict) and any(k.startswith(f"{key}.") for k in known):
                 assert [f"{key}.{inner}" for inner in value if f"{key}.{inner}" not in known] == []

@@ -10,7 +10,7 @@ import torch
 
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.messages import Evaluated, Origin, Probed, Reject, Reply
+from fedstrata.domain.messages import Evaluated, Origin, Probed, Reject, Reply, Update
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.engines.admission import admit, admit_update, belongs
 from frames import KINDS, ORIGIN, A, asked, deltas, probed, reply, update
@@ -202,6 +202,44 @@ def test_statistics_of_other_layers_are_refused(stats: tuple[LayerStats, ...]) -
 
 def test_a_probe_whose_loss_is_not_finite_is_refused() -> None:
     assert why(admit(replace(probed(), loss=nan), asked("probed")))[0] == "NONFINITE"
+
+
+def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
+    assert why(admit(update(), asked("ridden"))) == (
+        "SCHEMA",
+        "the update lacks the statistics that were to ride on it",
+    )
+    assert why(admit(reply("ridden"), asked())) == ("SCHEMA", "the update carries statistics; none were asked for")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        ({"loss": nan}, "NONFINITE", "the probe's loss is nan"),
+        ({"stats": probed().stats[1:]}, "SCHEMA", "statistics of 2 layers, expected 3"),
+        ({"stats": changed_stats(grad_sq=inf).stats}, "NONFINITE", "the statistics of h.0 are not finite"),
+        ({"stats": changed_stats(grad_sq=-1.0).stats}, "SCHEMA", "negative squared norm"),
+        ({"stats": changed_stats(snr_sum=None).stats}, "SCHEMA", "not those that were asked for"),
+        ({"stats": changed_stats(weight_sq=1e300).stats}, "NORM", "larger than float32 gradients can be"),
+        ({"client": ClientId("b")}, "SCHEMA", "its statistics: it speaks for 'b'"),
+        ({"round": 6}, "SCHEMA", "its statistics: it answers probe of round 6"),
+        ({"origin": replace(ORIGIN, attempt=3)}, "SCHEMA", "its statistics: it answers probe of round 5, attempt 3"),
+    ],
+    ids=str,
+)
+def test_statistics_that_ride_are_held_to_what_a_probe_is_and_refuse_the_whole_answer(
+    changed: dict[str, object], reason: str, words: str
+) -> None:
+    sent = replace(update(), ridden=replace(probed(), **changed))  # type: ignore[arg-type]
+    code, message = why(admit(sent, asked("ridden")))
+    assert code == reason
+    assert words in message
+
+
+def test_the_norms_of_an_update_are_its_own_whatever_rides() -> None:
+    sent = reply("ridden")
+    assert isinstance(sent, Update)
+    assert admit_update(sent, asked("ridden")) == admit_update(update(), asked())
 
 
 @pytest.mark.parametrize(

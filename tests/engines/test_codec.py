@@ -16,11 +16,28 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Role
 from fedstrata.domain.messages import Failure, Reject, Update
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.admission import admit
 from fedstrata.engines.codec import decode, decode_update, encode, frame_limit, overhead
 from fedstrata.engines.encodings import as_received, encode_block
-from frames import CASES, LAYERS, MASK, ORIGIN, A, asked, block, deltas, frame, parts, reply, saying, sealed, update
+from frames import (
+    CASES,
+    LAYERS,
+    MASK,
+    ORIGIN,
+    A,
+    asked,
+    block,
+    deltas,
+    frame,
+    parts,
+    probed,
+    reply,
+    saying,
+    sealed,
+    update,
+)
 from toys import same_bits
 
 EVERY = pytest.mark.parametrize("encoding", Encoding)
@@ -118,6 +135,20 @@ def test_framing_of_a_large_block_is_under_one_percent_and_64_kib(encoding: Enco
     assert 0 < extra <= 64 * 1024
     assert extra < 0.01 * (len(data) - extra)
     assert len(data) <= frame_limit(expected)
+
+
+def test_statistics_of_many_layers_may_ride_on_an_update_of_few() -> None:
+    """They alone are longer than what a manifest may be whatever it tells of."""
+    layers = tuple(block(f"h.{i}", w=(1,)) for i in range(2000))
+    stats = tuple(LayerStats((TensorStats(1, 1 / 3, 1 / 7, 1 / 9, 2 / 3, 3 / 7),), 8) for _ in layers)
+    sent = replace(update(), ridden=replace(probed(), stats=stats))
+    expected = replace(asked("ridden"), ridden=replace(asked("probed"), blocks=layers))
+    data = encode(sent, expected.blocks)
+    assert len(parts(data)[0]) > 64 * 1024
+    assert len(data) <= frame_limit(expected)
+    got = decode_update(data, expected)
+    assert isinstance(got, Update)
+    assert got.ridden == sent.ridden
 
 
 @EVERY_CASE

@@ -13,13 +13,16 @@ from fedstrata.domain.messages import (
     Frame,
     PhaseName,
     Probed,
+    ProbePlan,
     Update,
 )
+from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
+from fedstrata.engines.asked import asked_of
 from fedstrata.engines.codec import decode
 from fedstrata.engines.digests import content_of
 from fedstrata.engines.faults import Kind
-from fedstrata.engines.faulty import FaultyEngine, asked_of
+from fedstrata.engines.faulty import FaultyEngine
 from frames import LAYERS, probed
 
 A, B, C = TEN[:3]
@@ -110,6 +113,17 @@ def test_a_lie_about_scores_is_well_formed() -> None:
     assert isinstance(lie, Probed)
     assert [s.grad_sq for s in lie.stats] == [100 * s.grad_sq for s in probed().stats]
     assert [s.weight_sq for s in lie.stats] == [s.weight_sq for s in probed().stats]
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_scores_that_ride_on_an_update_are_lied_about_too(frames: bool) -> None:
+    request = replace(ask("train", B)[0], probe=ProbePlan(statistics=frozenset(Statistic)))  # type: ignore[arg-type]
+    (lie,) = engine(one(Kind.SCORE_LIE, amount=100.0), frames=frames).send([request])
+    assert verdict(lie, expected_of(request)) == "sound"
+    reply = decode(lie.data, expected_of(request)) if isinstance(lie, Frame) else lie
+    assert isinstance(reply, Update)
+    assert reply.ridden is not None
+    assert [s.grad_sq for s in reply.ridden.stats] == [100 * s.grad_sq for s in probed().stats]
 
 
 @pytest.mark.parametrize(("phase", "rows"), [("train", 7000), ("evaluate", 8000)])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
+from weakref import ref
 
 import pytest
 import torch
 
-from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.layers import TensorSpec
-from fedstrata.domain.messages import Evaluated, Origin, Probed, Update
+from fedstrata.domain.ids import ClientId, LayerName, TensorName
+from fedstrata.domain.layers import Layer, TensorSpec
+from fedstrata.domain.messages import Evaluated, Origin, Probed, Update, Weights
 from fedstrata.domain.stats import LayerStats
 from fedstrata.domain.wire import Encoding
+from fedstrata.engines import digests
 from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import content_of, digest_of, manifest_of, raw
+from fedstrata.engines.digests import Digests, content_of, digest_of, manifest_of, raw
 from frames import A, asked, block, deltas, frame, probed, update
 
 HEAD = TensorName("head.w")
@@ -115,6 +118,14 @@ def test_everything_that_an_update_contributes_is_content(changes: dict[str, obj
     assert content_of(replace(update(), **changes)) != content_of(update())  # type: ignore[arg-type]
 
 
+def test_what_rides_on_an_update_is_content_and_nothing_is_where_nothing_rides() -> None:
+    louder = replace(probed(), loss=1.6)
+    found = {content_of(replace(update(), ridden=ridden)) for ridden in (None, probed(), louder)}
+    assert len(found) == 3
+    timed = replace(probed(), seconds=99.0, peak_bytes=1)
+    assert content_of(replace(update(), ridden=timed)) == content_of(replace(update(), ridden=probed()))
+
+
 @pytest.mark.parametrize("changes", [{"loss_sum": 12.6}, {"correct": 4}, {"num_examples": 9}], ids=str)
 def test_everything_that_an_evaluation_contributes_is_content(changes: dict[str, float]) -> None:
     assert content_of(replace(evaluated(), **changes)) != content_of(evaluated())  # type: ignore[arg-type]
@@ -129,7 +140,74 @@ def test_every_statistic_is_content(name: str) -> None:
 
 
 def test_a_reply_that_travelled_has_the_content_of_the_one_that_did_not() -> None:
-    for kind, sent in (("update", update()), ("probed", probed())):
+    for kind, sent in (("update", update()), ("probed", probed()), ("ridden", replace(update(), ridden=probed()))):
         got = decode(frame(kind, Encoding.FLOAT32), asked(kind))
         assert isinstance(got, Update | Probed)
         assert content_of(got) == content_of(sent)
+
+
+TWO = block("h", w=(2,), b=(1,))
+
+
+def pair(*, w: torch.Tensor | None = None) -> dict[TensorName, torch.Tensor]:
+    return {W: torch.tensor([1.0, 2.0]) if w is None else w, TensorName("h.b"): torch.zeros(1)}
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[LayerName]:
+    """The blocks whose tensors were hashed, in order."""
+    seen: list[LayerName] = []
+
+    def counted(block: Layer, weights: Weights) -> str:
+        seen.append(block.name)
+        return digest_of(block, weights)
+
+    monkeypatch.setattr(digests, "digest_of", counted)
+    return seen
+
+
+def test_a_block_whose_tensors_are_the_same_objects_is_hashed_once(hashed: list[LayerName]) -> None:
+    known, weights = Digests(), pair()
+    found = {known.of(TWO, weights) for _ in range(3)} | {known.of(TWO, dict(weights))}
+    assert found == {digest_of(TWO, weights)}
+    assert hashed == ["h"]
+
+
+def test_a_block_of_which_one_tensor_is_another_object_is_hashed_again(hashed: list[LayerName]) -> None:
+    known, weights = Digests(), pair()
+    first = known.of(TWO, weights)
+    assert known.of(TWO, {**weights, W: weights[W].clone()}) == first
+    assert known.of(TWO, {**weights, W: torch.tensor([1.0, 3.0])}) != first
+    assert len(hashed) == 3
+
+
+def test_blocks_are_known_apart(hashed: list[LayerName]) -> None:
+    known, weights = Digests(), {**pair(), TensorName("g.w"): torch.ones(2)}
+    other = block("g", w=(2,))
+    for _ in range(2):
+        assert known.of(TWO, weights) == digest_of(TWO, weights)
+        assert known.of(other, weights) == digest_of(other, weights)
+    assert hashed == ["h", "g"]
+
+
+def test_a_new_tensor_in_the_place_of_one_that_is_gone_is_not_taken_for_it() -> None:
+    """The object's number may be the same again; so the tensor itself is compared, as long as it lives."""
+    known = Digests()
+    for value in range(50):
+        weights = {W: torch.full((2,), float(value))}
+        assert known.of(ONE, weights) == digest_of(ONE, weights)
+        del weights
+
+
+def test_hashes_keep_no_weights_alive() -> None:
+    known, weights = Digests(), pair()
+    known.of(TWO, weights)
+    gone = ref(weights[W])
+    weights.clear()
+    gc.collect()
+    assert gone() is None
+
+
+def test_weights_that_lack_a_tensor_have_no_hash() -> None:
+    with pytest.raises(KeyError):
+        Digests().of(TWO, {W: torch.ones(2)})

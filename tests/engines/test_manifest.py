@@ -156,6 +156,16 @@ def test_a_probe_of_other_layers_is_refused() -> None:
         assert reason(saying(data, stats=wrong), expected) == "SCHEMA"
 
 
+@pytest.mark.parametrize("bad", [None, [], {}, "ridden", 1, True, {"loss": 1.0}])
+def test_what_rides_has_one_form_also_where_nothing_is_to(bad: object) -> None:
+    assert reason(saying(frame("ridden"), ridden=bad), asked("ridden")) == "SCHEMA"
+    assert reason(saying(frame(), ridden=bad)) == "SCHEMA"
+
+
+def test_without_statistics_to_ride_a_manifest_does_not_speak_of_them() -> None:
+    assert b"ridden" not in parts(frame())[0]
+
+
 def test_a_failure_speaks_in_one_printable_line() -> None:
     message = "\x1b[2J gone\nINFO round 5 saved \udcff" + "x" * 5000
     sent = Failure(A, 5, "train", Reason.CLIENT_ERROR, message, ORIGIN)
@@ -163,3 +173,11 @@ def test_a_failure_speaks_in_one_printable_line() -> None:
     assert isinstance(got, Failure)
     assert got.message[:30] == " [2J gone INFO round 5 saved  "
     assert len(got.message) == 2000
+
+
+@pytest.mark.parametrize("claimed", list(Reason))
+def test_a_client_claims_no_reason_that_is_the_server_s_to_give(claimed: Reason) -> None:
+    got = decode(encode(Failure(A, 5, "train", claimed, "no", ORIGIN)), asked())
+    assert isinstance(got, Failure)
+    own = {Reason.NONFINITE, Reason.REFUSED, Reason.CLIENT_ERROR}
+    assert got.reason == (claimed if claimed in own else "CLIENT_ERROR")

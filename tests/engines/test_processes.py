@@ -49,7 +49,10 @@ def engine() -> Iterator[ProcessEngine]:
 
 
 def work(encoding: Encoding = Encoding.FLOAT32) -> list[Request]:
-    """Return a probe, a training and an evaluation of every client, with masks from none to all."""
+    """Return for each client a probe, a training, an evaluation, and a training of the round before that it rides on.
+
+    Masks are from none to all.
+    """
     origin = Origin("run", 1, "base")
     probe = ProbePlan(0, 4, frozenset(Statistic))
     plan = TrainPlan(steps=3, epochs=None, batch_size=3, lr=0.1, optimizer="momentum", encoding=encoding)
@@ -58,6 +61,7 @@ def work(encoding: Encoding = Encoding.FLOAT32) -> list[Request]:
         *(Probe(c, 2, WEIGHTS, probe, origin) for c in CLIENTS),
         *(Train(c, 2, WEIGHTS, mask, plan, origin) for c, mask in zip(CLIENTS, masks, strict=True)),
         *asked(*CLIENTS),
+        *(Train(c, 1, WEIGHTS, mask, plan, origin, probe) for c, mask in zip(CLIENTS, masks, strict=True)),
     ]
 
 
@@ -79,6 +83,9 @@ def test_the_bits_are_those_of_the_local_engine(engine: ProcessEngine, encoding:
     assert isinstance(one, Update)
     assert isinstance(other, Update)
     assert same_bits(one.deltas, other.deltas)
+    for fresh, laden in zip(ours[:8], ours[24:], strict=True):
+        assert isinstance(laden, Update)
+        assert content(laden.ridden) == content(fresh)
 
 
 @pytest.mark.parametrize("count", [1, 4])

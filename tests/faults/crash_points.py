@@ -156,15 +156,16 @@ def generation(path: Path, *_args: object, **_options: object) -> bool:
     return Path(path).name.startswith("round-")
 
 
-STEADY = ("plain", "kept", "layer quorum", "fickle")
+PROBING = ("plain", "kept", "layer quorum", "flaky", "flaky, kept", "flaky, layer quorum", "fickle")
+STEADY = ("plain", "kept", "layer quorum", "fickle", "riding")
 KEPT = ("kept", "layer quorum", "flaky, kept", "flaky, layer quorum", "fickle")
 EVERY = ("plain", "layer quorum", "flaky", "flaky, layer quorum")
 LOSING = ("flaky", "flaky, kept", "flaky, layer quorum")
 SAVED_TWICE = ("flaky", "flaky, layer quorum")
 
 POINTS: Mapping[str, Point] = {
-    "before the last probe is journalled": Point(at(FileJournal, "_write", "before", last_of("probe")), 4),
-    "after the last probe is journalled": Point(at(FileJournal, "_write", "after", last_of("probe")), 4),
+    "before the last probe is journalled": Point(at(FileJournal, "_write", "before", last_of("probe")), 4, PROBING),
+    "after the last probe is journalled": Point(at(FileJournal, "_write", "after", last_of("probe")), 4, PROBING),
     "after an answer is journalled, before its use": Point(at(FileJournal, "accept", "after"), 12),
     "half of a journal record": Point(half_way(journal, "journal.jsonl"), 16),
     "half of a kept answer": Point(half_way(journal, ".frames"), 8, KEPT),

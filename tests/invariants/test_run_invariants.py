@@ -52,9 +52,15 @@ class Framing:
 
 
 def play(
-    path: Path, encoding: Encoding, *, framed: bool = False, stop: Callable[[], bool] = never, resumed: bool = False
+    path: Path,
+    encoding: Encoding,
+    *,
+    framed: bool = False,
+    stop: Callable[[], bool] = never,
+    resumed: bool = False,
+    ride: bool = False,
 ) -> RunResult:
-    run, weights = toy_run(path, selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=stop)
+    run, weights = toy_run(path, selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=stop, ride=ride)
     setting = replace(run.setting, train=replace(run.setting.train, encoding=encoding))
     engine = Framing(run.engine, setting.layers) if framed else run.engine
     run = replace(run, setting=setting, engine=engine)
@@ -70,17 +76,22 @@ def fingerprint(result: RunResult) -> tuple[str, object]:
     return total.hexdigest(), essence(result.folder)
 
 
+@pytest.mark.parametrize("ride", [False, True], ids=["plain", "ride"])
 @pytest.mark.parametrize("encoding", Encoding)
-def test_p17_replies_as_values_and_as_frames_end_in_the_same_bits(tmp_path: Path, encoding: Encoding) -> None:
-    local = play(tmp_path / "local", encoding)
-    assert fingerprint(play(tmp_path / "frames", encoding, framed=True)) == fingerprint(local)
+def test_p17_replies_as_values_and_as_frames_end_in_the_same_bits(
+    tmp_path: Path, encoding: Encoding, ride: bool
+) -> None:
+    local = play(tmp_path / "local", encoding, ride=ride)
+    assert fingerprint(play(tmp_path / "frames", encoding, framed=True, ride=ride)) == fingerprint(local)
 
 
+@pytest.mark.parametrize("ride", [False, True], ids=["plain", "ride"])
 @pytest.mark.parametrize("encoding", [Encoding.FLOAT32, Encoding.INT8])
 @pytest.mark.parametrize("at", [1, 3])
 def test_p17_a_run_resumed_as_frames_ends_in_the_bits_of_an_unbroken_one(
-    tmp_path: Path, encoding: Encoding, at: int
+    tmp_path: Path, encoding: Encoding, at: int, ride: bool
 ) -> None:
-    whole = play(tmp_path / "whole", encoding)
-    assert play(tmp_path / "broken", encoding, stop=after(at)).state == "interrupted"
-    assert fingerprint(play(tmp_path / "broken", encoding, framed=True, resumed=True)) == fingerprint(whole)
+    whole = play(tmp_path / "whole", encoding, ride=ride)
+    assert play(tmp_path / "broken", encoding, stop=after(at), ride=ride).state == "interrupted"
+    resumed = play(tmp_path / "broken", encoding, framed=True, resumed=True, ride=ride)
+    assert fingerprint(resumed) == fingerprint(whole)

@@ -174,6 +174,7 @@ def _client(
         budget={"layers": float(len(mask)), "bytes_peak": PEAK_LIMIT},
         mask=mask,
         scores=scores,
+        probe_round=t,
         probe_loss=1.9,
         loss_first=1.9,
         loss_mean=1.7,

@@ -13,6 +13,7 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Check, Fold, Meter, Pictures, Table, Text
 from fedstrata.report.grouping import group
+from fedstrata.report.records import ClientData, DataCard
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.report.sections.config import config
@@ -50,6 +51,20 @@ def accuracies(*values: float) -> Callable[[RoundRecord], RoundRecord]:
     return lambda r: replace(
         r, test=Metrics(values[r.round], 1.0, 400), validation=Metrics(0.6 + r.round / 10, 1.0, 100)
     )
+
+
+def text_of(blocks: tuple[Block, ...]) -> str:
+    return " ".join(b.text for b in blocks if isinstance(b, Text))
+
+
+def test_scores_that_are_a_round_old_are_said_to_be_and_others_are_not_mentioned(tmp_path: Path) -> None:
+    def ridden(r: RoundRecord) -> RoundRecord:
+        return replace(r, clients=tuple(replace(c, probe_round=max(r.round - 1, 0)) for c in r.clients))
+
+    plain, riding = made(tmp_path / "a", rounds=3), made(tmp_path / "b", rounds=3, change=ridden)
+    assert "probe.ride" not in text_of(selection(plain))
+    sentence = "The scores of 20 of 30 client-rounds were measured one round earlier (probe.ride)."
+    assert text_of(selection(riding)).endswith(sentence)
 
 
 def test_verdict_of_one_run_says_gain_upload_and_that_it_is_one_seed(tmp_path: Path) -> None:
@@ -252,6 +267,17 @@ def test_every_row_of_the_data_is_in_the_table(tmp_path: Path) -> None:
     (table,) = tables(data(card))
     for row in table.rows:
         assert sum(int(str(n)) for n in row[3:]) == 60
+
+
+def test_rows_whose_labels_are_not_known_are_shown_without_labels(tmp_path: Path) -> None:
+    card = DataCard({"north": ClientData(9, 1), "south": ClientData(20)}, rows_kept=30)
+    blocks = data(card)
+    assert not [block for block in blocks if isinstance(block, Pictures)]
+    (table,) = tables(blocks)
+    assert (table.head, table.rows) == (
+        ("client", "# train", "# held out"),
+        (("north", "9", "1"), ("south", "20", "0")),
+    )
 
 
 def test_certificates_are_summed_up_by_rule(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.scripted import ScriptedEngine
@@ -43,6 +44,16 @@ def test_held_out_rows_of_all_clients_are_one_set() -> None:
 def test_without_held_out_rows_there_is_no_validation() -> None:
     looked = look("c")
     assert looked.validation is None
+
+
+def test_a_message_of_a_client_that_is_not_asked_is_no_strangers() -> None:
+    state = ServerState(0, {}, {}, AggregatorState())
+    late = Update(ClientId("c"), 0, frozenset(), {}, 1, 1, 0.0, 0.0, 0.0)
+    engine = ScriptedEngine(lambda request: late)
+    looked = evaluate_all(
+        state, named("a"), engine=engine, test=lambda _: Metrics(1.0, 0.0, 5), population=named("a", "b", "c")
+    )
+    assert looked.losses == {"LATE": 1, "STALE": 1}
 
 
 def test_a_client_that_fails_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ from fedstrata.selectors.random import Random
 from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.folder import RunFolder
-from small_runs import after, essence, toy_run
+from small_runs import after, essence, events, toy_run
 from toys import same_bits
 
 SELECTORS: list[Selector] = [
@@ -48,12 +48,12 @@ class Momentum:
         return {n: weights[n] + change[n] for n in weights}, AggregatorState(change)
 
 
-def unbroken(path: Path, selector: Selector, **options: int) -> Weights:
+def unbroken(path: Path, selector: Selector, **options: float) -> Weights:
     run, weights = toy_run(path, selector=selector, rounds=ROUNDS, dropout=0.2, per_round=3, **options)  # type: ignore[arg-type]
     return run.start(weights).weights
 
 
-def broken(path: Path, selector: Selector, *, at: int, **options: int) -> Weights:
+def broken(path: Path, selector: Selector, *, at: int, **options: float) -> Weights:
     run, weights = toy_run(
         path,
         selector=selector,
@@ -67,7 +67,7 @@ def broken(path: Path, selector: Selector, *, at: int, **options: int) -> Weight
     return resumed(path, selector, **options)
 
 
-def resumed(path: Path, selector: Selector, **options: int) -> Weights:
+def resumed(path: Path, selector: Selector, **options: float) -> Weights:
     run, weights = toy_run(path, selector=selector, rounds=ROUNDS, dropout=0.2, per_round=3, **options)  # type: ignore[arg-type]
     result = run.resume(weights)
     assert result.state == "finished"
@@ -79,6 +79,23 @@ def resumed(path: Path, selector: Selector, **options: int) -> Weights:
 def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, selector: Selector, at: int) -> None:
     whole = unbroken(tmp_path / "whole", selector)
     assert same_bits(broken(tmp_path / "broken", selector, at=at), whole)
+    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=repr)
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_an_interrupted_run_goes_on_with_the_scores_that_rode(tmp_path: Path, selector: Selector, at: int) -> None:
+    whole = unbroken(tmp_path / "whole", selector, ride=True)
+    assert same_bits(broken(tmp_path / "broken", selector, at=at, ride=True), whole)
+    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
+    ages = {e["round"] - e["probe_round"] for e in events(tmp_path / "whole", "client") if e["scores"]}
+    assert not ages or 1 in ages
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_scores_that_rode_are_saved_with_rare_checkpoints_too(tmp_path: Path, at: int) -> None:
+    whole = unbroken(tmp_path / "whole", Consensus(), ride=True, checkpoint_every=3)
+    assert same_bits(broken(tmp_path / "broken", Consensus(), at=at, ride=True, checkpoint_every=3), whole)
     assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
 
 

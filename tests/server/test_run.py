@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request, Train, Weights
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
+from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import TrainingError
 from fedstrata.selectors.consensus import Consensus
@@ -58,6 +61,42 @@ def test_a_stop_ends_after_the_round_and_saves_it_although_no_checkpoint_is_due(
 def test_a_stop_in_the_last_round_changes_nothing(tmp_path: Path) -> None:
     run, weights = toy_run(tmp_path, rounds=2, stop=after(2))
     assert run.start(weights).state == "finished"
+
+
+def test_only_clients_that_hold_rows_out_are_asked_to_evaluate_and_the_results_are_the_same(tmp_path: Path) -> None:
+    clients = toy_clients({"a": 12, "b": 6, "c": 9, "d": 7}, held_out=3)
+    for name in ("b", "d"):
+        clients[ClientId(name)] = replace(clients[ClientId(name)], held_out=torch.arange(0))
+    asked: dict[str, list[str]] = {}
+    for case, told in (("known", True), ("not known", False)):
+        engine, seen = toy_engine(toy_model(), clients), asked.setdefault(case, [])
+
+        def script(request: Request, engine: LocalEngine = engine, seen: list[str] = seen) -> Reply:
+            if isinstance(request, Evaluate):
+                seen.append(request.client)
+            (reply,) = engine.send([request])
+            return reply
+
+        run, weights = toy_run(tmp_path / case, engine=ScriptedEngine(script), rounds=2)
+        profiles = {
+            c: replace(p, held_out=len(clients[c].held_out) if told else None) for c, p in run.setting.profiles.items()
+        }
+        replace(run, setting=replace(run.setting, profiles=profiles)).start(weights)
+    assert asked == {"known": ["a", "c"] * 3, "not known": ["a", "b", "c", "d"] * 3}
+    assert essence(tmp_path / "known") == essence(tmp_path / "not known")
+
+
+def test_where_nobody_holds_rows_out_nobody_is_asked(tmp_path: Path) -> None:
+    def script(request: Request) -> Reply:
+        assert not isinstance(request, Evaluate)
+        (reply,) = engine.send([request])
+        return reply
+
+    engine = toy_engine(toy_model(), toy_clients({"a": 12, "b": 6, "c": 9, "d": 7}))
+    run, weights = toy_run(tmp_path, engine=ScriptedEngine(script), held_out=0, rounds=1)
+    profiles = {c: replace(p, held_out=0) for c, p in run.setting.profiles.items()}
+    result = replace(run, setting=replace(run.setting, profiles=profiles)).start(weights)
+    assert (result.state, result.summary["best"]["chosen_on"]) == ("finished", "last round")
 
 
 def scripted(tmp_path: Path, *, test: list[float], held_out: list[float]) -> None:

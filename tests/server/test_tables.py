@@ -42,16 +42,25 @@ def test_the_selection_table_is_the_log(folder: Path) -> None:
             "name": f"blocks.{layer}",
             "chosen": layer in e["mask"],
             "score": e["scores"][layer],
+            "probe_round": e["probe_round"],
         }
         for e in clients
         for layer in range(3)
     ]
 
 
+def test_the_selection_table_says_which_rounds_weights_a_score_is_of(tmp_path: Path) -> None:
+    run, weights = toy_run(tmp_path, selector=Consensus(), rounds=3, ride=True)
+    run.start(weights)
+    rows = pq.read_table(tmp_path / "selection.parquet").to_pylist()
+    assert {(r["round"], r["probe_round"]) for r in rows} == {(0, 0), (1, 0), (2, 1)}
+
+
 def test_the_selection_table_has_no_score_where_nobody_was_asked(tmp_path: Path) -> None:
     run, weights = toy_run(tmp_path, selector=Top(), rounds=1)
     run.start(weights)
-    assert set(pq.read_table(tmp_path / "selection.parquet")["score"].to_pylist()) == {None}
+    table = pq.read_table(tmp_path / "selection.parquet")
+    assert set(table["score"].to_pylist()) == set(table["probe_round"].to_pylist()) == {None}
 
 
 def test_the_metrics_table_is_the_log(folder: Path) -> None:

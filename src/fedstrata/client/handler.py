@@ -17,7 +17,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Probe, Probed, Reply, Request, Train, Update
+from fedstrata.domain.messages import Evaluate, Evaluated, Probe, Probed, ProbePlan, Reply, Request, Train, Update
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ClientError, nearest
 
@@ -50,16 +50,17 @@ class Handler:
             raise ClientError(f"no data for client {request.client}; {nearest(request.client, self.clients)}")
         match request:
             case Probe():
-                return self._probe(request)
+                return self._probe(request, request.plan, draw=request.round)
             case Train():
                 return self._train(request)
             case Evaluate():
                 return self._evaluate(request)
 
-    def _probe(self, request: Probe) -> Probed:
+    def _probe(self, request: Probe | Train, plan: ProbePlan, *, draw: int) -> Probed:
+        """Measure at the request's weights, over the rows that the probe of round ``draw`` draws."""
         start = perf_counter()
-        data, plan = self.clients[request.client], request.plan
-        rng = self.seeds.generator(Phase.PROBE, round=request.round, client=request.client)
+        data = self.clients[request.client]
+        rng = self.seeds.generator(Phase.PROBE, round=draw, client=request.client)
         drawn = data.train[torch.from_numpy(rng.permutation(len(data.train)))]
         indices: Tensor = drawn[: plan.batches * plan.batch_size] if plan.batches else drawn
         with self._metered("probe", request.client) as peak:
@@ -74,6 +75,8 @@ class Handler:
         return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes, request.origin)
 
     def _train(self, request: Train) -> Update:
+        """Train; what rides on the update is measured first, so that the memory of the two does not add up."""
+        ridden = self._probe(request, request.probe, draw=request.round + 1) if request.probe else None
         start = perf_counter()
         data = self.clients[request.client]
         mask = request.mask
@@ -99,6 +102,7 @@ class Handler:
             seconds=perf_counter() - start,
             peak_bytes=peak.bytes,
             origin=request.origin,
+            ridden=ridden,
         )
 
     def _metered(self, phase: str, kind: Hashable) -> AbstractContextManager[Peak]:

@@ -1,13 +1,15 @@
-"""From a checked configuration to a run that is ready to start: model, data, clients, engine, folder."""
+"""From a checked configuration to a run that is ready to start: model, data, clients, engine, folder.
+
+Where clients are sites there are two steps: what needs no site is opened first, and the setting is made of what the
+sites that have joined declare. The engine of such a run is handed to ``PreparedRun.run``.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,19 +17,27 @@ from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.resident import ResidentModel, bytes_of
+from fedstrata.config.declared import check_rows
 from fedstrata.config.engine import engine_of
-from fedstrata.config.load import Loaded, load_config
-from fedstrata.config.paths import expanded
+from fedstrata.config.load import Loaded
+from fedstrata.config.output import begun, make_folder, output_folder
+from fedstrata.config.population import Population, population
 from fedstrata.config.pricing import measured
-from fedstrata.config.problems import Problem, config_error
-from fedstrata.config.provenance import environment, identity, model_card, resolved, short
-from fedstrata.config.setting import method_name, prepare_setting
-from fedstrata.config.workplace import open_workplace
-from fedstrata.data.load import Files
+from fedstrata.config.provenance import environment, header, identity, model_card, resolved
+from fedstrata.config.setting import Prepared, prepare_setting
+from fedstrata.config.sites_file import Sites, changes, read_sites, write_sites
+from fedstrata.config.sources import check_kind
+from fedstrata.config.workplace import Workplace, open_workplace
+from fedstrata.costs.protocol import Workload
+from fedstrata.data.kinds import Remote
 from fedstrata.data.tensors import FederatedData
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Weights
+from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.records import Metrics
-from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
+from fedstrata.domain.sites import Declaration
+from fedstrata.engines.protocol import Engine
+from fedstrata.errors import StorageError
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
@@ -46,7 +56,7 @@ class PreparedRun:
     Attributes:
         loaded: Its configuration.
         network: Its model.
-        data: Its rows.
+        data: Its rows; of sites elsewhere only their counts.
         setting: Method, clients, plans.
         resident: The model that clients train on.
         folder: Where it writes.
@@ -63,16 +73,23 @@ class PreparedRun:
     weights: Weights
     notes: tuple[str, ...] = ()
 
-    def run(self, *, observer: Observer, stop: Callable[[], bool]) -> Run:
-        """Return the run, told to an observer; its engine starts now, and is closed when the run ends."""
+    def run(self, *, observer: Observer, stop: Callable[[], bool], engine: Engine | None = None) -> Run:
+        """Return the run, told to an observer.
+
+        Args:
+            observer: Is told what happens.
+            stop: Asked after each round; true ends the run early with everything saved.
+            engine: Where clients execute; ``None`` is the configuration's, which starts now. It is closed when the
+                run ends.
+        """
         config = self.loaded.config
         return Run(
             setting=self.setting,
             schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
-            engine=engine_of(self.loaded, self.resident, self.data),
+            engine=engine or engine_of(self.loaded, self.resident, self.data),
             test=_central_test(self.resident, self.data, config.evaluate.batch_size),
             folder=self.folder,
-            header=_header(self),
+            header=header(self.loaded, self.setting, self.data),
             observer=observer,
             stop=stop,
             frozen=self.resident.frozen_drift,
@@ -80,29 +97,111 @@ class PreparedRun:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedRun:
+    """A run whose model and test rows are loaded, and whose clients are not known yet.
+
+    Attributes:
+        loaded: Its configuration.
+        place: Model, and the rows of this machine.
+        folder: Where it will write.
+        began: Whether the folder is that of a run that has begun.
+        stored: What sites declared when it began; ``None`` of a run that has not, or that has no sites.
+    """
+
+    loaded: Loaded
+    place: Workplace
+    folder: RunFolder
+    began: bool = False
+    stored: Sites | None = None
+
+    @property
+    def data(self) -> FederatedData:
+        """The rows of this machine: of a server of remote sites, its test rows."""
+        return self.place.data
+
+    def prepare(self, declarations: Mapping[ClientId, Declaration] | None = None) -> PreparedRun:
+        """Make the setting, and the run folder if the run has not begun.
+
+        Args:
+            declarations: What the sites that have joined declare; ``None`` where clients work on this machine. Of a
+                run that has begun, what was declared then counts, and the notes say what is different now.
+
+        Raises:
+            ConfigError: Something that the configuration names does not fit, or a site's rows; with file and line.
+            StorageError: The run folder cannot be written.
+        """
+        now = None if declarations is None else dict(sorted(declarations.items()))
+        sites = self.stored if self.began else now
+        if self.began and self.stored is None and now:  # it began on this machine, with the rows that are here
+            check_rows(self.data, now)
+        people = population(self.loaded, self.place, sites)
+        prepared, guesses = self._setting(people)
+        resident = self.place.resident()
+        changed = changes(self.stored, now) if self.stored and now else ()
+        run = PreparedRun(
+            self.loaded,
+            self.place.network,
+            people.data,
+            prepared.setting,
+            resident,
+            self.folder,
+            weights=resident.weights(),
+            notes=(*changed, *people.notes, *prepared.notes, *guesses),
+        )
+        if not self.began:
+            _write(run, sites)
+        return run
+
+    def _setting(self, people: Population) -> tuple[Prepared, list[str]]:
+        """Return the setting, and what was guessed where prices were measured."""
+        network, guesses = self.place.network, list[str]()
+
+        def measure(workloads: Sequence[Workload]) -> tuple[StepProfile, ...]:
+            guesses.extend(people.guesses)
+            return measured(network, _sample(people.data), workloads)
+
+        prepared = prepare_setting(
+            self.loaded,
+            layers=network.layers,
+            clients=people.clients,
+            examples=people.examples,
+            measure=measure,
+            parameter_bytes=bytes_of(network.model),
+            declared=people.declared,
+        )
+        return prepared, guesses
+
+
 def prepare_run(loaded: Loaded) -> PreparedRun:
     """Load model and data, check that the method can run on them, and make the run folder.
 
     Raises:
-        ConfigError: Something that the configuration names does not fit; with file and line.
+        ConfigError: Something that the configuration names does not fit, or the rows lie at sites; with file and line.
         DataError: The data cannot be used.
         StorageError: The run folder cannot be written.
     """
-    prepared = _prepare(loaded, RunFolder(_output(loaded)))
-    folder = prepared.folder
-    _open(folder, loaded)
-    try:
-        write_atomic(folder.config, resolved(loaded))
-        write_atomic(folder.path / "env.json", environment(loaded))
-        write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
-    except OSError as error:
-        advice = "make room, delete the folder, and start again"
-        raise StorageError(f"{folder.path} cannot be written: {error.strerror or error}; {advice}") from error
-    return prepared
+    check_kind(loaded, here=True)
+    return open_run(loaded).prepare()
+
+
+def open_run(loaded: Loaded) -> OpenedRun:
+    """Load model and data of a run; what its sites declare is still to come, and nothing is written yet.
+
+    Raises:
+        ConfigError: Model, data and device do not fit, or the run folder is taken; with file and line.
+        DataError: The data cannot be used.
+
+    Example:
+        See ``tests/config/test_declarations.py``.
+    """
+    check_kind(loaded, here=False)
+    folder = output_folder(loaded)
+    return OpenedRun(loaded, open_workplace(loaded), folder)
 
 
 def reopen_run(path: Path, overrides: Sequence[str] = ()) -> PreparedRun:
-    """Prepare a run from its own folder, to go on with it.
+    """Prepare a run from its own folder, to go on with it on this machine.
 
     Args:
         path: The run folder.
@@ -111,22 +210,28 @@ def reopen_run(path: Path, overrides: Sequence[str] = ()) -> PreparedRun:
     Raises:
         CheckpointError: The folder is not a run's, or the run has already finished.
     """
-    folder = RunFolder(path)
-    if not path.is_dir():
-        raise CheckpointError(f"there is no run folder {path}{_near(path)}")
-    if not folder.config.is_file():
-        raise CheckpointError(f"{path} is not a run folder: it has no {folder.config.name}{_near(path / 'any')}")
-    if folder.model.exists():
-        raise CheckpointError(
-            f"{path} has finished; its model is in {folder.model}, start another with 'fedstrata run'"
-        )
-    return _prepare(load_config(folder.config, overrides), folder)
+    loaded, folder = begun(path, overrides)
+    check_kind(loaded, here=True)
+    return _again(loaded, folder).prepare()
 
 
-def _near(path: Path) -> str:
-    """Return a hint with the run folders beside a path."""
-    runs = sorted(str(p.parent) for p in path.parent.glob("*/config.resolved.yaml"))
-    return f"; {nearest(str(path), runs)}" if runs else ""
+def reopen(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
+    """Load model and data of a run that has begun, from its own folder, with what its sites declared then.
+
+    Args:
+        path: The run folder.
+        overrides: Texts such as ``engine=flower``, of keys that do not change the run's bits.
+
+    Raises:
+        CheckpointError: The folder is not a run's, or the run has already finished.
+    """
+    loaded, folder = begun(path, overrides)
+    return _again(loaded, folder)
+
+
+def _again(loaded: Loaded, folder: RunFolder) -> OpenedRun:
+    stored = read_sites(folder, needed=isinstance(loaded.components.data, Remote))
+    return OpenedRun(loaded, open_workplace(loaded), folder, began=True, stored=stored)
 
 
 def finish(prepared: PreparedRun, result: RunResult) -> None:
@@ -143,66 +248,25 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
 
 
-def _prepare(loaded: Loaded, folder: RunFolder) -> PreparedRun:
-    place = open_workplace(loaded)
-    data, network = place.data, place.network
-    prepared = prepare_setting(
-        loaded,
-        layers=network.layers,
-        clients=data.clients,
-        examples={c: len(rows.train) for c, rows in data.clients.items()},
-        measure=lambda workloads: measured(network, _sample(data), workloads),
-        parameter_bytes=bytes_of(network.model),
-    )
-    resident = place.resident()
-    return PreparedRun(
-        loaded, network, data, prepared.setting, resident, folder, weights=resident.weights(), notes=prepared.notes
-    )
+def _write(prepared: PreparedRun, sites: Sites | None) -> None:
+    """Make the run folder; a folder that has a configuration has everything else, too."""
+    folder, loaded = prepared.folder, prepared.loaded
+    make_folder(folder, loaded)
+    try:
+        if sites is not None:
+            write_sites(folder, sites)
+        write_atomic(folder.path / "env.json", environment(loaded))
+        write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
+        write_atomic(folder.config, resolved(loaded))
+    except OSError as error:
+        advice = "make room, delete the folder, and start again"
+        raise StorageError(f"{folder.path} cannot be written: {error.strerror or error}; {advice}") from error
 
 
 def _sample(data: FederatedData) -> Mapping[str, Tensor]:
-    rows = next(iter(data.clients.values())).rows
+    """Return the inputs of one row: a client's, or where no client is here one of the test rows."""
+    rows = next((own.rows for own in data.clients.values()), data.test)
     return rows.take(torch.zeros(1, dtype=torch.int64))[0]
-
-
-def _output(loaded: Loaded) -> Path:
-    config = loaded.config
-    if config.output is None:
-        name = config.name or method_name(loaded.components.selector)
-        return _unused(Path("runs") / f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}_s{config.seed}")
-    try:
-        path = expanded(config.output)
-        message = _taken(path)
-    except ConfigError as error:
-        message = str(error)
-    except OSError as error:  # such as a name that is too long
-        message = f"'{config.output[:60]}' cannot be a folder: {error.strerror}; name another"
-    if message is None:
-        return path
-    raise config_error([Problem(("output",), message)], loaded.marks)
-
-
-def _taken(path: Path) -> str | None:
-    """Return why a run cannot have a folder, or ``None``."""
-    if path.is_file():
-        return f"{path} is a file; name a folder"
-    if path.exists() and any(path.iterdir()):
-        return f"{path} exists and is not empty; choose another folder, or go on with: fedstrata resume {path}"
-    return None
-
-
-def _unused(path: Path) -> Path:
-    names = (path.with_name(f"{path.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
-    return next(name for name in names if not name.exists())
-
-
-def _open(folder: RunFolder, loaded: Loaded) -> None:
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.checkpoints.mkdir(exist_ok=True)
-    except OSError as error:
-        problem = Problem(("output",), f"cannot make the run folder {folder.path}: {error.strerror}; choose another")
-        raise config_error([problem], loaded.marks) from error
 
 
 def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> CentralTest:
@@ -213,26 +277,3 @@ def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) ->
         return Metrics(correct / len(indices), loss / len(indices), len(indices))
 
     return test
-
-
-def _data_name(prepared: PreparedRun) -> str:
-    source = prepared.loaded.components.data
-    if isinstance(source, Files):
-        return short(source.train or source.sites or "")
-    return ", ".join(prepared.data.card.files)
-
-
-def _header(prepared: PreparedRun) -> dict[str, Any]:
-    layers, config = prepared.setting.layers, prepared.loaded.config
-    return {
-        "method": prepared.setting.name,
-        "seed": config.seed,
-        "model": short(config.model.path),
-        "data": _data_name(prepared),
-        "layers": list(layers.names),
-        "always": [b.name for b in layers.always],
-        "never": [b.name for b in layers.never],
-        "layer_bytes": [b.bytes for b in layers.layers],
-        "clients": list(prepared.data.clients),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }

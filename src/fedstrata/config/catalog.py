@@ -52,7 +52,12 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "warmup": "fedstrata.selectors.warmup:Warmup",
     },
     "aggregator": {"layerwise-mean": "fedstrata.aggregators.layerwise_mean:LayerwiseMean"},
-    "data": {"files": "fedstrata.data.load:Files", "digits": "fedstrata.data.load:Digits"},
+    "data": {
+        "files": "fedstrata.data.kinds:Files",
+        "digits": "fedstrata.data.kinds:Digits",
+        "remote": "fedstrata.data.kinds:Remote",
+        "own": "fedstrata.data.kinds:Own",
+    },
     "partition": {
         "iid": "fedstrata.data.partition:Iid",
         "dirichlet": "fedstrata.data.partition:Dirichlet",
@@ -61,6 +66,9 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Family -> kind -> ``module:Class``."""
+
+UNADVERTISED = frozenset({"own"})
+"""Kinds that no configuration is written with: a site makes them for itself."""
 
 NESTED: Mapping[str, str] = {"inner": "", "partition": "partition"}
 """Fields that hold a component themselves, and of which family; an empty name means the same family."""
@@ -171,7 +179,7 @@ def _plugins(family: str) -> Mapping[str, str]:
 def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a dataclass of any family
     kinds = _kinds(family)
     if kind not in kinds and ":" not in kind:
-        raise BuildError([Problem(loc, f"no {family} is called '{kind}'; {nearest(kind, kinds)}")])
+        raise BuildError([Problem(loc, f"no {family} is called '{kind}'; {nearest(kind, _advertised(family))}")])
     try:
         component = load_object(kinds.get(kind, kind))
     except FedstrataError as error:
@@ -227,4 +235,8 @@ def _value(family: str, name: str, hint: Any, value: object, loc: Loc) -> Any:  
 
 
 def _needs_a_kind(family: str) -> str:
-    return f"has to be a kind, or a mapping with a kind and its options; {nearest('', _kinds(family))}"
+    return f"has to be a kind, or a mapping with a kind and its options; {nearest('', _advertised(family))}"
+
+
+def _advertised(family: str) -> list[str]:
+    return [kind for kind in _kinds(family) if kind not in UNADVERTISED]

@@ -12,7 +12,7 @@ from fedstrata.budgets.protocol import Budget
 from fedstrata.config.catalog import BuildError, build
 from fedstrata.config.problems import Problem
 from fedstrata.costs.protocol import CostModel
-from fedstrata.data.load import Digits, Files
+from fedstrata.data.kinds import Data
 from fedstrata.imports import importable
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
@@ -35,7 +35,7 @@ UNBUDGETED = frozenset({"full", "head-only"})
 class Components:
     """One component per family."""
 
-    data: Files | Digits
+    data: Data
     score: Score
     cost: CostModel
     budget: Budget

@@ -19,12 +19,15 @@ _START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time,
 
 
 def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Engine:
-    """Return a new engine, which whoever plays the run has to close.
+    """Return a new engine of this machine, which whoever plays the run has to close.
 
     Raises:
         ConfigError: This system has no worker processes.
         TrainingError: The system starts no process.
+        RuntimeError: The engine is one of Flower's, which only the Flower app makes and hands to ``PreparedRun.run``.
     """
+    if loaded.config.engine.startswith("flower"):
+        raise RuntimeError(f"engine {loaded.config.engine} is handed to PreparedRun.run, and not made here")
     if loaded.config.engine == "local":
         return LocalEngine(handler_of(loaded, resident, data))
     device = resident.device.type

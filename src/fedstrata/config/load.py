@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from fedstrata.config.components import DEFAULTS, Components, build_components
-from fedstrata.config.problems import Loc, Marks, Problem, config_error, problems_of
+from fedstrata.config.flower import flower_problems
+from fedstrata.config.problems import Loc, Marks, config_error, in_order, problems_of
 from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
 from fedstrata.config.texts import odd_texts
@@ -64,7 +65,7 @@ def check_config(
     merged = {key: value for key, value in merged.items() if value is not None or key not in Config.model_fields}
     problems = list(odd_texts(merged))
     if problems:
-        raise config_error(_in_order(problems, places), places)
+        raise config_error(in_order(problems, places), places)
     config: Config | None = None
     try:
         config = Config.model_validate(merged)
@@ -75,20 +76,10 @@ def check_config(
     components, more = build_components(merged, base)
     better = {p.loc[:1] for p in more}
     problems = [p for p in problems if p.loc[:1] not in better] + more
+    problems += flower_problems(config.engine, config.flower) if config else []
     if problems or config is None or components is None:
-        raise config_error(_in_order(problems, places), places)
+        raise config_error(in_order(problems, places), places)
     return Loaded(config, components, places, base)
-
-
-def _in_order(problems: Sequence[Problem], marks: Marks) -> list[Problem]:
-    """Return the problems in the order of the file."""
-    order = {loc: number for number, loc in enumerate(marks)}
-
-    def place(problem: Problem) -> int:
-        prefixes = (problem.loc[:length] for length in range(len(problem.loc), -1, -1))
-        return next((order[loc] for loc in prefixes if loc in order), len(order))
-
-    return sorted(problems, key=place)
 
 
 def _override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:

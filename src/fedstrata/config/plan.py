@@ -142,7 +142,7 @@ def make_plan(loaded: Loaded, *, assumed: Assumed | None = None, selectors: Sequ
         blocks=tuple(_blocks(about, reference, prices)),
         nothing=prices.of(frozenset()),
         everything=prices.of(everything),
-        probe=_probe(setting.method.cost.prices(reference, Visit(probed=True)), prices),
+        probe=_probe(setting.method.cost.prices(reference, Visit(probes=1)), prices),
         clients=clients,
         selectors=tuple(found),
         full=full,

@@ -2,56 +2,35 @@
 
 While nobody has been probed, masks are the run's own, and so are the bytes of layers that clients lack. From the first
 probe on, masks depend on scores that only training tells; every client-round is then between the cheapest and the
-dearest mask with a layer that the client can pay for, the probe included.
+dearest mask with a layer that the client can pay for, its probes included. Who is probed when, and whose probe rides,
+is played as a run without trouble plays it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedstrata.config.plan_masks import Affordable, affordable
+from fedstrata.config.plan_spans import Span, dearest, mean, total
 from fedstrata.config.setting import Prepared
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase
 from fedstrata.domain.selection import Selection, SelectionProblem, check
-from fedstrata.domain.units import UNITS
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import BudgetError, SelectionError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Setting
-
-Floats = NDArray[np.float64]
+from fedstrata.server.riding import Ride, more
 
 VISITS = 1000
 """Client-rounds that are played; of more rounds than these make, the later ones are taken to be like them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From the least to the most that something may cost; both the same where it is known.
-
-    Attributes:
-        low: The least, unit by unit.
-        high: The most, unit by unit.
-        loose: Units in which the most is a bound that no mask may reach.
-    """
-
-    low: Cost
-    high: Cost
-    loose: tuple[str, ...] = ()
-
-    @property
-    def known(self) -> bool:
-        """Whether there is no range."""
-        return repr(self.low) == repr(self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +44,7 @@ class Forecast:
         run: All clients and rounds together; ``bytes_peak`` is the largest.
         down_first: Bytes that a client is sent in the first round.
         down_later: The most that a client is sent in a later round.
-        probes: Share of the client-rounds that are probed.
+        probes: Probes per client-round, each in the round in which it is done.
         rounds: Rounds that were played.
         ranged: Whether masks depend on scores.
         problem: Why a run would refuse the method; then nothing else is known.
@@ -145,16 +124,16 @@ def forecast(prepared: Prepared, selector: Selector, bounds: Bounds, *, name: st
     except (BudgetError, SelectionError) as error:
         return Forecast(name, problem=str(error))
     trips = [trip for part in played for trip in part]
-    run = _total(played, rounds)
-    cohort = len(played[0])
+    spans = [trip.span for trip in trips]
+    run = total([[trip.span for trip in part] for part in played], rounds)
     return Forecast(
         name,
-        mean=_scaled(run, 1 / (rounds * cohort), _mean([_peaks(t.span) for t in trips])),
-        dearest=_extreme([t.span for t in trips]),
+        mean=mean(run, spans, rounds * len(played[0])),
+        dearest=dearest(spans),
         run=run,
         down_first=max(t.span.high.bytes_down for t in played[0]),
         down_later=max((t.span.high.bytes_down for part in played[1:] for t in part), default=0.0),
-        probes=sum(t.probed for t in trips) / len(trips),
+        probes=sum(t.probes for t in trips) / len(trips),
         rounds=len(played),
         ranged=any(t.ranged for t in trips),
     )
@@ -164,29 +143,38 @@ def forecast(prepared: Prepared, selector: Selector, bounds: Bounds, *, name: st
 class _Trip:
     """One client in one round."""
 
-    probed: bool
+    probes: int
     ranged: bool
     span: Span
 
 
 def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> Iterator[list[_Trip]]:
     state, versions, known = selector.init(setting.layers), _untrained(setting.layers), True
+    riders: frozenset[ClientId] = frozenset()
+    chosen_for: dict[ClientId, Visit] = {}
     for round in range(rounds):
         cohort = setting.cohort(round, 0)
-        probed = frozenset(selector.probes(round, cohort, state))
-        known = known and not probed
+        wanted = frozenset(selector.probes(round, cohort, state))
+        ride = Ride.after(setting, selector, round, last=round + 1 == rounds)
+        known = known and not wanted
         if not known:
-            yield [_between(setting, bounds, c, probed=c in probed, first=round == 0) for c in cohort]
-            state = _onward(setting, selector, state, round, cohort, probed) if state else state
+            visits = {c: Visit(int(c in wanted - riders), setting.layers.bytes_of(frozenset())) for c in cohort}
+            priced = ride.with_room(visits, wanted, state)
+            _refuse_poor(setting, priced)
+            state = _onward(setting, selector, state, round, priced, wanted) if state else state
+            asked = ride.with_room(visits, cohort, state)  # of masks that are kept it is not known what they leave
+            riders = frozenset(c for c in cohort if asked[c] != visits[c])
+            chosen_for |= {c: visit for c, visit in priced.items() if c in wanted or c not in chosen_for}
+            yield [_between(bounds, c, chosen_for[c], asked[c], first=round == 0) for c in cohort]
             continue
-        problem = setting.problem(
-            round, {c: Visit(bytes_down=versions.bytes_down(c, setting.layers)) for c in cohort}, None
-        )
+        visits = {c: Visit(bytes_down=versions.bytes_down(c, setting.layers)) for c in cohort}
+        problem = setting.problem(round, visits, None)
         selection, state = selector.select(problem, state)
         if not isinstance(selector, Reference):
             check(selection, problem)
-        prices = (problem.price(c, mask) for c, mask in selection.masks.items())
-        yield [_Trip(probed=False, ranged=False, span=Span(price, price)) for price in prices]
+        riders = ride.riders(selection.masks, visits, state)
+        prices = setting.prices(selection.masks, more(visits, riders))
+        yield [_Trip(int(c in riders), ranged=False, span=Span(price, price)) for c, price in prices.items()]
         union = frozenset[int]().union(*selection.masks.values())
         moved = {block.name: f"after round {round}" for block in setting.layers.blocks(union)}
         versions = versions.sent(cohort).moved(moved)
@@ -197,21 +185,35 @@ def _untrained(layers: LayerMap) -> Versions:
     return Versions.at({b.name: "untrained" for b in layers.trainable}, always=[b.name for b in layers.always])
 
 
-def _between(setting: Setting, bounds: Bounds, client: ClientId, *, probed: bool, first: bool) -> _Trip:
-    """Return the range of a client-round whose mask depends on scores."""
-    least, budget = setting.layers.bytes_of(frozenset()), setting.profiles[client].budget
-    prices, found = bounds.of(client, Visit(probed, least))
-    nothing = prices.of(frozenset())
-    if not nothing.fits(budget):
-        asked = nothing.only(*nothing.over(budget))
-        with_probe = "with the probe, " if probed else ""
-        raise BudgetError(
-            f"client {client} cannot take part: {with_probe}training no layer asks {asked}, and its budget is {budget}"
-        )
-    most = least if first else least + bounds.reachable()
-    later, dear = bounds.of(client, Visit(probed, most))
-    span = Span(found.cheapest or nothing, dear.dearest or later.of(frozenset()), dear.loose)
-    return _Trip(probed, ranged=True, span=span)
+def _refuse_poor(setting: Setting, visits: Mapping[ClientId, Visit]) -> None:
+    for client, nothing in setting.prices(dict.fromkeys(visits, frozenset()), visits).items():
+        budget = setting.profiles[client].budget
+        if not nothing.fits(budget):
+            asked = nothing.only(*nothing.over(budget))
+            with_probe = "with the probe, " if visits[client].probes else ""
+            raise BudgetError(
+                f"client {client} cannot take part: {with_probe}training no layer asks {asked}, and its budget is"
+                f" {budget}"
+            )
+
+
+def _between(bounds: Bounds, client: ClientId, priced: Visit, asked: Visit, *, first: bool) -> _Trip:
+    """Return the range of a client-round whose mask depends on scores.
+
+    Args:
+        bounds: What budgets pay for.
+        client: Whose.
+        priced: What its mask was priced for: an earlier round if it is kept, and perhaps a ride that comes to nothing.
+        asked: What it is asked for.
+        first: Whether it lacks no layer yet.
+    """
+    prices, found = bounds.of(client, asked)
+    cheapest = found.cheapest if bounds.of(client, priced)[1].cheapest else None
+    more_down = 0 if first else bounds.reachable()
+    later, dear = bounds.of(client, replace(asked, bytes_down=asked.bytes_down + more_down))
+    nothing = frozenset[int]()
+    span = Span(cheapest or prices.of(nothing), dear.dearest or later.of(nothing), dear.loose)
+    return _Trip(asked.probes, ranged=True, span=span)
 
 
 def _onward(
@@ -219,61 +221,12 @@ def _onward(
     selector: Selector,
     state: SelectorState,
     round: int,
-    cohort: Sequence[ClientId],
-    probed: frozenset[ClientId],
+    visits: Mapping[ClientId, Visit],
+    scored: frozenset[ClientId],
 ) -> SelectorState:
     """Return a selector's memory after a round whose scores are made up: who is probed next hardly depends on them."""
-    scores = np.full((len(cohort), len(setting.layers)), np.nan)
-    for row, client in enumerate(cohort):
-        if client in probed:
+    scores = np.full((len(visits), len(setting.layers)), np.nan)
+    for row, client in enumerate(visits):
+        if client in scored:
             scores[row] = setting.seeds.generator(Phase.SELECT, round=round, client=client).random(len(setting.layers))
-    down = setting.layers.bytes_of(frozenset())
-    problem = setting.problem(round, {c: Visit(c in probed, down) for c in cohort}, scores if probed else None)
-    return selector.select(problem, state)[1]
-
-
-def _total(played: Sequence[Sequence[_Trip]], rounds: int) -> Span:
-    """Return the run: the rounds played, and the others like the mean of those after the first."""
-    ends = []
-    for name in ("low", "high"):
-        per_round = [np.sum(np.array([_vector(getattr(t.span, name)) for t in trips]), axis=0) for trips in played]
-        total = per_round[0] + (np.mean(np.array(per_round[1:]), axis=0) * (rounds - 1) if rounds > 1 else 0.0)
-        total[UNITS.index("bytes_peak")] = np.max([getattr(t.span, name).bytes_peak for p in played for t in p])
-        ends.append(_as_cost(total))
-    return Span(ends[0], ends[1], _loose([t.span for p in played for t in p]))
-
-
-def _scaled(span: Span, factor: float, peak: tuple[float, float]) -> Span:
-    ends = []
-    for end, own in zip((span.low, span.high), peak, strict=True):
-        values = _vector(end) * factor
-        values[UNITS.index("bytes_peak")] = own
-        ends.append(_as_cost(values))
-    return Span(ends[0], ends[1], span.loose)
-
-
-def _extreme(spans: Sequence[Span]) -> Span:
-    lows, highs = (np.array([_vector(getattr(s, name)) for s in spans]) for name in ("low", "high"))
-    return Span(_as_cost(lows.max(axis=0)), _as_cost(highs.max(axis=0)), _loose(spans))
-
-
-def _peaks(span: Span) -> tuple[float, float]:
-    return span.low.bytes_peak, span.high.bytes_peak
-
-
-def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    low, high = np.mean(np.array(pairs), axis=0)
-    return float(low), float(high)
-
-
-def _loose(spans: Sequence[Span]) -> tuple[str, ...]:
-    found = {unit for span in spans for unit in span.loose}
-    return tuple(unit for unit in UNITS if unit in found)
-
-
-def _vector(cost: Cost) -> Floats:
-    return np.array([value for _, value in cost.items()])
-
-
-def _as_cost(values: Floats) -> Cost:
-    return Cost(**dict(zip(UNITS, values.tolist(), strict=True)))
+    return selector.select(setting.problem(round, visits, scores if scored else None), state)[1]

@@ -7,7 +7,8 @@ from typing import Any
 
 from fedstrata.config.catalog import describe
 from fedstrata.config.plan import Block, Means, Plan
-from fedstrata.config.plan_forecast import Forecast, Span
+from fedstrata.config.plan_forecast import Forecast
+from fedstrata.config.plan_spans import Span
 from fedstrata.config.plan_warnings import plan_warnings
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.units import BUDGET_UNITS
@@ -56,7 +57,7 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "batch_rows": max(rows for w in workloads.values() for rows, _ in w.train),
         "length": max(lengths, default=None),
         "optimizer": config.train.optimizer,
-        "probe": {"batches": config.probe.batches, "batch_size": config.probe.batch_size},
+        "probe": config.probe.model_dump(),
         "probed_clients": len(about.prepared.probed),
         "method": setting.name,
         **{family: describe(getattr(parts, family)) for family in ("score", "cost", "budget", "sampler", "selector")},

@@ -15,9 +15,9 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import measured, probe_passes
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.setting import Prepared, prepare_setting, probe_plan, train_plan
-from fedstrata.config.sources import blamed, load_rows, model_path, task_of
+from fedstrata.config.sources import blamed, check_kind, load_rows, model_path, task_of
 from fedstrata.costs.protocol import Workload
-from fedstrata.data.load import Files
+from fedstrata.data.kinds import Digits, Remote
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import StepProfile
@@ -97,6 +97,7 @@ def subject(loaded: Loaded, assumed: Assumed | None = None) -> Subject:
         ConfigError: What a run would refuse too, budgets that cannot be spent aside; with file and line.
         DataError: The data cannot be read.
     """
+    check_kind(loaded, here=False)
     found = _read(loaded) if assumed is None else _assume(loaded, assumed)
     profiles: list[StepProfile] = []
 
@@ -127,6 +128,9 @@ def subject(loaded: Loaded, assumed: Assumed | None = None) -> Subject:
 
 
 def _read(loaded: Loaded) -> _Rows:
+    if isinstance(loaded.components.data, Remote):
+        message = "the rows lie at the sites; plan with --clients and --rows, and --length for texts"
+        raise config_error([Problem(("data",), message)], loaded.marks)
     data = load_rows(loaded)
     own = data.test if len(data.test) else next(iter(data.clients.values())).rows
     sample, _ = own.take(torch.zeros(1, dtype=torch.int64))
@@ -201,6 +205,6 @@ def _weights(loaded: Loaded) -> tuple[str, ...]:
 
 def _cut(loaded: Loaded, assumed: Assumed) -> tuple[str, ...]:
     source = loaded.components.data
-    if assumed.length is None or not isinstance(source, Files) or assumed.length <= source.max_length:
+    if assumed.length is None or isinstance(source, Digits) or assumed.length <= source.max_length:
         return ()
     return (f"a run cuts texts to {source.max_length} tokens (data.max_length), and {assumed.length} are planned for",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fedstrata.config.plan import Plan
 from fedstrata.domain.cost import Visit
@@ -74,7 +75,7 @@ def _later(plan: Plan) -> Iterator[str]:
     poorer = []
     for c in plan.clients:
         if "seconds" in c.budget.limited():
-            prices = setting.method.cost.prices(c.client, Visit(c.client in prepared.probed, down))
+            prices = setting.method.cost.prices(c.client, replace(prepared.visit(c.client), bytes_down=down))
             if any(not prices.of(frozenset({i})).fits(c.budget) for i in c.masks.singles):
                 poorer.append(c.client)
     if poorer:

@@ -114,7 +114,7 @@ def check_units(setting: Setting, probed: Collection[ClientId]) -> None:
     for client, profile in setting.profiles.items():
         if not profile.budget.limited():
             continue
-        worst = Visit(probed=client in probed, bytes_down=setting.layers.bytes_of(setting.layers.everything))
+        worst = Visit(int(client in probed), setting.layers.bytes_of(setting.layers.everything))
         prices = setting.method.cost.prices(client, worst)
         for unit in profile.budget.limited():
             if unit not in prices.units:

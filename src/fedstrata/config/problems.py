@@ -61,6 +61,17 @@ def config_error(problems: Sequence[Problem], marks: Marks) -> ConfigError:
     return ConfigError("\n".join(located(p, marks) for p in problems))
 
 
+def in_order(problems: Sequence[Problem], marks: Marks) -> list[Problem]:
+    """Return the problems in the order of the file."""
+    order = {loc: number for number, loc in enumerate(marks)}
+
+    def place(problem: Problem) -> int:
+        prefixes = (problem.loc[:length] for length in range(len(problem.loc), -1, -1))
+        return next((order[loc] for loc in prefixes if loc in order), len(order))
+
+    return sorted(problems, key=place)
+
+
 def located(problem: Problem, marks: Marks) -> str:
     """Return a problem as one line: place, path, message."""
     return f"{_where(problem.loc, marks)}{dotted(problem.loc)}: {problem.message}"

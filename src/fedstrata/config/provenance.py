@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,12 +16,13 @@ import yaml
 
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
+from fedstrata.data.kinds import Digits
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.cost import spread
 from fedstrata.server.method import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
-_BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "checkpoint"})
+_BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint"})
 PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy")
 
 
@@ -71,6 +73,23 @@ def short(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
 
 
+def header(loaded: Loaded, setting: Setting, data: FederatedData) -> dict[str, Any]:
+    """Return the facts of a run for its log's first event."""
+    layers, source = setting.layers, loaded.components.data
+    return {
+        "method": setting.name,
+        "seed": loaded.config.seed,
+        "model": short(loaded.config.model.path),
+        "data": ", ".join(data.card.files) if isinstance(source, Digits) else short(source.main),
+        "layers": list(layers.names),
+        "always": [b.name for b in layers.always],
+        "never": [b.name for b in layers.never],
+        "layer_bytes": [b.bytes for b in layers.layers],
+        "clients": list(setting.profiles),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
 def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
     """Return the README of the model that came out."""
     final, layers = summary["final"], setting.layers
@@ -96,7 +115,8 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",
             f"- frozen: {', '.join(b.name for b in layers.never) or 'nothing'}",
             f"- budget: {shown} per client and round",
-            f"- clients: {len(data.clients)}, training rows: {sum(len(c.train) for c in data.clients.values())}, "
+            f"- clients: {len(setting.profiles)}, "
+            f"training rows: {sum(p.num_examples for p in setting.profiles.values())}, "
             f"labels: {len(data.labels)}; partition: {data.card.partition}",
             f"- uploaded: {summary['bytes_up'] / 1e6:.2f} MB in all",
             "",
@@ -112,7 +132,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
 
 def _without_paths_of_this_machine(loaded: Loaded) -> str:
     values = _values(loaded)
-    del values["base"], values["output"]
+    del values["base"], values["output"], values["flower"]  # nor who may take part
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 
 

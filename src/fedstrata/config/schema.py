@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-LayerTerms = str | int | list[str | int]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Whole = Annotated[int, Field(le=2**31 - 1)]
+from fedstrata.config.flower import FlowerSection
+from fedstrata.config.section import LayerTerms, Positive, Section, Whole
+
 Passes = Annotated[int, Field(ge=1, le=1_000_000)]
 """Steps or epochs: their batches are listed before the run, so they have an end."""
-
-
-class Section(BaseModel):
-    """A section that knows its keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelSection(Section):
@@ -42,10 +36,11 @@ class ModelSection(Section):
 
 
 class ProbeSection(Section):
-    """How clients measure: ``batches: 0`` uses every row."""
+    """How clients measure: ``batches: 0`` uses every row; ``ride`` measures for the next round while they train."""
 
     batches: Whole = Field(default=1, ge=0)
     batch_size: Whole = Field(default=32, ge=1)
+    ride: bool = False
 
 
 class TrainSection(Section):
@@ -129,7 +124,8 @@ class Config(Section):
         devices: Device profile of every client, or a profile by client name with ``default`` for the others; files
             that ``fedstrata bench client`` writes, from the configuration's folder.
         below_budget: What a client does whose budget pays for no layer: train ``head-only``, or be an ``error``.
-        engine: Where clients execute: all in this process, or side by side in worker ``processes``.
+        engine: Where clients execute: all in this process, side by side in worker ``processes``, at sites over
+            ``flower``, or in a simulation of such sites.
         workers: Number of worker processes; null is one per GPU, or on the CPU one per ``threads`` cores.
         threads: Threads of torch; part of the run's identity, since it changes the bits.
         device: ``auto`` takes a GPU where there is one.
@@ -152,8 +148,9 @@ class Config(Section):
     upload: UploadSection = UploadSection()
     evaluate: EvaluateSection = EvaluateSection()
     checkpoint: CheckpointSection = CheckpointSection()
-    engine: Literal["local", "processes"] = "local"
+    engine: Literal["local", "processes", "flower", "flower-simulation"] = "local"
     workers: int | None = Field(default=None, ge=1)
+    flower: FlowerSection = FlowerSection()
     output: str | None = None
     base: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -172,6 +169,7 @@ class Config(Section):
     @field_validator("workers")
     @classmethod
     def _of_processes(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if value is not None and info.data.get("engine") == "local":
-            raise ValueError("engine: local has no workers; set engine: processes, or leave workers out")
+        engine = info.data.get("engine", "processes")
+        if value is not None and engine != "processes":
+            raise ValueError(f"engine: {engine} has no workers; set engine: processes, or leave workers out")
         return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedstrata.budgets.protocol import Yardstick
 from fedstrata.config.catalog import describe
+from fedstrata.config.declared import Declared
 from fedstrata.config.devices import load_devices
 from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import check_units, workload
@@ -57,7 +58,7 @@ class Prepared:
     def visit(self, client: ClientId) -> Visit:
         """Return the client's first round: it holds the checkpoint but for the ``always`` blocks."""
         always = self.setting.layers.bytes_of(frozenset())
-        return Visit(probed=client in self.probed, bytes_down=always)
+        return Visit(int(client in self.probed), always)
 
 
 def prepare_setting(
@@ -68,6 +69,7 @@ def prepare_setting(
     examples: Mapping[ClientId, int],
     measure: Measure,
     parameter_bytes: int,
+    declared: Declared = Declared(),  # noqa: B008  a value
     refuse: bool = True,
 ) -> Prepared:
     """Return a run's setting, after every check that needs no weights.
@@ -79,6 +81,7 @@ def prepare_setting(
         examples: Training rows of each client.
         measure: Measures the model's step.
         parameter_bytes: Bytes of the model, buffers included.
+        declared: What the sites say of themselves, where clients are sites.
         refuse: Whether budgets that cannot be spent or honoured are raised; if not, they are ``refusals``.
 
     Raises:
@@ -94,7 +97,8 @@ def prepare_setting(
     _located(loaded, ("selector",), lambda: parts.selector.init(layers))
     _located(loaded, ("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
     notes: list[str] = []
-    devices = load_devices(loaded, names)
+    known = [*names, *declared.absent]
+    devices = load_devices(loaded, known)
     facts = Facts(
         layers=layers,
         train=train,
@@ -110,17 +114,24 @@ def prepare_setting(
         _located(loaded, ("probe",), lambda: _check_probe(probe))
 
     def of_full(client: ClientId) -> Cost:
-        return pricing.prices(client, Visit()).of(layers.everything)
+        return pricing.prices(client, Visit()).of(layers.everything) if client in workloads else Cost()
 
-    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(names, seeds, Yardstick(of_full, devices)))
+    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(known, seeds, Yardstick(of_full, devices)))
+    _located(loaded, ("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
+
+    def profile(client: ClientId) -> ClientProfile:
+        held_out = declared.sites[client].held_out if client in declared.sites else _held_out(clients[client])
+        return ClientProfile(examples[client], declared.budget(client, budgets[client], layers), held_out)
+
     setting = Setting(
         name=config.name or method_name(parts.selector),
         layers=layers,
-        method=Method(parts.score, pricing, parts.selector, parts.aggregator),
-        profiles={c: ClientProfile(examples[c], budgets[c]) for c in names},
+        method=Method(parts.score, declared.priced(pricing, layers), parts.selector, parts.aggregator),
+        profiles={c: profile(c) for c in names},
         sampler=parts.sampler,
         seeds=seeds,
         probe=probe,
+        ride=config.probe.ride,
         train=train,
         lr_decay=config.train.lr_decay,
         rules=rules_of(loaded),
@@ -131,8 +142,8 @@ def prepare_setting(
     refusals: list[str] = []
     for loc, work in (
         (("budget",), lambda: check_units(setting, probed)),
-        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget))),
-        (("selector",), lambda: _rehearse(prepared)),
+        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget, declared.idle(layers)))),
+        (("selector",), lambda: _rehearse(prepared, declared)),
     ):
         try:
             _located(loaded, loc, work)
@@ -142,6 +153,11 @@ def prepare_setting(
             refusals.append(str(error))
             break
     return replace(prepared, notes=tuple(notes), refusals=tuple(refusals))
+
+
+def _held_out(client: Workload | ClientRows) -> int | None:
+    """Return how many rows a client holds out; ``None`` where its rows are not at hand."""
+    return None if isinstance(client, Workload) else len(client.held_out)
 
 
 def train_plan(loaded: Loaded) -> TrainPlan:
@@ -201,8 +217,8 @@ def _ever_probed(selector: Selector, clients: Sequence[ClientId], layers: LayerM
     return frozenset(c for r in range(min(rounds, _AHEAD)) for c in selector.probes(r, clients, state))
 
 
-def _poor(prepared: Prepared, below: str) -> list[str]:
-    """Say which clients can pay for no layer, or refuse them.
+def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId]) -> list[str]:
+    """Say which clients can pay for no layer, or refuse them; of those that want none, it has been said.
 
     Raises:
         BudgetError: No client can pay for a layer, or one cannot and the configuration makes that an error.
@@ -210,7 +226,8 @@ def _poor(prepared: Prepared, below: str) -> list[str]:
     setting = prepared.setting
     if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
         return []
-    poor = [c for c, profile in setting.profiles.items() if profile.budget.limited() and cheapest(prepared, c) is None]
+    limited = [c for c, profile in setting.profiles.items() if profile.budget.limited() and c not in idle]
+    poor = [c for c in limited if cheapest(prepared, c) is None]
     if not poor:
         return []
     first, budget = poor[0], setting.profiles[poor[0]].budget
@@ -249,15 +266,22 @@ def _excess(price: Cost, budget: Cost) -> list[float]:
     return [value / max(limits[unit], 1e-300) for unit, value in price.items() if unit in price.over(budget)]
 
 
-def _rehearse(prepared: Prepared) -> None:
-    """Let a selector that needs no scores select once, so that what it cannot honour is said before the run."""
+def _rehearse(prepared: Prepared, declared: Declared) -> None:
+    """Let a selector that needs no scores select once, so that what it cannot honour is said before the run.
+
+    Raises:
+        BudgetError: A client cannot pay for what it is to train, or refuses it.
+    """
     setting = prepared.setting
     selector = setting.method.selector
     state = selector.init(setting.layers)
     if selector.probes(0, list(setting.profiles), state):
         return
-    problem = setting.problem(0, {c: replace(prepared.visit(c), probed=False) for c in setting.profiles}, None)
-    check(selector.select(problem, state)[0], problem)
+    problem = setting.problem(0, {c: replace(prepared.visit(c), probes=0) for c in setting.profiles}, None)
+    try:
+        check(selector.select(problem, state)[0], problem)
+    except BudgetError as error:
+        raise BudgetError("; ".join([str(error), *declared.notes(setting.layers)])) from error
 
 
 def _located(loaded: Loaded, loc: Loc, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the work returns

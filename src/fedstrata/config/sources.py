@@ -10,7 +10,8 @@ from typing import Any
 from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Loc, Problem, config_error, located
-from fedstrata.data.load import Files, Prepare, load_data
+from fedstrata.data.kinds import Digits, FromFiles, Own, Remote
+from fedstrata.data.load import Prepare, load_data
 from fedstrata.data.tensors import FederatedData
 from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images
@@ -24,6 +25,26 @@ from fedstrata.models.hub import load_custom, load_model, load_tokenizer
 from fedstrata.models.loaded import LoadedModel, Task
 
 
+def check_kind(loaded: Loaded, *, here: bool) -> None:
+    """Refuse data that a run cannot be made of.
+
+    Args:
+        loaded: The configuration.
+        here: Whether clients work on this machine, so that their rows have to be here.
+
+    Raises:
+        ConfigError: One site's own rows, which are no run; or rows that lie at the sites where they have to be here.
+    """
+    source = loaded.components.data
+    if isinstance(source, Own):
+        message = "kind 'own' is what a site makes of its own rows, and no run; give kind files, or kind remote"
+    elif isinstance(source, Remote) and here:
+        message = "the rows lie at the sites; use engine: flower, or data kind files"
+    else:
+        return
+    raise config_error([Problem(("data",), message)], loaded.marks)
+
+
 def load_rows(loaded: Loaded) -> FederatedData:
     """Load every client's rows, prepared for the model.
 
@@ -34,7 +55,7 @@ def load_rows(loaded: Loaded) -> FederatedData:
     source = loaded.components.data
     task_of(loaded)
     try:
-        prepare = _prepare(source, loaded) if isinstance(source, Files) else None
+        prepare = None if isinstance(source, Digits) else _prepare(source, loaded)
     except ModelError as error:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
     try:
@@ -99,7 +120,7 @@ def task_of(loaded: Loaded) -> Task:
         ConfigError: They contradict each other.
     """
     source, asked = loaded.components.data, loaded.config.model.task
-    found: Task = "text-classification" if isinstance(source, Files) and source.text else "image-classification"
+    found: Task = "text-classification" if source.input == "text" else "image-classification"
     if asked is not None and asked != found:
         message = f"{asked} does not fit the data, whose inputs are for {found}; leave it out"
         raise config_error([Problem(("model", "task"), message)], loaded.marks)
@@ -121,7 +142,7 @@ def _names(message: str, term: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(term)}(?!\w)", message) is not None
 
 
-def _prepare(source: Files, loaded: Loaded) -> Prepare:
+def _prepare(source: FromFiles, loaded: Loaded) -> Prepare:
     if is_custom(loaded.config.model.path):
         return _prepare_for_custom(source)
     folder = model_folder(model_path(loaded))
@@ -139,7 +160,7 @@ def _prepare(source: Files, loaded: Loaded) -> Prepare:
     return lambda table: prepare_images(table, processor=processor, cache=cache_folder())
 
 
-def _prepare_for_custom(source: Files) -> Prepare:
+def _prepare_for_custom(source: FromFiles) -> Prepare:
     if source.text is not None or source.image_size is None:
         raise ModelError(
             "a model given as module:function brings no tokenizer or image size; "

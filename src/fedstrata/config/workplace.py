@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +41,12 @@ class Workplace:
         return ResidentModel(self.network.model, self.network.layers)
 
 
-def open_workplace(loaded: Loaded) -> Workplace:
+def open_workplace(loaded: Loaded, rows: Callable[[Loaded], FederatedData] = load_rows) -> Workplace:
     """Set torch up in this process, and load rows and model.
+
+    Args:
+        loaded: The configuration.
+        rows: Loads the rows; a site keeps its own alone.
 
     Raises:
         ConfigError: The device, the model or a layer term does not fit; with file and line.
@@ -51,7 +56,7 @@ def open_workplace(loaded: Loaded) -> Workplace:
     device = device_of(loaded)
     if device.type == "cpu" and _limits_memory(loaded):
         map_large_blocks()
-    data = load_rows(loaded)
+    data = rows(loaded)
     return Workplace(data, load_network(loaded, data), device)
 
 

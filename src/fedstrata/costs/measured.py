@@ -6,7 +6,7 @@ With lowest trained layer l (METHODS 1.7: R1.2, R1.6, R1.8, R5.8, R5.9)::
     bytes up = encoded deltas(mask, always) + statistics        bytes down = layers that the client lacks + the mask
     peak memory: costs/memory.py         seconds = operations / the client's measured rates + fixed times + transfers
 
-and the probe adds a forward and a backward pass through every selectable layer over its rows.
+and each probe adds a forward and a backward pass through every selectable layer over its rows, and its statistics.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ class Bound:
     def __init__(self, facts: Facts, profiles: Sequence[StepProfile]) -> None:
         self._facts, self._profiles = facts, tuple(profiles)
         self._moments: dict[tuple[object, ...], list[_Row]] = {}
-        self._work: dict[tuple[Workload, bool], tuple[list[compute.Passes], compute.Updates]] = {}
+        self._work: dict[tuple[Workload, int], tuple[list[compute.Passes], compute.Updates]] = {}
 
     def prices(self, client: ClientId, visit: Visit) -> Prices:
         """Return what each mask asks of the client in one round."""
-        up, down = self._up(probed=visit.probed), self._down(visit)
+        up, down = self._up(visit.probes), self._down(visit)
         found = [self._flat("layers", 0.0, np.ones(self._count)), up, down]
         if self._profiles:
             workload = self._facts.workloads[client]
-            found += [self._flops(workload, probed=visit.probed), *self._peaks(workload, probed=visit.probed)]
+            found += [self._flops(workload, visit.probes), *self._peaks(workload, probed=visit.probes > 0)]
             device = self._facts.devices.get(client)
             if device is not None:
-                found.append(self._seconds(workload, device, up, down, probed=visit.probed))
+                found.append(self._seconds(workload, device, up, down, probes=visit.probes))
         base = np.array([row.setup[-1] for row in found])
         setup = np.array([np.maximum(row.setup[:-1] - row.setup[-1], 0.0) for row in found])
         return Prices(tuple(row.unit for row in found), base, setup, np.array([row.each for row in found]))
@@ -85,28 +85,28 @@ class Bound:
     def _flat(self, unit: str, base: float, each: Floats) -> _Row:
         return _Row(unit, np.full(self._count + 1, float(base)), each)
 
-    def _up(self, *, probed: bool) -> _Row:
+    def _up(self, probes: int) -> _Row:
         layers = self._facts.layers
         encoding = self._facts.train.encoding
         base = update_bytes(layers.always, encoding)
-        base += probe_bytes(layers, self._facts.probe.statistics) if probed else 0
+        base += probes * probe_bytes(layers, self._facts.probe.statistics)
         each = np.array([update_bytes([layer], encoding) for layer in layers], dtype=np.float64)
         return self._flat("bytes_up", base, each)
 
     def _down(self, visit: Visit) -> _Row:
         return self._flat("bytes_down", visit.bytes_down + mask_bytes(self._facts.layers), np.zeros(self._count))
 
-    def _passes(self, workload: Workload, *, probed: bool) -> tuple[list[compute.Passes], compute.Updates]:
-        key = (workload, probed)
+    def _passes(self, workload: Workload, probes: int) -> tuple[list[compute.Passes], compute.Updates]:
+        key = (workload, probes)
         if key not in self._work:
             passes = [compute.training(self._profiles, workload)]
-            if probed:
-                passes.append(compute.probing(self._profiles, workload))
+            if probes:
+                passes += [compute.probing(self._profiles, workload)] * probes
             self._work[key] = passes, compute.updating(self._facts.layers, len(workload.train))
         return self._work[key]
 
-    def _flops(self, workload: Workload, *, probed: bool) -> _Row:
-        passes, updates = self._passes(workload, probed=probed)
+    def _flops(self, workload: Workload, probes: int) -> _Row:
+        passes, updates = self._passes(workload, probes)
         update = updates.steps * compute.UPDATE_FLOPS[self._facts.train.optimizer]
         setup = np.full(self._count + 1, update * updates.shared)
         each = update * updates.each
@@ -115,8 +115,8 @@ class Bound:
             each = each + p.each
         return _Row("flops", setup, each)
 
-    def _seconds(self, workload: Workload, device: DeviceProfile, up: _Row, down: _Row, *, probed: bool) -> _Row:
-        passes, updates = self._passes(workload, probed=probed)
+    def _seconds(self, workload: Workload, device: DeviceProfile, up: _Row, down: _Row, *, probes: int) -> _Row:
+        passes, updates = self._passes(workload, probes)
         touches = compute.UPDATE_TOUCHES[self._facts.train.optimizer] * updates.steps + compute.VISIT_TOUCHES
         update = 4 * touches / device.update
         send = 0.0 if device.upload is None else 1 / device.upload

@@ -20,7 +20,8 @@ class DataCard:
         rows_dropped: Number of dropped rows by reason.
         train_rows: Training rows per client.
         held_out_rows: Held-out rows per client.
-        label_counts: Per client, its rows per label (training and held out), by label index.
+        label_counts: Per client, its rows per label (training and held out), by label index; clients whose labels
+            are not known are left out.
         partition: One phrase that says how rows came to clients.
         natural_ids: The id in the data of each client whose name had to be changed.
         warnings: One sentence each.
@@ -55,10 +56,7 @@ class DataCard:
             client: {
                 "train": _cell(rows, min_cell),
                 "held_out": _cell(self.held_out_rows[client], min_cell),
-                "labels": {
-                    name: _cell(count, min_cell)
-                    for name, count in zip(self.labels, self.label_counts[client], strict=True)
-                },
+                "labels": self._labels(client, min_cell),
             }
             for client, rows in self.train_rows.items()
         }
@@ -74,6 +72,12 @@ class DataCard:
             "natural_ids": dict(self.natural_ids),
             "warnings": list(self.warnings),
         }
+
+    def _labels(self, client: ClientId, min_cell: int) -> dict[str, int | str]:
+        if client not in self.label_counts:
+            return {}
+        pairs = zip(self.labels, self.label_counts[client], strict=True)
+        return {name: _cell(count, min_cell) for name, count in pairs}
 
 
 def _cell(count: int, min_cell: int) -> int | str:

@@ -49,8 +49,17 @@ def label_names(
     return tuple(str(i) for i in range(max(int(label) for label in labels) + 1))
 
 
-def encode(labels: Sequence[Label], names: Sequence[str], place: Sequence[str]) -> NDArray[np.int64]:
+def encode(
+    labels: Sequence[Label], names: Sequence[str], place: Sequence[str], *, by_name: bool = False
+) -> NDArray[np.int64]:
     """Return labels as indices into their names. Shape ``[rows]``, int64.
+
+    Args:
+        labels: The labels of all rows.
+        names: Name of each label.
+        place: Where each row is, for errors.
+        by_name: The names are given from elsewhere, so that a number is not an index but the name as which it is
+            written.
 
     Raises:
         DataError: The first label that is not among them, with its row.
@@ -58,13 +67,26 @@ def encode(labels: Sequence[Label], names: Sequence[str], place: Sequence[str]) 
     Example:
         >>> encode(["yes", "no"], ["no", "yes"], ["a.csv row 0", "a.csv row 1"]).tolist()
         [1, 0]
+        >>> encode([7, 3], ["3", "7"], ["a.csv row 0", "a.csv row 1"], by_name=True).tolist()
+        [1, 0]
     """
     index: dict[Label, int] = {name: i for i, name in enumerate(names)}
     out = np.empty(len(labels), dtype=np.int64)
     for row, label in enumerate(labels):
-        number = label if isinstance(label, int) else index.get(label, -1)
+        number = index.get(_written(label), -1) if by_name or isinstance(label, str) else label
         if not 0 <= number < len(names):
-            hint = nearest(str(label), names) if isinstance(label, str) else f"known: 0..{len(names) - 1}"
-            raise DataError(f"{place[row]}: label {label!r} is not a label of the training rows; {hint}")
+            raise DataError(f"{place[row]}: {_unknown(label, names, by_name=by_name)}")
         out[row] = number
     return out
+
+
+def _written(label: Label) -> str:
+    return label if isinstance(label, str) else str(int(label))
+
+
+def _unknown(label: Label, names: Sequence[str], *, by_name: bool) -> str:
+    if by_name:
+        advice = "" if isinstance(label, str) else "; name the numbers in a label_names.json beside the file"
+        return f"label {label!r} is not a label of the run; {nearest(_written(label), names)}{advice}"
+    hint = nearest(label, names) if isinstance(label, str) else f"known: 0..{len(names) - 1}"
+    return f"label {label!r} is not a label of the training rows; {hint}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,97 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.data.card import DataCard
-from fedstrata.data.digits import NAMES, Shift, digits
+from fedstrata.data.digits import NAMES, digits
 from fedstrata.data.files import find, find_sites
+from fedstrata.data.kinds import Data, Digits, Files, FromFiles, Own, Remote
 from fedstrata.data.names import safe_ids
-from fedstrata.data.partition import Dirichlet, NaturalId, Partition, Split
+from fedstrata.data.partition import NaturalId, Partition, Split
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.errors import ConfigError, DataError
+from fedstrata.errors import DataError
 
 Prepare = Callable[[Table], TensorRows]
 """Turns read rows into model inputs: ``prepare_images`` or ``prepare_texts`` with the model's preprocessing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The user's own data.
-
-    Attributes:
-        train: File, glob, or image folder of the training rows; exclusive with ``sites``.
-        sites: Folder with one folder or file per site, or a glob that matches one per site: each is a client.
-        test: File, glob, or image folder of the server's test rows; exclusive with ``test_fraction``.
-        test_fraction: Share of the training rows that the server keeps as test rows, in (0, 1).
-        text: Column of texts; exclusive with ``image``.
-        image: Column of images.
-        label: Column of labels.
-        held_out: Share of each client's rows that it is evaluated on, in [0, 1).
-        max_length: Longer texts are cut to this many tokens.
-        image_size: Height and width in pixels for a model that does not name its own.
-        partition: How rows come to clients; ``None`` with ``sites``.
-
-    Example:
-        >>> Files(train="train.parquet", test="test.parquet", text="note", partition=Dirichlet(10)).label
-        'label'
-    """
-
-    train: str | None = None
-    sites: str | None = None
-    test: str | None = None
-    test_fraction: float | None = None
-    text: str | None = None
-    image: str | None = None
-    label: str = "label"
-    held_out: float = 0.0
-    max_length: int = 128
-    image_size: int | None = None
-    partition: Partition | None = None
-
-    def __post_init__(self) -> None:
-        """Check what does not need the files."""
-        if (self.train is None) == (self.sites is None):
-            raise ConfigError("data: give either 'train' or 'sites'")
-        if (self.test is None) == (self.test_fraction is None):
-            raise ConfigError("data: give either 'test' or 'test_fraction', such as test_fraction: 0.2")
-        if (self.text is None) == (self.image is None):
-            raise ConfigError("data: give one input column, either 'text' or 'image'")
-        if self.sites is None and self.partition is None:
-            raise ConfigError("data: give a 'partition', such as {kind: dirichlet, clients: 10, alpha: 0.3}")
-        if self.sites is not None and self.partition is not None:
-            raise ConfigError("data: with 'sites' each site is a client; remove 'partition'")
-        if self.test_fraction is not None and not 0 < self.test_fraction < 1:
-            raise ConfigError(f"data: test_fraction is {self.test_fraction}; it has to be between 0 and 1")
-        if self.max_length < 1:
-            raise ConfigError(f"data: max_length is {self.max_length}; it has to be at least 1")
-        _check_held_out(self.held_out)
-
-
-@dataclass(frozen=True, slots=True)
-class Digits:
-    """The embedded digits.
-
-    Attributes:
-        shift: ``none``, ``input`` or ``label``.
-        partition: How rows come to clients.
-        held_out: Share of each client's rows that it is evaluated on, in [0, 1).
-
-    Example:
-        >>> str(Digits(shift="label").partition)
-        'dirichlet 0.3 over 10 clients, at least 10 rows each'
-    """
-
-    shift: Shift = "none"
-    partition: Partition = field(default_factory=lambda: Dirichlet(clients=10, alpha=0.3))
-    held_out: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check what does not need the rows."""
-        if isinstance(self.partition, NaturalId):
-            raise ConfigError("data: digits have no natural id; use partition dirichlet, iid or shard")
-        _check_held_out(self.held_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +41,7 @@ class _Loaded:
 
 
 def load_data(
-    source: Files | Digits,
+    source: Data,
     *,
     seed: int,
     prepare: Prepare | None = None,
@@ -128,7 +51,7 @@ def load_data(
     """Return every client's rows, the server's test rows, and the data card; the same for the same seed.
 
     Args:
-        source: What to load.
+        source: What to load. ``Own`` gives one client and no test row, ``Remote`` test rows and no client.
         seed: Chooses test rows, split and held-out rows, once for the whole run.
         prepare: Turns read rows into model inputs; needed for files.
         cache: Folder for what is computed once.
@@ -147,7 +70,7 @@ def load_data(
     elif prepare is None:
         raise DataError("data from files need a function that turns them into model inputs")
     else:
-        loaded = _load_files(source, seed, prepare, cache, base)
+        loaded = _read(source, seed, prepare, cache, base)
     clients = {
         client: _client(client, rows, loaded.train, source.held_out, seed)
         for client, rows in sorted(loaded.split.rows.items())
@@ -162,18 +85,25 @@ def _load_digits(source: Digits, seed: int) -> _Loaded:
     return _Loaded(rows.train, rows.test, NAMES, split, str(source.partition), (file,), {})
 
 
+def _read(source: FromFiles, seed: int, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
+    match source:
+        case Files():
+            return _load_files(source, seed, prepare, cache, base)
+        case Own():
+            return _load_own(source, prepare, cache, base)
+        case Remote():
+            return _load_remote(source, prepare, cache, base)
+
+
 def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
     by_id = source.partition.column if isinstance(source.partition, NaturalId) else None
     columns = Columns(source.text, source.image, source.label, by_id)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
     table = read(found, columns, cache)
-    if len(table.names) < 2:
-        raise DataError(
-            f"{table.files[0]}: column '{source.label}' holds one label, '{table.names[0]}'; give two or more"
-        )
+    _check_names(table, source.label)
     if source.test is not None:
         test = read(find(source.test, base), replace(columns, natural_id=None), cache, names=table.names)
-        files, dropped = table.files + test.files, {f"test: {k}": v for k, v in test.dropped.items()}
+        files, dropped = table.files + test.files, _of_test(test)
     else:
         table, test = _divide(table, source.test_fraction or 0.0, seed)
         files, dropped = table.files, {}
@@ -181,6 +111,37 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     how = str(source.partition) if source.partition else "one client per site"
     dropped = {**table.dropped, **dropped}
     return _Loaded(prepare(table), prepare(test), table.names, split, how, files, dropped)
+
+
+def _load_own(source: Own, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
+    columns = Columns(source.text, source.image, source.label)
+    table = read(find(source.train, base), columns, cache, names=source.labels, by_name=True)
+    rows = prepare(table)
+    split = Split({ClientId(source.client): np.arange(len(table))})
+    return _Loaded(rows, _none_of(rows), table.names, split, "one site's own rows", table.files, table.dropped)
+
+
+def _load_remote(source: Remote, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
+    columns = Columns(source.text, source.image, source.label)
+    table = read(find(source.test, base), columns, cache, names=source.labels, by_name=source.labels is not None)
+    _check_names(table, source.label)
+    test = prepare(table)
+    return _Loaded(_none_of(test), test, table.names, Split({}), "rows at the sites", table.files, _of_test(table))
+
+
+def _check_names(table: Table, column: str) -> None:
+    if len(table.names) < 2:
+        raise DataError(f"{table.files[0]}: column '{column}' holds one label, '{table.names[0]}'; give two or more")
+
+
+def _of_test(test: Table) -> dict[str, int]:
+    """Return what was dropped of the test rows, by reason."""
+    return {f"test: {why}": count for why, count in test.dropped.items()}
+
+
+def _none_of(rows: TensorRows) -> TensorRows:
+    """Return no rows, of the same form as some."""
+    return TensorRows({name: tensor[:0] for name, tensor in rows.inputs.items()}, rows.labels[:0])
 
 
 def _divide(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
@@ -220,7 +181,8 @@ def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
         for client, own in clients.items()
     }
     left = {"left over by the partition": loaded.split.left_over} if loaded.split.left_over else {}
-    absent = [loaded.names[i] for i in (torch.bincount(labels, minlength=size) == 0).nonzero().flatten().tolist()]
+    lacks = torch.bincount(labels, minlength=size) == 0
+    absent = [loaded.names[i] for i in lacks.nonzero().flatten().tolist()] if clients else []
     return DataCard(
         files=loaded.files,
         labels=loaded.names,
@@ -246,8 +208,3 @@ def _warnings(loaded: _Loaded, absent: Sequence[str]) -> tuple[str, ...]:
     if loaded.split.left_over:
         notes.append(f"{loaded.split.left_over} rows fit no client's share and are left over")
     return tuple(notes)
-
-
-def _check_held_out(held_out: float) -> None:
-    if not 0 <= held_out < 1:
-        raise ConfigError(f"data: held_out is {held_out}; it has to be at least 0 and below 1")

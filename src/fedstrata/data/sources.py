@@ -90,7 +90,14 @@ class Part:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def read(sources: Sequence[Source], columns: Columns, cache: Path, *, names: tuple[str, ...] | None = None) -> Table:
+def read(
+    sources: Sequence[Source],
+    columns: Columns,
+    cache: Path,
+    *,
+    names: tuple[str, ...] | None = None,
+    by_name: bool = False,
+) -> Table:
     """Read sources into one table; rows without input, label or natural id are dropped and counted.
 
     Args:
@@ -99,6 +106,8 @@ def read(sources: Sequence[Source], columns: Columns, cache: Path, *, names: tup
         cache: Folder for the Arrow files of ``datasets``.
         names: Label names that the rows have to keep to (those of the training rows); by default taken from
             the sources.
+        by_name: A number is the name as which it is written, and not the index of a name: for ``names`` that come
+            from somebody else's rows.
 
     Raises:
         DataError: A file cannot be read, a column is missing or of the wrong type, or a label is out of range.
@@ -118,7 +127,7 @@ def read(sources: Sequence[Source], columns: Columns, cache: Path, *, names: tup
     marks = [f"{p.fingerprint} {p.rows}" for p in parts]
     return Table(
         inputs=_join(parts, columns, where),
-        labels=encode(labels, names, place),
+        labels=encode(labels, names, place, by_name=by_name),
         names=names,
         where=where,
         files=files,

@@ -36,6 +36,7 @@ class Assignment:
         num_examples: Training rows that the client declared when the run began; ``None`` where they are not known.
         max_norm: Largest Euclidean norm of an update.
         statistics: What a probe measures.
+        ridden: The probe whose answer rides on the update; ``None`` where none does.
     """
 
     client: ClientId
@@ -48,6 +49,7 @@ class Assignment:
     num_examples: int | None = None
     max_norm: float = inf
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
+    ridden: Assignment | None = None
 
     @property
     def key(self) -> Key:
@@ -56,5 +58,6 @@ class Assignment:
 
     @property
     def tensors(self) -> int:
-        """Number of tensors in the blocks."""
-        return sum(len(block.tensors) for block in self.blocks)
+        """Number of tensors that an answer tells of."""
+        own = sum(len(block.tensors) for block in self.blocks)
+        return own + (self.ridden.tensors if self.ridden else 0)

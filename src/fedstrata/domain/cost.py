@@ -99,9 +99,9 @@ class Visit:
     """What is known of a client's round before its mask is.
 
     Attributes:
-        probed: Whether the client is probed in this round.
+        probes: Probes that the client does in this round: its own, and the next round's where that rides on its update.
         bytes_down: Bytes of the layers that the client lacks.
     """
 
-    probed: bool = False
+    probes: int = 0
     bytes_down: int = 0

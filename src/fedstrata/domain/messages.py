@@ -101,7 +101,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Ask a client to train its mask, starting from these weights."""
+    """Ask a client to train its mask, starting from these weights.
+
+    Attributes:
+        probe: What to measure at these weights besides, for the next round's selection; ``None`` for nothing.
+    """
 
     client: ClientId
     round: int
@@ -109,6 +113,7 @@ class Train:
     mask: Mask
     plan: TrainPlan
     origin: Origin = NOWHERE
+    probe: ProbePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,8 @@ class Update:
         loss_mean: Mean over the steps.
         seconds: Time the client spent.
         peak_bytes: Largest memory that the work held, the model included; ``None`` where it cannot be told.
+        ridden: The statistics that ride on it, with times and memory of their own, if they were asked for. They are
+            of this round's weights, over the rows that the next round's probe draws.
     """
 
     client: ClientId
@@ -170,6 +177,7 @@ class Update:
     seconds: float
     peak_bytes: int | None = None
     origin: Origin = NOWHERE
+    ridden: Probed | None = None
 
 
 @dataclass(frozen=True, slots=True)

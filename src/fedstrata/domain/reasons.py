@@ -35,3 +35,5 @@ class Reason(StrEnum):
     """Too few clients answered: the layer or the round does not count."""
     CLIENT_ERROR = "CLIENT_ERROR"
     """The client's own work failed, or its process ended."""
+    REFUSED = "REFUSED"
+    """The client's own limits forbid the work."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the event log's fields."""
 
 
@@ -34,10 +34,15 @@ class ClientRecord:
         budget: What it could pay, by unit; units without a limit are left out.
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
+        probe_round: The round at whose start the weights were that the scores were measured at: this round, or the one
+            before where the probe rode on its update; ``None`` where there are no scores.
+        probe_loss: Mean loss over the probed rows, at the same weights.
         update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).
-        predicted: The price of its mask by unit, as it was when the mask was chosen; what is not priced is left out.
-        bytes_up: Deltas and statistics it sent.
+        predicted: The price of its mask and its probes by unit, with the bytes that it lacked when the mask was chosen;
+            what is not priced is left out.
+        bytes_up: Deltas and statistics it sent, those for the next round's selection included.
         bytes_down: Layers it lacked, and its mask.
+        seconds_probe: Time of the probes that it did in this round, whatever round they are for.
         peak_bytes: Largest memory that its probe and training held; ``None`` where that cannot be told.
         failure: ``None``, or the reason code; ``failure_message`` says more.
     """
@@ -48,6 +53,7 @@ class ClientRecord:
     budget: Mapping[str, float] = field(default_factory=dict)
     mask: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+    probe_round: int | None = None
     probe_loss: float | None = None
     loss_first: float | None = None
     loss_mean: float | None = None

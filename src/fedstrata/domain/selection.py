@@ -23,10 +23,12 @@ class ClientProfile:
     Attributes:
         num_examples: Training rows.
         budget: What the client can pay per round.
+        held_out: Rows that it holds out to evaluate on; ``None`` where that is not known.
     """
 
     num_examples: int
     budget: Cost
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,10 +112,16 @@ def _of_more_rows(reply: Probed | Update | Evaluated, factor: float) -> Reply:
     return replace(reply, num_examples=int(reply.num_examples * factor))
 
 
-def _louder(reply: Probed | Update | Evaluated, factor: float) -> Probed | None:
-    if not isinstance(reply, Probed):
-        return None
+def _louder(reply: Probed | Update | Evaluated, factor: float) -> Probed | Update | None:
+    """Return larger statistics, also those that ride on an update."""
+    if isinstance(reply, Probed):
+        return _loud(reply, factor)
+    if isinstance(reply, Update) and reply.ridden is not None:
+        return replace(reply, ridden=_loud(reply.ridden, factor))
+    return None
 
+
+def _loud(reply: Probed, factor: float) -> Probed:
     def times(value: float | None) -> float | None:
         return None if value is None else value * factor
 

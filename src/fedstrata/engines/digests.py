@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from hashlib import sha256
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -19,6 +20,31 @@ def digest_of(block: Layer, weights: Weights) -> str:
     return _hash((name, weights[name]) for name in block.tensor_names)
 
 
+class Digests:
+    """Content hashes of blocks, each computed once: tensors are never changed in place, so the same objects have it.
+
+    Example:
+        ``tests/engines/test_digests.py`` counts what is hashed.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[LayerName, tuple[tuple[ref[Tensor], ...], str]] = {}
+
+    def of(self, block: Layer, weights: Weights) -> str:
+        """Return the content hash of a block.
+
+        Raises:
+            KeyError: The weights lack one of its tensors.
+        """
+        tensors = [weights[name] for name in block.tensor_names]
+        known = self._known.get(block.name)
+        if known and all(seen() is tensor for seen, tensor in zip(known[0], tensors, strict=True)):
+            return known[1]
+        digest = digest_of(block, weights)
+        self._known[block.name] = (tuple(map(ref, tensors)), digest)
+        return digest
+
+
 def manifest_of(blocks: Iterable[Layer], weights: Weights) -> dict[LayerName, str]:
     """Return the content hash of each block."""
     return {block.name: digest_of(block, weights) for block in blocks}
@@ -28,6 +54,7 @@ def content_of(reply: Probed | Update | Evaluated) -> str:
     """Return the content hash of what a reply contributes; times and memory, which it only reports, do not count."""
     if isinstance(reply, Update):
         said = [sorted(reply.mask), reply.num_examples, reply.steps, reply.loss_first, reply.loss_mean]
+        said += [content_of(reply.ridden)] if reply.ridden else []
         return sha256((json.dumps(said) + _hash(sorted(reply.deltas.items()))).encode()).hexdigest()
     if isinstance(reply, Probed):
         stats = [

@@ -12,11 +12,11 @@ from math import isfinite
 
 import numpy as np
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Frame, Probe, Reject, Reply, Request, Train, phase_of
+from fedstrata.domain.messages import Frame, Reject, Reply, Request
 from fedstrata.domain.reasons import Reason
+from fedstrata.engines.asked import asked_of
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.engines.codec import decode, encode
 from fedstrata.engines.damage import blocks_of, changed, different, outdated
@@ -231,15 +231,3 @@ class _Mail:
         """Return a client that was asked too, if there is one."""
         others = sorted({r.client for r in self.asked} - {client}) or [ClientId(f"{client}x")]
         return others[int(rng.integers(len(others)))]
-
-
-def asked_of(request: Request, layers: LayerMap) -> Assignment:
-    """Return what a request asks for, without limits of rows and norms."""
-    phase = phase_of(request)
-    if isinstance(request, Train):
-        blocks, plan = layers.blocks(request.mask), request.plan
-        return Assignment(request.client, request.round, phase, request.origin, request.mask, blocks, plan.encoding)
-    asked = Assignment(request.client, request.round, phase, request.origin)
-    if isinstance(request, Probe):
-        return replace(asked, blocks=layers.layers, statistics=request.plan.statistics)
-    return asked

@@ -15,6 +15,8 @@ from fedstrata.domain.wire import Encoding
 
 _MOST_TEXT = 2000
 """Characters of a failure's message that are kept."""
+_CLAIMABLE = frozenset({Reason.NONFINITE, Reason.REFUSED, Reason.CLIENT_ERROR})
+"""Reasons that a client may give for its own failure."""
 
 
 def write_manifest(reply: Reply, encoding: Encoding) -> bytes:
@@ -68,13 +70,22 @@ def _said(reply: Reply, encoding: Encoding) -> dict[str, Any]:
             said |= {"kind": "evaluated", "loss_sum": reply.loss_sum, "correct": reply.correct}
             said |= {"num_examples": reply.num_examples}
         case Probed():
-            said |= {"kind": "probed", "loss": reply.loss, "seconds": reply.seconds, "peak_bytes": reply.peak_bytes}
-            said |= {"stats": [[s.num_examples, [_numbers(t) for t in s.tensors]] for s in reply.stats]}
+            said |= {"kind": "probed", **_measured(reply)}
         case Update():
             said |= {"kind": "update", "mask": sorted(reply.mask), "encoding": encoding}
             said |= {"num_examples": reply.num_examples, "steps": reply.steps, "peak_bytes": reply.peak_bytes}
             said |= {"loss_first": reply.loss_first, "loss_mean": reply.loss_mean, "seconds": reply.seconds}
+            said |= {"ridden": _measured(reply.ridden)} if reply.ridden else {}
     return said
+
+
+def _measured(probed: Probed) -> dict[str, Any]:
+    return {
+        "loss": probed.loss,
+        "seconds": probed.seconds,
+        "peak_bytes": probed.peak_bytes,
+        "stats": [[s.num_examples, [_numbers(t) for t in s.tensors]] for s in probed.stats],
+    }
 
 
 def _numbers(t: TensorStats) -> list[float | None]:
@@ -92,9 +103,7 @@ def _reply(said: object) -> Reply:
             rows = _whole(said["num_examples"])
             return Evaluated(client, round, _number(said["loss_sum"]), _whole(said["correct"]), rows, origin)
         case "probed", "probe":
-            stats = tuple(_stats(*layer) for layer in said["stats"])
-            loss, seconds = _number(said["loss"]), _seconds(said["seconds"])
-            return Probed(client, round, stats, loss, seconds, _peak(said["peak_bytes"]), origin)
+            return _probed(said, client, round, origin)
         case "update", "train":
             return Update(
                 client=client,
@@ -108,13 +117,21 @@ def _reply(said: object) -> Reply:
                 seconds=_seconds(said["seconds"]),
                 peak_bytes=_peak(said["peak_bytes"]),
                 origin=origin,
+                ridden=_probed(said["ridden"], client, round, origin) if "ridden" in said else None,
             )
     raise ValueError("kind and phase do not fit")
 
 
+def _probed(said: Mapping[str, Any], client: ClientId, round: int, origin: Origin) -> Probed:
+    stats = tuple(_stats(*layer) for layer in said["stats"])
+    loss, seconds = _number(said["loss"]), _seconds(said["seconds"])
+    return Probed(client, round, stats, loss, seconds, _peak(said["peak_bytes"]), origin)
+
+
 def _claimed(reason: object) -> Reason:
     """Return the reason that a client gives for its own failure; the others are the server's to give."""
-    return Reason.NONFINITE if Reason(str(reason)) is Reason.NONFINITE else Reason.CLIENT_ERROR
+    claimed = Reason(str(reason))
+    return claimed if claimed in _CLAIMABLE else Reason.CLIENT_ERROR
 
 
 def _origin(said: Mapping[str, Any]) -> Origin:

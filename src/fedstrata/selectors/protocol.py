@@ -22,7 +22,10 @@ class Selector(Protocol):
         ...
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return the clients of the cohort whose scores this round's selection needs; often all or none."""
+        """Return the clients of the cohort whose scores this round's selection needs; often all or none.
+
+        Where probes ride it is also asked in the round before, with the memory of then and the coming cohort.
+        """
         ...
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:

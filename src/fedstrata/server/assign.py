@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
@@ -13,12 +13,25 @@ from fedstrata.server.state import ServerState
 
 def to_probe(clients: Sequence[ClientId], state: ServerState, setting: Setting) -> list[Assignment]:
     """Return a probe of every selectable layer for each client."""
-    origin, blocks, asked = state.origin, setting.layers.layers, setting.method.score.needs
-    return [Assignment(c, state.round, "probe", origin, blocks=blocks, statistics=asked) for c in clients]
+    return [_probe(client, state, setting) for client in clients]
 
 
-def to_train(masks: Mapping[ClientId, Mask], state: ServerState, setting: Setting) -> dict[ClientId, Assignment]:
-    """Return the training of each client's mask, ascending by client."""
+def _probe(client: ClientId, state: ServerState, setting: Setting) -> Assignment:
+    blocks, asked = setting.layers.layers, setting.method.score.needs
+    return Assignment(client, state.round, "probe", state.origin, blocks=blocks, statistics=asked)
+
+
+def to_train(
+    masks: Mapping[ClientId, Mask], state: ServerState, setting: Setting, riders: Container[ClientId] = ()
+) -> dict[ClientId, Assignment]:
+    """Return the training of each client's mask, ascending by client.
+
+    Args:
+        masks: Layers to train.
+        state: Where the run stands.
+        setting: The run.
+        riders: Clients whose probe for the next round rides on their update.
+    """
     origin = state.origin
     return {
         client: Assignment(
@@ -31,6 +44,7 @@ def to_train(masks: Mapping[ClientId, Mask], state: ServerState, setting: Settin
             encoding=setting.train.encoding,
             num_examples=setting.profiles[client].num_examples,
             max_norm=setting.rules.max_norm,
+            ridden=_probe(client, state, setting) if client in riders else None,
         )
         for client in sorted(masks)
     }

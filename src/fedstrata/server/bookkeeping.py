@@ -25,7 +25,7 @@ from fedstrata.engines.admission import Norms
 from fedstrata.server.inbox import Loss
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
-from fedstrata.server.state import ServerState
+from fedstrata.server.state import Ridden, ServerState
 from fedstrata.server.theory import chi2
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,12 @@ class Ledger:
         self.failures: dict[ClientId, Reject] = {}
         self.losses: Counter[str] = Counter()
         self.contributors: dict[ClientId, tuple[int, Mask]] = {}
+        self.ridden: dict[ClientId, Probed] = {}
         self._state, self._setting, self._start = state, setting, perf_counter()
         self._few: Mapping[LayerName, int] = {}
         self._probed: dict[ClientId, Probed] = {}
         self._scores: dict[ClientId, tuple[float, ...]] = {}
+        self._measured: Mapping[ClientId, Ridden] = {}
         self._masks: Mapping[ClientId, Mask] = {}
         self._prices: Mapping[ClientId, Cost] = {}
         self._updates: dict[ClientId, dict[str, Any]] = {}
@@ -105,16 +107,26 @@ class Ledger:
         selection: Selection,
         scores: NDArray[np.float64] | None,
         prices: Mapping[ClientId, Cost],
+        measured: Mapping[ClientId, Ridden],
     ) -> None:
-        """Keep masks and their prices, and the scores of those who were probed."""
-        self._masks, self._prices = selection.masks, prices
+        """Keep masks and their prices, and the scores of those who have some.
+
+        Args:
+            selection: The masks.
+            scores: Shape ``[clients, layers]``, in the order of the masks.
+            prices: Of each client's mask and probes.
+            measured: The scores among them that rode on the updates of the round before.
+        """
+        self._masks, self._prices, self._measured = selection.masks, prices, measured
         for row, client in enumerate(selection.masks):
-            if client in self._probed and scores is not None:
+            if (client in self._probed or client in measured) and scores is not None:
                 self._scores[client] = tuple(float(s) for s in scores[row])
 
     def note_update(self, update: Update, norms: Norms) -> Update:
-        """Keep what an update that counts says of itself, and hand it on."""
+        """Keep what an update that counts says of itself, and what rides on it; hand it on."""
         self.contributors[update.client] = (update.num_examples, update.mask)
+        if update.ridden is not None:
+            self.ridden[update.client] = update.ridden
         blocks = self._setting.layers.blocks(update.mask)
         self._norms[update.client] = {b.name: sqrt(sum(norms[n] ** 2 for n in b.tensor_names)) for b in blocks}
         self._updates[update.client] = {
@@ -148,11 +160,12 @@ class Ledger:
 
     def _client_record(self, client: ClientId) -> ClientRecord:
         setting, layers = self._setting, self._setting.layers
-        probed, failure = self._probed.get(client), self.failures.get(client)
-        mask = self._masks.get(client)
+        probes = [kept[client] for kept in (self._probed, self.ridden) if client in kept]
+        failure, mask = self.failures.get(client), self._masks.get(client)
+        scores, measured = self._scores.get(client, ()), self._measured_at(client)
         facts = dict(self._updates.get(client, {}))
-        up = (statistics_bytes(probed.stats) if probed else 0) + facts.pop("bytes", 0)
-        peaks = [*([probed.peak_bytes] if probed else []), *([facts.pop("peak")] if "peak" in facts else [])]
+        up = sum(statistics_bytes(p.stats) for p in probes) + facts.pop("bytes", 0)
+        peaks = [*(p.peak_bytes for p in probes), *([facts.pop("peak")] if "peak" in facts else [])]
         down = self._state.versions.bytes_down(client, layers)
         return ClientRecord(
             round=self.round,
@@ -160,9 +173,10 @@ class Ledger:
             num_examples=setting.profiles[client].num_examples,
             budget={unit: limit for unit, limit in setting.profiles[client].budget.items() if isfinite(limit)},
             mask=tuple(sorted(mask)) if mask is not None else (),
-            scores=self._scores.get(client, ()),
-            probe_loss=probed.loss if probed else None,
-            seconds_probe=probed.seconds if probed else 0.0,
+            scores=scores,
+            probe_round=measured.round if measured and scores else None,
+            probe_loss=measured.loss if measured else None,
+            seconds_probe=sum((p.seconds for p in probes), 0.0),
             update_norms=self._norms.get(client, {}),
             predicted=_priced(self._prices.get(client)),
             bytes_up=up,
@@ -172,6 +186,10 @@ class Ledger:
             failure_message=failure.message if failure else None,
             **facts,
         )
+
+    def _measured_at(self, client: ClientId) -> Probed | Ridden | None:
+        """Return what a client's scores of this round come from."""
+        return self._measured.get(client) or self._probed.get(client)
 
     def _layer_records(self, weights: Weights) -> Iterator[LayerRecord]:
         """Yield one record per layer, then per ``always`` block; norms are measured, not assumed."""

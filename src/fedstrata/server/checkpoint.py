@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON in a folder that appears at once.
 
-checkpoints/round-0010/state.json         round, selector memory, layer versions, best round, offsets of log and
-                                          journal, what the run is (configuration, packages), checksums
+checkpoints/round-0010/state.json         round, selector memory, scores that rode, layer versions, best round, offsets
+                                          of log and journal, what the run is (configuration, packages), checksums
 checkpoints/round-0010/model.safetensors  trainable tensors
 checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
 """
@@ -22,14 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.domain.ids import TensorName
+from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
-from fedstrata.server.state import Best, ServerState
+from fedstrata.server.state import Best, Ridden, ServerState
 
-SCHEMA = 2
+SCHEMA = 3
 KEPT = 2
 """Generations on disk; the older one serves where the newest cannot be read."""
 
@@ -129,6 +129,7 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Plac
         best=Best(**data["best"]) if data["best"] else None,
         attempt=data["attempt"],
         run=data["run"],
+        ridden={ClientId(c): Ridden(r["round"], r["loss"], tuple(r["scores"])) for c, r in data["ridden"].items()},
     )
     return state, Place(data["log_bytes"], data["log_sha256"], data["journal_bytes"], data["seed"], data["identity"])
 
@@ -183,6 +184,7 @@ def _to_json(state: ServerState, place: Place) -> dict[str, Any]:
         "selector": dict(state.selector),
         "versions": asdict(state.versions),
         "best": asdict(state.best) if state.best else None,
+        "ridden": {client: asdict(one) for client, one in state.ridden.items()},
     }
 
 

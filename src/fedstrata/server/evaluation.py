@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId
@@ -46,15 +46,17 @@ def evaluate_all(
     engine: Engine,
     test: CentralTest,
     seconds: float | None = None,
+    population: Container[ClientId] | None = None,
 ) -> Evaluation:
-    """Evaluate the present weights centrally, and at every client that holds rows out; say which clients could not.
+    """Evaluate the present weights centrally, and at clients that hold rows out; say which of them could not.
 
     Args:
         state: Round and weights.
-        clients: All clients, ascending by name.
+        clients: Those that are asked, ascending by name; one without rows adds nothing.
         engine: Where they execute.
         test: Evaluates on the server's rows.
         seconds: How long the clients may take; ``None`` waits.
+        population: Every client of the run, where others are asked than all.
     """
     losses: Counter[str] = Counter()
 
@@ -71,7 +73,7 @@ def evaluate_all(
         engine=engine,
         seconds=seconds,
         journal=MemoryJournal(),
-        population=frozenset(clients),
+        population=frozenset(clients) if population is None else population,
         lost=note,
         done=lambda client, done: None,
     )

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.costs.protocol import Pricing
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase, Seeds
@@ -46,6 +46,7 @@ class Setting:
         sampler: Chooses the cohorts.
         seeds: The run's random streams.
         probe: How clients measure.
+        ride: Whether a client measures for the next round while it trains in this one, which saves it an exchange.
         train: How clients train, at the first round's learning rate.
         lr_decay: Factor on the learning rate per round.
         rules: Who has to answer, by when, and what happens if too few do.
@@ -58,6 +59,7 @@ class Setting:
     sampler: Sampler
     seeds: Seeds
     probe: ProbePlan = field(default_factory=ProbePlan)
+    ride: bool = False
     train: TrainPlan = field(default_factory=TrainPlan)
     lr_decay: float = 1.0
     rules: Rules = field(default_factory=Rules)
@@ -95,6 +97,10 @@ class Setting:
             prices=prices,
             rng=self.seeds.generator(Phase.SELECT, round=round),
         )
+
+    def prices(self, masks: Mapping[ClientId, Mask], visits: Mapping[ClientId, Visit]) -> dict[ClientId, Cost]:
+        """Return what each mask asks of its client in such a round."""
+        return {c: self.method.cost.prices(c, visits[c]).of(mask) for c, mask in masks.items()}
 
     def train_plan(self, round: int) -> TrainPlan:
         """Return the training of a round, with its learning rate."""

@@ -1,6 +1,8 @@
 """One round, from top to bottom: the only loop body, under every engine.
 
 sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed whole by ``session.py``, or abandoned here
+
+Where probes ride (``riding.py``), PROBE asks only those whose scores did not come with the updates of the round before.
 """
 
 from __future__ import annotations
@@ -25,12 +27,19 @@ from fedstrata.server.journal import Journal, MemoryJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.quorum import require, with_quorum
-from fedstrata.server.scoring import score_table, scores_of
+from fedstrata.server.riding import Ride, more
+from fedstrata.server.scoring import ridden_scores, score_table, scores_of
 from fedstrata.server.state import ServerState
 
 
 def play_round(
-    state: ServerState, setting: Setting, engine: Engine, observer: Observer, journal: Journal | None = None
+    state: ServerState,
+    setting: Setting,
+    engine: Engine,
+    observer: Observer,
+    journal: Journal | None = None,
+    *,
+    last: bool = False,
 ) -> tuple[ServerState, RoundRecord]:
     """Play one round and return the state after it, with the record of what happened.
 
@@ -40,6 +49,7 @@ def play_round(
         engine: Where the clients execute.
         observer: Is told of each client as it finishes.
         journal: Remembers which answers counted; by default for the length of the round.
+        last: Whether no round follows that probes could ride to.
 
     Raises:
         AbandonedError: Too few clients answered; the round did not happen and ``state`` still stands.
@@ -53,22 +63,29 @@ def play_round(
     asking = _Asking(state, setting, engine, observer, journal, ledger)
 
     wanted = method.selector.probes(state.round, cohort, state.selector)
-    scored = {r.client: s for r in asking.probes(wanted) if (s := scores_of(r, method.score, ledger)) is not None}
+    measured = {c: state.ridden[c] for c in wanted if c in state.ridden}
+    probed = asking.probes([c for c in wanted if c not in measured])
+    fresh = {r.client: s for r in probed if (s := scores_of(r, method.score, ledger)) is not None}
     present = [c for c in cohort if c not in ledger.failures]
     require(len(present), "probe", ledger, rules)
+    scored = {c: one.scores for c, one in measured.items()} | fresh
     scores = score_table(present, scored, layers=len(setting.layers))
 
-    problem = setting.problem(state.round, _visits(state, setting, present, scored), scores)
+    ride = Ride.after(setting, method.selector, state.round, last=last)
+    visits = _visits(state, setting, present, fresh)
+    problem = setting.problem(state.round, ride.with_room(visits, scored, state.selector), scores)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
-    ledger.note_selection(selection, scores, {c: problem.price(c, m) for c, m in selection.masks.items()})
+    riders = ride.riders(selection.masks, visits, selector_state)
+    ledger.note_selection(selection, scores, setting.prices(selection.masks, more(visits, riders)), measured)
 
-    assigned = to_train(selection.masks, state, setting)
+    assigned = to_train(selection.masks, state, setting, riders)
     updates = (ledger.note_update(update, norms) for update, norms in asking.updates(assigned))
     counted = with_quorum(updates, assigned, journal=journal, ledger=ledger, rules=rules)
     weights, aggregator_state = method.aggregator.apply(state.weights, counted, state.aggregator)
     require(len(ledger.contributors), "train", ledger, rules)
 
+    ridden = ridden_scores(method.score, ledger)
     record, moved = ledger.close(weights, selection)
     after = ServerState(
         round=state.round + 1,
@@ -78,6 +95,7 @@ def play_round(
         versions=state.versions.sent(ledger.answered).moved(manifest_of(moved, weights)),
         best=state.best,
         run=state.run,
+        ridden=ridden,
     )
     return after, record
 
@@ -103,10 +121,10 @@ class _Asking:
 
     def updates(self, assigned: Mapping[ClientId, Assignment]) -> Iterator[tuple[Update, Norms]]:
         """Yield the updates that count, in order of client, each with the norms of its tensors."""
-        state, plan = self.state, self.setting.train_plan(self.state.round)
+        state, plan, probe = self.state, self.setting.train_plan(self.state.round), self.setting.probe_plan()
 
         def request(a: Assignment) -> Request:
-            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin)
+            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin, probe if a.ridden else None)
 
         for one in self._collect(list(assigned.values()), request):
             if isinstance(one.reply, Update):
@@ -131,4 +149,4 @@ class _Asking:
 def _visits(
     state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Container[ClientId]
 ) -> dict[ClientId, Visit]:
-    return {c: Visit(probed=c in probed, bytes_down=state.versions.bytes_down(c, setting.layers)) for c in present}
+    return {c: Visit(int(c in probed), state.versions.bytes_down(c, setting.layers)) for c in present}

@@ -103,20 +103,21 @@ class Session:
             TrainingError: It was abandoned as often as the rules allow, and they say to stop.
         """
         run, rules = self.run, self.run.setting.rules
+        last = self.state.round + 1 == run.schedule.rounds
         while True:
             try:
-                return *play_round(self.state, run.setting, run.engine, run.observer, self.journal), []
+                return *play_round(self.state, run.setting, run.engine, run.observer, self.journal, last=last), []
             except AbandonedError as error:
                 facts: Abandoned = error.facts
                 tries = facts.attempt % (rules.retries + 1) + 1  # attempts of earlier sessions count
-                last = tries > rules.retries
-                run.observer.round_abandoned(facts, again=not last)
+                given_up = tries > rules.retries
+                run.observer.round_abandoned(facts, again=not given_up)
                 self.journal.abandon(facts.round, facts.attempt, facts.message)
-                if last and rules.on_abandon == "skip":
+                if given_up and rules.on_abandon == "skip":
                     skipped = _skipped(self.state, facts, run.setting.layers)
                     return *skipped, [_event(facts)]
                 self._abandon(facts)
-                if last:
+                if given_up:
                     times = f"given up after {tries} {'attempt' if tries == 1 else 'attempts'}"
                     advice = f"see to the clients, then go on with: fedstrata resume {run.folder.path}"
                     raise TrainingError(f"{error}; {times}; {advice}") from error
@@ -170,10 +171,11 @@ class Session:
         run.observer.evaluating(state.round)
         looked = evaluate_all(
             state,
-            list(run.setting.profiles),
+            [client for client, profile in run.setting.profiles.items() if profile.held_out != 0],
             engine=run.engine,
             test=run.test,
             seconds=run.setting.rules.deadlines.get("evaluate"),
+            population=run.setting.profiles,
         )
         if not isfinite(looked.test.loss):
             if state.round == 0:
@@ -223,7 +225,7 @@ def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
 def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[ServerState, RoundRecord]:
     """Return the state after a round that was given up, with the weights from before it, and its record.
 
-    What its attempts lost and cost is in their own records.
+    What its attempts lost and cost is in their own records. Scores that rode to it are not used after it.
     """
     record = RoundRecord(
         round=facts.round,
@@ -235,7 +237,7 @@ def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[Se
         attempt=facts.attempt,
         committed=False,
     )
-    return replace(state, round=state.round + 1, attempt=0), record
+    return replace(state, round=state.round + 1, attempt=0, ridden={}), record
 
 
 def _better(best: Best | None, round: int, looked: Evaluation) -> Best | None:

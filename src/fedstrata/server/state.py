@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Origin, Weights
 from fedstrata.domain.versions import Versions
 from fedstrata.engines.digests import manifest_of
@@ -30,6 +32,21 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
+class Ridden:
+    """Scores whose statistics rode on a client's update; one aggregate old when they are used.
+
+    Attributes:
+        round: The round at whose start the weights were that they were measured at.
+        loss: Mean loss over the probed rows.
+        scores: One per selectable layer.
+    """
+
+    round: int
+    loss: float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerState:
     """The state before round ``round``.
 
@@ -42,6 +59,7 @@ class ServerState:
         best: Best round so far.
         attempt: How often the next round was abandoned already.
         run: Name of the run; messages of other runs do not count.
+        ridden: Scores for the next round that rode on the updates of the one before it, by client, ascending by name.
     """
 
     round: int
@@ -52,6 +70,7 @@ class ServerState:
     best: Best | None = None
     attempt: int = 0
     run: str = ""
+    ridden: Mapping[ClientId, Ridden] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:

@@ -132,11 +132,15 @@ def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
+def _score(client: Mapping[str, Any], layer: int) -> tuple[float | None, int | None]:
+    return (client["scores"][layer], client["probe_round"]) if client["scores"] else (None, None)
+
+
 def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> None:
-    """One row per round, client and layer: chosen, score (null where not probed)."""
+    """One row per round, client and layer: chosen, score and the round it is of (null where not probed)."""
     names = next(e for e in events if e["event"] == "run")["layers"]
     rows = [
-        (e["round"], e["client"], i, name, i in set(e["mask"]), e["scores"][i] if e["scores"] else None)
+        (e["round"], e["client"], i, name, i in set(e["mask"]), *_score(e, i))
         for e in events
         if e["event"] == "client"
         for i, name in enumerate(names)
@@ -148,6 +152,7 @@ def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> 
         "name": pa.string(),
         "chosen": pa.bool_(),
         "score": pa.float64(),
+        "probe_round": pa.int32(),
     }
     columns = list(zip(*rows, strict=True)) or [()] * len(types)
     table = pa.table({key: pa.array(c, type=t) for (key, t), c in zip(types.items(), columns, strict=True)})

@@ -86,7 +86,7 @@ def test_the_same_tensors_are_not_hashed_again(arena: Arena, monkeypatch: pytest
         hashed.append(block.name)
         return "x"
 
-    monkeypatch.setattr("fedstrata.engines.workers.arena.digest_of", counted)
+    monkeypatch.setattr("fedstrata.engines.digests.digest_of", counted)
     assert arena.lacks({**WEIGHTS}) == ()
     assert hashed == []
     arena.lacks(moved("blocks.2.bias"))

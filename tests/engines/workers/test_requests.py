@@ -23,6 +23,7 @@ REQUESTS: list[Request] = [
     Probe(A, 7, WEIGHTS, ProbePlan(0, 8, frozenset(Statistic)), ORIGIN),
     Train(A, 0, WEIGHTS, frozenset(), TrainPlan()),
     Train(A, 7, WEIGHTS, frozenset({11, 2, 0}), PLAN, ORIGIN),
+    Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, ProbePlan(0, 8, frozenset(Statistic))),
     Evaluate(A, 7, WEIGHTS, ORIGIN),
 ]
 
@@ -38,6 +39,10 @@ def test_plans_come_back_with_their_types() -> None:
     assert isinstance(train, Train)
     assert all(isinstance(s, Statistic) for s in probe.plan.statistics)
     assert train.plan.encoding is Encoding.INT8
+    laden = from_json(json.loads(json.dumps(to_json(REQUESTS[4]))), WEIGHTS)
+    assert isinstance(laden, Train)
+    assert laden.probe is not None
+    assert all(isinstance(s, Statistic) for s in laden.probe.statistics)
 
 
 def test_weights_do_not_travel() -> None:

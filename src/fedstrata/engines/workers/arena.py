@@ -10,7 +10,6 @@ import mmap
 import warnings
 from math import prod
 from pathlib import Path
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.digests import digest_of, raw
+from fedstrata.engines.digests import Digests, raw
 from fedstrata.engines.workers.layout import Layout, Place
 from fedstrata.engines.workers.shared import SharedFile, write_at
 from fedstrata.errors import TrainingError
@@ -39,7 +38,7 @@ class Arena:
         """Bytes of weights that were ever written."""
         self._file = SharedFile(folder, layout.bytes)
         self._holds: dict[LayerName, str] = {}
-        self._known: dict[LayerName, tuple[tuple[ref[Tensor], ...], str]] = {}
+        self._digests = Digests()
 
     @property
     def descriptor(self) -> int:
@@ -69,19 +68,12 @@ class Arena:
         self._file.close()
 
     def _digest(self, block: Layer, weights: Weights) -> str:
-        """Return a block's hash; tensors are never changed in place, so the same objects have the same hash."""
         try:
-            tensors = [weights[name] for name in block.tensor_names]
+            for spec in block.tensors:
+                self._check(spec, weights[spec.name])
+            return self._digests.of(block, weights)
         except KeyError as missing:
             raise TrainingError(f"the weights lack {missing}, which the workers' layout has") from missing
-        known = self._known.get(block.name)
-        if known and all(seen() is tensor for seen, tensor in zip(known[0], tensors, strict=True)):
-            return known[1]
-        for spec, tensor in zip(block.tensors, tensors, strict=True):
-            self._check(spec, tensor)
-        digest = digest_of(block, weights)
-        self._known[block.name] = (tuple(map(ref, tensors)), digest)
-        return digest
 
     def _check(self, spec: TensorSpec, tensor: Tensor) -> None:
         wanted = self.layout.places[spec.name].dtype

@@ -37,9 +37,10 @@ def to_json(request: Request) -> dict[str, Any]:
     }
     match request:
         case Probe():
-            said["plan"] = asdict(request.plan) | {"statistics": sorted(request.plan.statistics)}
+            said["plan"] = _probe_plan(request.plan)
         case Train():
             said |= {"mask": sorted(request.mask), "plan": asdict(request.plan)}
+            said["probe"] = _probe_plan(request.probe) if request.probe else None
     return said
 
 
@@ -48,11 +49,19 @@ def from_json(said: Mapping[str, Any], weights: Weights) -> Request:
     client, round, origin = ClientId(said["client"]), said["round"], Origin(**said["origin"])
     match said["phase"]:
         case "probe":
-            statistics = frozenset(map(Statistic, said["plan"]["statistics"]))
-            return Probe(client, round, weights, ProbePlan(**{**said["plan"], "statistics": statistics}), origin)
+            return Probe(client, round, weights, _read_probe_plan(said["plan"]), origin)
         case "train":
             plan = TrainPlan(**{**said["plan"], "encoding": Encoding(said["plan"]["encoding"])})
-            return Train(client, round, weights, frozenset(said["mask"]), plan, origin)
+            probe = _read_probe_plan(said["probe"]) if said["probe"] else None
+            return Train(client, round, weights, frozenset(said["mask"]), plan, origin, probe)
         case "evaluate":
             return Evaluate(client, round, weights, origin)
     raise ValueError(f"no request is of the phase {said['phase']}")
+
+
+def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
+    return asdict(plan) | {"statistics": sorted(plan.statistics)}
+
+
+def _read_probe_plan(said: Mapping[str, Any]) -> ProbePlan:
+    return ProbePlan(**{**said, "statistics": frozenset(map(Statistic, said["statistics"]))})

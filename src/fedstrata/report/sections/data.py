@@ -17,7 +17,7 @@ _MOST_ROWS = 120
 
 
 def data(card: DataCard | None) -> tuple[Block, ...]:
-    """Return the label histogram of every client as a picture and as a table."""
+    """Return the label histogram of every client as a picture and as a table; of unknown labels the rows alone."""
     if card is None or not card.clients:
         return (Text("The run folder holds no data card, so the clients' rows are not shown."),)
     labels = tuple(dict.fromkeys(label for c in card.clients.values() for label in c.labels))
@@ -104,12 +104,13 @@ def _cell(count: int, total: int, where: str) -> Cell:
 
 def _table(card: DataCard, labels: tuple[str, ...]) -> Block:
     wide = labels if len(labels) <= 12 else ()
-    rows = tuple(_row(name, client, wide) for name, client in card.clients.items())
-    head = ("client", "# train", "# held out", *(f"# {label}" for label in wide), *(() if wide else ("# labels",)))
+    many = ("# labels",) if labels and not wide else ()
+    rows = tuple(_row(name, client, wide, many) for name, client in card.clients.items())
+    head = ("client", "# train", "# held out", *(f"# {label}" for label in wide), *many)
     return folded(Table("Rows per client", head, rows))
 
 
-def _row(name: str, client: ClientData, labels: tuple[str, ...]) -> tuple[str, ...]:
-    present = sum(n != 0 for n in client.labels.values())
-    counts = [_shown(client.labels.get(label, 0)) for label in labels] if labels else [str(present)]
-    return (name, _shown(client.train), _shown(client.held_out), *counts)
+def _row(name: str, client: ClientData, labels: tuple[str, ...], many: tuple[str, ...]) -> tuple[str, ...]:
+    present = [str(sum(n != 0 for n in client.labels.values()))] * len(many)
+    counts = [_shown(client.labels.get(label, 0)) for label in labels]
+    return (name, _shown(client.train), _shown(client.held_out), *counts, *present)

@@ -24,6 +24,7 @@ MEANING: Mapping[str, str] = {
     Reason.AUTH: "it came in the name of a client that was not asked",
     Reason.BELOW_QUORUM: "too few clients: the layer or the attempt does not count",
     Reason.CLIENT_ERROR: "the client's own work failed, or its process ended",
+    Reason.REFUSED: "the client's own limits forbid the work",
 }
 """Each reason code in plain words."""
 

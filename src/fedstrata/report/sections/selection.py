@@ -30,7 +30,16 @@ def selection(run: Run) -> tuple[Block, ...]:
         f"the one chosen most is {run.log.header.layers[top]}, by {picks[top]:,} of {turns:,} client-rounds. "
         "Layers run from input to output; round 0 is the first. Hover for counts."
     )
-    return (Text(text), Pictures((_by_round(run), _by_client(run))))
+    return (Text(text + _stale(run)), Pictures((_by_round(run), _by_client(run))))
+
+
+def _stale(run: Run) -> str:
+    """Return a sentence on the scores that were measured a round before they were used; empty where none was."""
+    ages = [r.round - c.probe_round for r in run.log.rounds for c in r.clients if c.probe_round is not None]
+    early = sum(age > 0 for age in ages)
+    if not early:
+        return ""
+    return f" The scores of {early:,} of {len(ages):,} client-rounds were measured one round earlier (probe.ride)."
 
 
 def round_labels(rounds: Sequence[RoundRecord], parts: Sequence[range]) -> tuple[str, ...]:

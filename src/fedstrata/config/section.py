@@ -1,0 +1,17 @@
+"""What sections of a configuration are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(le=2**31 - 1)]
+LayerTerms = str | int | list[str | int]
+
+
+class Section(BaseModel):
+    """A section that knows its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
