@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commands import Said
-from small_runs import after, digits, essence, start, write_config
+from small_runs import after, digits, essence, events, start, write_config
 
 OPTIONS: dict[str, Any] = {"seed": 5, "upload": {"encoding": "bf16"}}
 
@@ -38,3 +38,19 @@ def test_a_run_may_be_resumed_in_workers(cli: Callable[..., Said], tmp_path: Pat
     assert (said.code, said.err) == (0, "")
     assert "engine: local\n" in (tmp_path / "run" / "config.resolved.yaml").read_text()
     assert essence(tmp_path / "run") == local
+
+
+def test_probes_that_ride_have_the_same_bits_in_workers(cli: Callable[..., Said], tmp_path: Path) -> None:
+    options = {
+        **OPTIONS,
+        "probe": {"batch_size": 8, "ride": True},
+        "sampler": {"kind": "uniform", "clients_per_round": 2},
+    }
+    options["train"] = {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1}
+    start(digits(tmp_path / "local", **options))
+    config = write_config(tmp_path / "my.yaml", digits(tmp_path / "run", **options))
+    said = cli("run", str(config), "--workers", "2", "--quiet")
+    assert (said.code, said.err) == (0, "")
+    assert essence(tmp_path / "run") == essence(tmp_path / "local")
+    ages = [e["round"] - e["probe_round"] for e in events(tmp_path / "run", "client")]
+    assert set(ages) == {0, 1}

@@ -21,7 +21,7 @@ from fedstrata.config.setting import train_plan
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.costs import compute
 from fedstrata.costs.protocol import Workload
-from fedstrata.data.tensors import TensorRows
+from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import TrainPlan
 from fedstrata.domain.profile import StepProfile
@@ -75,7 +75,8 @@ def bench_of(loaded: Loaded | None, device: torch.device) -> Bench:
         return bench(REFERENCE, model, partition(model), rows=rows, batch=torch.arange(_ROWS), plan=plan, device=device)
     data, plan = load_rows(loaded), train_plan(loaded)
     network = load_network(loaded, data)
-    largest = max(data.clients.values(), key=lambda client: len(client.train))
+    of_test = ClientRows(data.test, torch.arange(len(data.test)), torch.arange(0))  # where all rows lie at sites
+    largest = max(data.clients.values(), key=lambda client: len(client.train), default=of_test)
     batch = next(iter(batches(largest.train, plan, np.random.default_rng(loaded.config.seed))))
     return bench(
         short(loaded.config.model.path),

@@ -12,12 +12,14 @@ import typer
 
 from fedstrata.cli.bench import bench
 from fedstrata.cli.demo import demo
+from fedstrata.cli.flower import flower
 from fedstrata.cli.init import init
 from fedstrata.cli.layers import layers
 from fedstrata.cli.plan import plan
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import INTERRUPTED, run
+from fedstrata.cli.sites import sites
 from fedstrata.errors import FedstrataError
 
 app = typer.Typer(
@@ -28,10 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, layers, plan, run, resume, report):
+for verb in (demo, init, layers, plan, run, resume, sites, report):
     app.command(no_args_is_help=verb in (layers, plan, run, resume, report))(verb)
 
 app.add_typer(bench)
+app.add_typer(flower)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  typer's callback signature

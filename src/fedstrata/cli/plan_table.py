@@ -13,8 +13,9 @@ from rich.table import Table
 
 from fedstrata.cli.plan_clients import client_rows
 from fedstrata.config.plan import Block, Plan
-from fedstrata.config.plan_forecast import Forecast, Span
+from fedstrata.config.plan_forecast import Forecast
 from fedstrata.config.plan_json import cohort
+from fedstrata.config.plan_spans import Span
 from fedstrata.config.plan_warnings import plan_warnings
 from fedstrata.domain.cost import Cost, spread
 from fedstrata.domain.units import UNITS, shown

@@ -1,10 +1,7 @@
-"""Progress of a run: a live panel on a terminal, one plain line per round elsewhere."""
+"""Progress of a run on a terminal: a live panel."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 
 from rich.columns import Columns
@@ -16,107 +13,14 @@ from rich.text import Text
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
-
-
-def megabytes(count: float) -> str:
-    """Return bytes as people read them.
-
-    Example:
-        >>> megabytes(1_234_567), megabytes(900)
-        ('1.23 MB', '0.00 MB')
-    """
-    return f"{count / 1e6:,.2f} MB"
-
-
-@dataclass(slots=True)
-class _Totals:
-    rounds: int = 0
-    first: int = 0
-    bytes_up: int = 0
-    started: float = 0.0
-
-    @property
-    def up(self) -> str:
-        """Name of the sum of bytes: a resumed run counts from where it goes on."""
-        return f"up since round {self.first}" if self.first else "up"
-
-    def eta(self, done: int) -> str:
-        """Return the time left, judged by the rounds that this session played."""
-        played = done - self.first
-        if played <= 0:
-            return "--:--"
-        seconds = int((monotonic() - self.started) / played * (self.rounds - done))
-        return f"{seconds // 60:02d}:{seconds % 60:02d}"
-
-
-def abandoned(facts: Abandoned, *, again: bool) -> str:
-    """Return what happened to a round that too few clients answered; rounds count from 1 here.
-
-    Example:
-        >>> print(abandoned(Abandoned(1, 0, "train", 2, 3, "..."), again=True))
-        round 2  abandoned: 2 clients left after train, 3 needed; trying again
-    """
-    left = f"{facts.answered} clients left after {facts.phase}, {facts.needed} needed"
-    counts = Counter(facts.failures.values())
-    why = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
-    reasons, onward = f" ({why})" if why else "", "; trying again" if again else ""
-    return f"round {facts.round + 1}  abandoned: {left}{reasons}{onward}"
-
-
-class PlainProgress:
-    """One line per round, for logs and pipes."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
-        self._totals = _Totals()
-
-    def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
-        """Say where the run starts."""
-        self._totals = _Totals(rounds, first_round, started=monotonic())
-        start = f", accuracy {baseline.accuracy:.3f} before training" if baseline else ""
-        self._write(f"{method}: rounds {first_round + 1} to {rounds}{start}")
-
-    def round_started(self, round: int, cohort: int) -> None:
-        """Say nothing."""
-
-    def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def round_done(self, record: RoundRecord) -> None:
-        """Say what the round did."""
-        t, done = self._totals, record.round + 1
-        t.bytes_up += record.bytes_up
-        failed = sum(1 for c in record.clients if c.failure)
-        parts = [
-            f"round {done}/{t.rounds}{'' if record.committed else '  skipped'}",
-            f"accuracy {record.test.accuracy:.3f} loss {record.test.loss:.3f}" if record.test else "not evaluated",
-            f"clients {len(record.clients) - failed}/{len(record.clients)}",
-            f"{t.up} {megabytes(t.bytes_up)}",
-            f"peak {record.peak_bytes / 2**20:,.0f} MiB",
-            f"{record.seconds:.1f} s",
-            f"ETA {t.eta(done)}",
-        ]
-        self._write("  ".join(parts))
-
-    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
-        """Say why, and what follows."""
-        self._totals.bytes_up += facts.bytes_up
-        self._write(abandoned(facts, again=again))
-
-    def evaluating(self, round: int) -> None:
-        """Say that the run has begun, since the first line of progress comes after the first evaluation."""
-        if round == 0:
-            self._write("evaluating the starting point")
-
-    def run_done(self, state: str) -> None:
-        """Say nothing: the session's last line says it."""
+from fedstrata.report.progress import Totals, abandoned, megabytes
 
 
 class LiveProgress:
     """A panel that shows round, client, ETA, accuracy, bytes up and peak memory as they change."""
 
     def __init__(self, console: Console) -> None:
-        self._totals = _Totals()
+        self._totals = Totals()
         self._facts: dict[str, str] = {}
         self._progress = Progress(
             TextColumn("{task.description:>9}"),
@@ -131,7 +35,7 @@ class LiveProgress:
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
         """Open the panel."""
-        self._totals = _Totals(rounds, first_round, started=monotonic())
+        self._totals = Totals(rounds, first_round, started=monotonic())
         self._facts = {"method": method, "accuracy": f"{baseline.accuracy:.3f}" if baseline else "-"}
         self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round)
         self._clients = self._progress.add_task("clients", total=None)

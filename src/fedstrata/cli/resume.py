@@ -7,17 +7,26 @@ from typing import Annotated
 
 import typer
 
-from fedstrata.cli.run import Json, Quiet, Workers, worker_overrides
+from fedstrata.cli.run import Engine, Json, Quiet, Workers, engine_overrides
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     workers: Workers = None,
+    engine: Engine = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Go on with a run from its newest checkpoint."""
+    from fedstrata.config.output import begun
+
+    overrides = engine_overrides(engine, workers)
+    loaded, _ = begun(folder, overrides)
+    if loaded.config.engine == "flower":
+        from fedstrata.cli.over_flower import play_over_flower
+
+        return play_over_flower(loaded, resume=folder, quiet=quiet or json, as_json=json)
     from fedstrata.cli.session import play
     from fedstrata.config.build import reopen_run
 
-    return play(reopen_run(folder, worker_overrides(workers)), resume=True, quiet=quiet or json, as_json=json)
+    return play(reopen_run(folder, overrides), resume=True, quiet=quiet or json, as_json=json)

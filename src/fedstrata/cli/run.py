@@ -18,6 +18,12 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=0, help="Clients execute in so many processes; 0 is one per core."),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", metavar="NAME", help="Where clients execute: local, processes, flower, flower-simulation."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of words.")]
 
 
@@ -25,6 +31,7 @@ def run(
     config: Annotated[Path, typer.Argument(help="YAML file; 'fedstrata init' writes one.")],
     set: Set = None,
     workers: Workers = None,
+    engine: Engine = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -32,19 +39,31 @@ def run(
 
     Ctrl-C once finishes the round and saves; 'fedstrata resume' goes on from there.
     """
-    from fedstrata.cli.session import play
-    from fedstrata.config.build import prepare_run
     from fedstrata.config.load import load_config
 
-    loaded = load_config(config, [*(set or []), *worker_overrides(workers)])
+    loaded = load_config(config, [*(set or []), *engine_overrides(engine, workers)])
+    if loaded.config.engine == "flower":
+        from fedstrata.cli.over_flower import play_over_flower
+
+        return play_over_flower(loaded, resume=None, quiet=quiet or json, as_json=json)
+    from fedstrata.cli.session import play
+    from fedstrata.config.build import prepare_run
+
     return play(prepare_run(loaded), resume=False, quiet=quiet or json, as_json=json)
 
 
-def worker_overrides(workers: int | None) -> list[str]:
-    """Return what ``--workers`` changes in a configuration.
+def engine_overrides(engine: str | None, workers: int | None) -> list[str]:
+    """Return what ``--engine`` and ``--workers`` change in a configuration; the latter alone means processes.
 
     Example:
-        >>> worker_overrides(None), worker_overrides(0), worker_overrides(2)
+        >>> engine_overrides(None, None), engine_overrides(None, 0), engine_overrides("processes", 2)
         ([], ['engine=processes', 'workers=null'], ['engine=processes', 'workers=2'])
+        >>> engine_overrides("flower", None)
+        ['engine=flower', 'workers=null']
     """
-    return [] if workers is None else ["engine=processes", f"workers={workers or 'null'}"]
+    if engine is None and workers is None:
+        return []
+    changed = [f"engine={engine or 'processes'}"]
+    if workers is not None or engine != "processes":
+        changed.append(f"workers={workers or 'null'}")
+    return changed

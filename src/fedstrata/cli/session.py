@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -13,12 +13,17 @@ from typing import Any
 
 from rich.console import Console
 
-from fedstrata.cli.progress import LiveProgress, PlainProgress, megabytes
+from fedstrata.cli.progress import LiveProgress
 from fedstrata.cli.run import INTERRUPTED
 from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
+from fedstrata.engines.protocol import Engine
+from fedstrata.report.progress import PlainProgress, megabytes
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
+
+Played = Callable[[Engine | None], RunResult]
+"""Plays a run with an engine; ``None`` is the configuration's own."""
 
 
 @dataclass(slots=True)
@@ -40,10 +45,14 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
     if not quiet:
         for line in _first_words(prepared):
             say(console, line)
+
+    def played(engine: Engine | None) -> RunResult:
+        run = prepared.run(observer=_observer(console, quiet=quiet), stop=stop, engine=engine)
+        return run.resume(prepared.weights) if resume else run.start(prepared.weights)
+
     with finishing_the_round(stop, console):
-        run = prepared.run(observer=_observer(console, quiet=quiet), stop=stop)
         try:
-            result = run.resume(prepared.weights) if resume else run.start(prepared.weights)
+            result = _HOSTS.get(prepared.loaded.config.engine, _here)(prepared, played)
         except KeyboardInterrupt:
             say(console, f"stopped; go on with: fedstrata resume {prepared.folder.path}")
             return INTERRUPTED
@@ -51,8 +60,23 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
     if as_json:
         out.print_json(json.dumps(result.summary))
     else:
-        out.print("\n".join(_last_words(result)))
+        out.print("\n".join(last_words(result)))
     return INTERRUPTED if result.state == "interrupted" else 0
+
+
+def _here(prepared: PreparedRun, played: Played) -> RunResult:
+    return played(None)
+
+
+def _simulated(prepared: PreparedRun, played: Played) -> RunResult:
+    from fedstrata.flower.simulation import simulate
+
+    result: RunResult = simulate(prepared, played)
+    return result
+
+
+_HOSTS: Mapping[str, Callable[[PreparedRun, Played], RunResult]] = {"flower-simulation": _simulated}
+"""What surrounds a run, by engine; most need nothing."""
 
 
 def say(console: Console, line: str) -> None:
@@ -88,8 +112,9 @@ def _observer(console: Console, *, quiet: bool) -> Observer:
 def _first_words(prepared: PreparedRun) -> Iterator[str]:
     """Yield what the run is about, and everything that the data made it decide."""
     data, setting = prepared.data, prepared.setting
+    rows = sum(profile.num_examples for profile in setting.profiles.values())
     yield (
-        f"{len(data.clients)} clients with {sum(len(c.train) for c in data.clients.values()):,} training rows "
+        f"{len(setting.profiles)} clients with {rows:,} training rows "
         f"({data.card.partition}), {len(data.test):,} test rows; {len(setting.layers)} layers to choose from, "
         f"budget {spread(p.budget for p in setting.profiles.values())} per client"
     )
@@ -103,7 +128,8 @@ def _in_vain(summary: Mapping[str, Any]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _last_words(result: RunResult) -> Iterator[str]:
+def last_words(result: RunResult) -> Iterator[str]:
+    """Yield what came out of a run, and where it is."""
     summary = result.summary
     final, start = summary["final"], summary["baseline"]
     if final:

@@ -1,0 +1,105 @@
+"""``fedstrata flower``: an app for a SuperLink, keys for its sites, and a trial of both on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedstrata.cli.run import Json, Quiet, Set
+from fedstrata.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from fedstrata.config.load import Loaded
+    from fedstrata.flower.services import Home
+
+flower = typer.Typer(name="flower", help="Runs over real sites, with Flower (pip install 'fedstrata[flower]').")
+
+
+@flower.callback(no_args_is_help=True)
+def verbs() -> None:
+    """Runs over real sites, with Flower."""
+
+
+@flower.command()
+def up(
+    config: Annotated[Path, typer.Argument(help="YAML file of a run whose rows are on this machine.")],
+    sites: Annotated[
+        int | None, typer.Option(min=1, help="Sites to share the rows out to; else as configured.")
+    ] = None,
+    set: Set = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Play a run over a SuperLink with TLS and one SuperNode per client on this machine, and clean up behind it.
+
+    Makes keys and certificates, starts everything on the loopback interface, follows the run, and stops what it
+    started; nothing but the run folder is left.
+    """
+    from rich.console import Console
+
+    from fedstrata.cli.over_flower import play_over_flower
+    from fedstrata.cli.session import say
+    from fedstrata.config.load import load_config
+
+    console = Console(stderr=True, highlight=False)
+
+    def tell(line: str) -> None:
+        if not quiet and not json:
+            say(console, line)
+
+    given = [*(set or []), *([f"data.partition.clients={sites}"] if sites else [])]
+    with _trial(load_config(config, [*given, "engine=local"]), tell) as (overrides, home):
+        over = load_config(config, [*given, *overrides])
+        code = play_over_flower(over, resume=None, quiet=quiet or json, as_json=json, home=home)
+    tell("the trial's SuperLink, SuperNodes and workers have ended; its keys and files are deleted")
+    return code
+
+
+@flower.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; it is made.")],
+    name: Annotated[str | None, typer.Option(help="Name of the app; else the folder's, as Flower takes it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Write a Flower app with a run, a site's file and a page of commands to fill in; nothing is fetched."""
+    from fedstrata.flower.new_app import new_app
+
+    called = new_app(folder, name=name, force=force)
+    typer.echo(f"wrote the app {called} into {folder}: fill in run.yaml; README.md has the commands to a first round")
+
+
+@flower.command()
+def key(
+    path: Annotated[Path, typer.Argument(help="File of the private key; PATH.pub is the public half.")],
+) -> None:
+    """Make a site's key pair; the server's operator gets the public half."""
+    from fedstrata.flower.keys import make_site_key
+
+    public = make_site_key(path)
+    typer.echo(f"wrote {path} (stays at the site) and {public} (for the server's operator)")
+
+
+@flower.command()
+def certificates(
+    folder: Annotated[Path, typer.Argument(help="Folder to write ca.crt, server.pem and server.key into.")],
+    host: Annotated[list[str] | None, typer.Option(help="Name or address of the server; may be repeated.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="How long they are valid.")] = 365,
+) -> None:
+    """Make a certificate for a server that has none, signed by an authority of its own."""
+    from fedstrata.flower.keys import make_certificates
+
+    if (folder / "server.key").exists():
+        raise ConfigError(f"{folder} holds a certificate already; name another folder, or delete it")
+    made = make_certificates(folder, tuple(host or ("localhost", "127.0.0.1")), days=days)
+    typer.echo(f"wrote {made.certificate} and {made.key} (for the server) and {made.authority} (for every site)")
+
+
+def _trial(loaded: Loaded, tell: Callable[[str], None]) -> AbstractContextManager[tuple[list[str], Home]]:
+    from fedstrata.flower.trial_run import trial_of
+
+    return trial_of(loaded, tell)

@@ -1,0 +1,77 @@
+"""Playing a run over Flower from a terminal: hand it to the SuperLink, follow it, stop it, say what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from fedstrata.cli.run import INTERRUPTED
+from fedstrata.cli.session import StopFlag, finishing_the_round, last_words, say
+from fedstrata.config.load import Loaded
+from fedstrata.config.output import output_folder
+from fedstrata.flower.launch import Launched, launched
+from fedstrata.flower.services import Home
+from fedstrata.flower.sites import roster
+from fedstrata.flower.talk import Result
+from fedstrata.server.run import RunResult
+
+
+def play_over_flower(
+    loaded: Loaded, *, resume: Path | None, quiet: bool, as_json: bool, home: Home | None = None
+) -> int:
+    """Play a run on a SuperLink of this machine to its end or to Ctrl-C, and return the exit code.
+
+    Args:
+        loaded: The run's configuration.
+        resume: A run folder to go on with.
+        quiet: Whether to say the last line alone.
+        as_json: Whether to print the summary as JSON.
+        home: Where the ``flwr`` command finds the SuperLink; ``None`` for the user's own.
+
+    Raises:
+        FedstrataError: The configuration does not fit, or Flower does not take or end the run as it should.
+    """
+    console, out = Console(stderr=True, highlight=False), Console(highlight=False, soft_wrap=True, markup=False)
+    roster(loaded)  # what is wrong with the keys is said here, not by a server
+    folder = resume or output_folder(loaded).path
+    heard: list[str] = []
+
+    def tell(line: str) -> None:
+        heard.append(line)
+        if not quiet:
+            say(console, line)
+
+    stop = StopFlag()
+    with launched(loaded, folder, resume=bool(resume), home=home) as run, finishing_the_round(stop, console):
+        tell(f"Flower takes it as run {run.number}")
+        result = _followed(run, tell, stop, console)
+    if result is None:
+        say(console, f"stopped; go on with: fedstrata resume {folder}")
+        return INTERRUPTED
+    if not result.folder:
+        if quiet:
+            say(console, f"fedstrata: {result.message}")
+        return result.code
+    _say_the_last(result, out, as_json=as_json)
+    return result.code
+
+
+def _followed(run: Launched, tell: Callable[[str], None], stop: StopFlag, console: Console) -> Result | None:
+    try:
+        return run.follow(tell, stop)
+    except KeyboardInterrupt:
+        say(console, "stopping at once")
+        run.stop()
+        return None
+
+
+def _say_the_last(result: Result, out: Console, *, as_json: bool) -> None:
+    folder = Path(result.folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    if as_json:
+        out.print_json(json.dumps(summary))
+    else:
+        out.print("\n".join(last_words(RunResult(folder, result.state, summary, {}))))

@@ -1,0 +1,1 @@
+"""The engine over Flower (extra ``flower``): requests and replies as Flower messages."""

@@ -1,0 +1,28 @@
+"""The briefing: what a site has to know of a run to do the same work as any other engine would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedstrata.config.load import Loaded
+
+
+def briefing(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what every message says of a run; paths of the server's data are left out.
+
+    Args:
+        loaded: The run's configuration.
+        labels: Names of the run's labels, by index.
+    """
+    config, data = loaded.config, loaded.components.data
+    rows = {name: getattr(data, name) for name in ("held_out", "max_length", "image_size") if hasattr(data, name)}
+    return {
+        "seed": config.seed,
+        "threads": config.threads,
+        "labels": list(labels),
+        "model": config.model.model_dump(mode="json"),
+        "data": rows,
+        "evaluate": {"batch_size": config.evaluate.batch_size},
+        "train": {"precision": config.train.precision},
+    }

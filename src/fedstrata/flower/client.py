@@ -1,0 +1,92 @@
+"""A site's ClientApp: Flower starts a process for every message, which hands it to the site's resident worker.
+
+Neither torch nor the model is loaded here. The worker (``site/worker.py``) keeps both warm between messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedstrata.engines.flower.envelope import Envelope, enclose, opened, words
+from fedstrata.errors import ConfigError
+from fedstrata.flower.mods import refuse_mods
+
+Serve = Callable[[Envelope, Context], Envelope]
+"""Answers what is in a message; the nonce is repeated by whoever calls it."""
+_MOST_WORDS = 1000
+
+
+def client_app(mods: Sequence[Any] = (), *, serve: Serve | None = None) -> ClientApp:
+    """Return the ClientApp of a site.
+
+    Args:
+        mods: Flower mods around every message, such as ``message_size_mod``.
+        serve: Who answers; by default the site's resident worker.
+
+    Raises:
+        ConfigError: A mod that cannot work where clients send different layers.
+
+    Example:
+        ``tests/flower/test_client.py`` runs one without a network.
+    """
+    refuse_mods(mods)
+    app, answer = ClientApp(mods=list(mods)), serve or _ask_the_worker
+
+    def handle(message: Message, context: Context) -> Message:
+        return _answered(message, context, answer)
+
+    app.query("join")(handle)
+    app.query("probe")(handle)
+    app.train("layers")(handle)
+    app.evaluate()(handle)
+    return app
+
+
+def _answered(message: Message, context: Context, serve: Serve) -> Message:
+    """Return the answer to a message; whatever goes wrong is said in it, since Flower would hide the sentence."""
+    nonce: object = ""
+    try:
+        envelope = opened(message.content)
+        nonce = envelope.said.get("nonce", "")
+        answer = serve(envelope, context)
+        content = enclose(Envelope({**answer.said, "nonce": nonce}, answer.blobs))
+    except Exception as error:
+        why = words(f"{type(error).__name__}: {error}", _MOST_WORDS)
+        content = enclose(Envelope({"kind": "failure", "message": why, "nonce": nonce}, {}))
+    return Message(content, reply_to=message)
+
+
+def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:
+    from fedstrata.site.desk import ask
+
+    answer = ask(site_file(context), envelope.said, envelope.blobs)
+    return Envelope(answer.said, named(answer.parts, answer.blocks))
+
+
+def site_file(context: Context) -> Path:
+    """Return the site's own file, which its SuperNode was started with.
+
+    Raises:
+        ConfigError: The SuperNode was started without one.
+    """
+    named = context.node_config.get("site")
+    if not isinstance(named, str) or not named:
+        raise ConfigError(
+            "the SuperNode names no site file; start it with: --node-config 'site=\"/path/to/site.yaml\"'"
+        )
+    return Path(named)
+
+
+def named(parts: Sequence[bytes], blocks: Sequence[str]) -> dict[str, bytes]:
+    """Return the parts of a frame by name: its head, then one part per block.
+
+    Example:
+        >>> named([b"head", b"one"], ["h.0"])
+        {'/head': b'head', 'h.0': b'one'}
+    """
+    return dict(zip(["/head", *blocks], parts, strict=True)) if parts else {}

@@ -1,0 +1,250 @@
+"""Flower's own processes: a SuperLink, SuperNodes, and the ``flwr`` command, started and ended by their ids."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from fedstrata.errors import TrainingError
+from fedstrata.flower.keys import Certificates
+from fedstrata.flower.toml import node_setting, toml
+
+_QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "NO_COLOR": "1",
+}
+"""Flower talks to nobody but itself."""
+_POLL = 0.1
+_END_LIMIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A folder that Flower keeps its settings and apps in, one per machine that is played.
+
+    Attributes:
+        path: ``FLWR_HOME``.
+    """
+
+    path: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of every process that lives there: no telemetry, no installation from the network."""
+        return {**_environment(), "FLWR_HOME": str(self.path)}
+
+    def connect(self, name: str, address: str, authority: Path | None) -> None:
+        """Tell the ``flwr`` command of a SuperLink, and make it the one that is meant by default.
+
+        Args:
+            name: Name of the connection.
+            address: Host and port.
+            authority: Certificate that the server is checked against; ``None`` speaks without TLS.
+        """
+        trust = f"root-certificates = {toml(str(authority.absolute()))}" if authority else "insecure = true"
+        section = f"[superlink.{toml(name)}]\naddress = {toml(address)}\n{trust}\n"
+        text = f"[superlink]\ndefault = {toml(name)}\n\n{section}"
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "config.toml").write_text(text, encoding="utf-8")
+
+
+class Service:
+    """One of Flower's long-lived processes, with what it starts itself.
+
+    Args:
+        name: For messages.
+        command: Program of Flower's and its arguments.
+        home: Where it lives.
+        log: File that takes what it says.
+        environment: Variables beyond the home's.
+
+    Raises:
+        TrainingError: It cannot be started.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, home: Home, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("ab") as file:
+                self._start = file.tell()  # what is said before this is another life's
+                self._process = subprocess.Popen(
+                    [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+                    env={**home.environment, **(environment or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise TrainingError(
+                f"{command[0]} cannot be started: {error.strerror}; install it with: pip install 'fedstrata[flower]'"
+            ) from error
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its group, too."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def code(self, *, within: float) -> int | None:
+        """Return its exit code, or ``None`` if it still runs after so many seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(within)
+        return None
+
+    def said(self) -> str:
+        """Return what it has said so far."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            file.seek(self._start)
+            return file.read().decode(errors="replace")
+
+    def kill(self) -> None:
+        """End it and everything that it started, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(_END_LIMIT)
+
+    def stop(self) -> None:
+        """Ask it to end, and see to it that nothing of its group is left."""
+        if self.running:
+            self._process.terminate()
+            if self.code(within=_END_LIMIT) is None:
+                self.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def wait_for(self, text: str, *, within: float) -> None:
+        """Wait until it has said something.
+
+        Raises:
+            TrainingError: It ended, or took longer.
+        """
+        end = monotonic() + within
+        while True:
+            running = self.running  # before the look: what it said at its end counts
+            if text in self.said():
+                return
+            if not running:
+                raise TrainingError(f"{self.name} ended with code {self._process.returncode}: {self._last_words()}")
+            if monotonic() > end:
+                raise TrainingError(f"{self.name} did not say '{text}' within {within:g} s: {self._last_words()}")
+            sleep(_POLL)
+
+    def _last_words(self) -> str:
+        return " ".join(self.said().strip().splitlines()[-3:])[-400:]
+
+
+def superlink(port: int, certificates: Certificates, *, home: Home, log: Path, database: Path | None = None) -> Service:
+    """Start a SuperLink with TLS and authentication of sites on the loopback interface.
+
+    Args:
+        port: Where it listens.
+        certificates: Who it is.
+        home: Where it lives.
+        log: File that takes what it says.
+        database: File that keeps its state over restarts; ``None`` keeps it in memory.
+    """
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--enable-supernode-auth"]
+    arguments += ["--ssl-ca-certfile", str(certificates.authority), "--ssl-certfile", str(certificates.certificate)]
+    arguments += ["--ssl-keyfile", str(certificates.key), "--disable-runtime-dependency-installation"]
+    arguments += ["--database", str(database)] if database else []
+    return Service("the SuperLink", ["flower-superlink", *arguments], home=home, log=log)
+
+
+def supernode(site: Path, key: Path, superlink: str, *, authority: Path, port: int, home: Home, log: Path) -> Service:
+    """Start a SuperNode of a site.
+
+    Args:
+        site: The site's own file.
+        key: The site's private key.
+        superlink: Host and port of the server.
+        authority: Certificate that the server is checked against.
+        port: Where the SuperNode serves its own ClientApp, on the loopback interface.
+        home: Where it lives.
+        log: File that takes what it says.
+    """
+    arguments = ["--root-certificates", str(authority), "--superlink", superlink, "--host", "127.0.0.1"]
+    arguments += ["--port", str(port), "--auth-supernode-private-key", str(key), "--node-config"]
+    arguments += [node_setting("site", str(site.absolute()))]
+    return Service(f"the SuperNode of {site.parent.name}", ["flower-supernode", *arguments], home=home, log=log)
+
+
+def flwr(arguments: Sequence[str], *, home: Home | None, timeout: float = 60.0) -> str:
+    """Run Flower's own command and return what it printed.
+
+    Args:
+        arguments: Its verb and arguments.
+        home: Where it finds its connections; ``None`` for the user's own.
+        timeout: Seconds that it may take.
+
+    Raises:
+        TrainingError: It failed, or took longer.
+    """
+    command = [str(Path(sys.executable).with_name("flwr")), *arguments]
+    environment = home.environment if home else _environment()
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TrainingError(f"flwr {arguments[0]} did not work: {error}") from error
+    if done.returncode:
+        words = " ".join((done.stderr + done.stdout).split())
+        raise TrainingError(f"flwr {arguments[0]} failed with code {done.returncode}: {words[-400:]}")
+    return done.stdout
+
+
+def flwr_json(arguments: Sequence[str], *, home: Home | None, timeout: float = 60.0) -> dict[str, Any]:
+    """Run Flower's own command and return what it answers as JSON; where it fails, it exits with 0 and says so there.
+
+    Args:
+        arguments: Its verb and arguments, without the format.
+        home: Where it finds its connections; ``None`` for the user's own.
+        timeout: Seconds that it may take.
+
+    Raises:
+        TrainingError: It failed, or took longer.
+    """
+    said = flwr([*arguments, "--format", "json"], home=home, timeout=timeout)
+    try:
+        answer = json.loads(said)
+    except ValueError as error:
+        raise TrainingError(f"flwr {arguments[0]} answers something else than JSON: {said[:200]}") from error
+    if not isinstance(answer, dict) or not answer.get("success", True):
+        why = str(answer.get("error-message", "")) if isinstance(answer, dict) else said
+        last = why.strip().splitlines()[-1:] or ["no reason given"]
+        raise TrainingError(f"flwr {arguments[0]} failed: {last[0].strip(' .')[:400]}")
+    return answer
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on just now."""
+    with socket.socket() as end:
+        end.bind(("127.0.0.1", 0))
+        port: int = end.getsockname()[1]
+        return port
+
+
+def _environment() -> dict[str, str]:
+    binaries = str(Path(sys.executable).parent)  # Flower's processes start each other by name
+    path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
+    return {**os.environ, **_QUIET, "PATH": path}

@@ -1,0 +1,116 @@
+"""A site's bench: rows, model and handler for one run's briefing, opened once and kept warm."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+from fedstrata.client.handler import Handler
+from fedstrata.client.resident import ResidentModel
+from fedstrata.config.load import Loaded
+from fedstrata.config.sources import load_rows
+from fedstrata.config.workplace import handler_of, open_workplace
+from fedstrata.data.tensors import ClientRows, FederatedData
+from fedstrata.domain.ids import ClientId, TensorName
+from fedstrata.domain.layer_language import parse_layers
+from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.sites import Declaration
+from fedstrata.errors import ClientError
+from fedstrata.site.briefing import Briefing, compose
+from fedstrata.site.cache import LayerCache
+from fedstrata.site.config import SiteConfig
+from fedstrata.site.holdings import Holdings
+from fedstrata.site.rows import rows_alone
+
+log = logging.getLogger(__name__)
+
+VERSIONS = ("fedstrata", "torch", "transformers", "numpy")
+"""Packages that a site's bits depend on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What a site needs to work for a run.
+
+    Attributes:
+        client: The site's name in the run.
+        layers: The model's blocks.
+        refused: The layers that the site refuses.
+        holdings: The blocks that it holds.
+        handler: The client's side of every request.
+        resident: The model that it trains on.
+    """
+
+    client: ClientId
+    layers: LayerMap
+    refused: Mask
+    holdings: Holdings
+    handler: Handler
+    resident: ResidentModel
+
+    @property
+    def rows(self) -> ClientRows:
+        """The site's rows."""
+        return self.handler.clients[self.client]
+
+    def declaration(self, site: SiteConfig) -> Declaration:
+        """Return what the site says of itself when it joins."""
+        return Declaration(
+            num_examples=len(self.rows.train),
+            held_out=len(self.rows.held_out),
+            budget=site.budget,
+            refused=tuple(self.layers.names[index] for index in sorted(self.refused)),
+            holds=self.holdings.hashes(),
+            versions={name: version(name) for name in VERSIONS},
+            device=self.resident.device.type,
+        )
+
+
+def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: LayerCache) -> Bench:
+    """Load rows and model for a run.
+
+    Args:
+        site: The site's own file.
+        briefing: What the server says of the run.
+        client: The site's name in the run.
+        cache: Layers on disk.
+
+    Raises:
+        ConfigError: Something that is named does not fit, or a refused layer does not exist.
+        DataError: The data cannot be used.
+        ClientError: The server asks for what it may not.
+    """
+    loaded, seed = compose(site, briefing, client)
+    place = open_workplace(loaded, lambda work: _rows(work, seed, client))
+    _check_labels(place.data, briefing)
+    layers = place.network.layers
+    refused = parse_layers(site.limits.refuse, layers)
+    tensors = {TensorName(name): p.detach() for name, p in place.network.model.named_parameters()}
+    holdings = Holdings(layers, tensors, cache, place.device)
+    resident = place.resident()
+    log.info("loaded the model (%d layers) and %d rows", len(layers), len(place.data.clients[client].rows))
+    return Bench(client, layers, refused, holdings, handler_of(loaded, resident, place.data), resident)
+
+
+def renamed(bench: Bench, site: SiteConfig, briefing: Briefing, client: ClientId) -> Bench:
+    """Return the bench under another name, which the rows that are held out depend on; the model stays.
+
+    Raises:
+        ConfigError: The name cannot be one.
+        DataError: The data cannot be used.
+    """
+    loaded, seed = compose(site, briefing, client)
+    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client))
+    return replace(bench, client=client, handler=handler)
+
+
+def _rows(loaded: Loaded, seed: int, client: ClientId) -> FederatedData:
+    """Return the client's rows, divided and held out as ``seed`` has it."""
+    config = loaded.config.model_copy(update={"seed": seed})
+    return rows_alone(load_rows(replace(loaded, config=config)), client)
+
+
+def _check_labels(data: FederatedData, briefing: Briefing) -> None:
+    if data.labels != briefing.labels:
+        raise ClientError("the run's labels are not those of the rows here")

@@ -1,0 +1,56 @@
+"""A reply, or what went wrong instead, as the frame that leaves the site.
+
+What a server reads of a failure is a sentence of ours: the text of an exception may hold paths or rows of the site, so
+it stays in the worker's own log.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fedstrata.domain.layers import Layer
+from fedstrata.domain.messages import Failure, Reply, Request, Train, Update
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.wire import Encoding
+from fedstrata.engines.codec import parts
+from fedstrata.engines.local import failure
+from fedstrata.errors import ClientError, ConfigError, DataError
+from fedstrata.site.answer import Answer
+
+log = logging.getLogger(__name__)
+
+_SEE = "the site's own worker.log says what"
+
+
+def framed(reply: Reply, blocks: tuple[Layer, ...], request: Request) -> Answer:
+    """Return a reply as an answer.
+
+    Args:
+        reply: What is to leave.
+        blocks: The blocks that an update holds.
+        request: What it answers.
+    """
+    update = isinstance(reply, Update) and isinstance(request, Train)
+    sent = blocks if update else ()
+    encoding = Encoding(request.plan.encoding) if isinstance(request, Train) else Encoding.FLOAT32
+    return Answer({"kind": "frame"}, parts(reply, sent, encoding), tuple(block.name for block in sent))
+
+
+def failed(request: Request, error: Exception) -> Failure:
+    """Return the failure that stands for an exception."""
+    reason = error.reason if isinstance(error, ClientError) else Reason.CLIENT_ERROR
+    return failure(request, reason, sentence(error))
+
+
+def sentence(error: Exception) -> str:
+    """Return what a server may read of an exception; the rest goes to the worker's own log."""
+    if isinstance(error, ClientError):
+        return str(error)
+    if isinstance(error, ConfigError):
+        log.error("%s", error)
+        return f"its own file, its model or its rows do not fit the run; {_SEE}"
+    if isinstance(error, DataError):
+        log.error("%s", error)
+        return f"its rows cannot be used; {_SEE}"
+    log.error("the work failed", exc_info=error)
+    return f"its work ended with {type(error).__name__}; {_SEE}"

@@ -1,0 +1,100 @@
+"""The keys of a site's own file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fedstrata.config.section import LayerTerms, Positive, Section, Whole
+
+
+class RowsSection(Section):
+    """The site's own rows.
+
+    Attributes:
+        train: File, glob, or image folder.
+        text: Column of texts; exclusive with ``image``.
+        image: Column of images.
+        label: Column of labels.
+    """
+
+    train: str
+    text: str | None = None
+    image: str | None = None
+    label: str = "label"
+
+    @model_validator(mode="after")
+    def _one_input(self) -> RowsSection:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("give one input column, either 'text' or 'image'")
+        return self
+
+
+class ShareSection(Section):
+    """The rows that a client has in a run's configuration: for trials on one machine.
+
+    Attributes:
+        config: Path of the configuration.
+        client: Name of the client.
+    """
+
+    config: str
+    client: str
+
+
+class LimitsSection(Section):
+    """What the site will not do, whatever a server asks.
+
+    Attributes:
+        refuse: Layers that it neither trains nor tells anything of, in the layer language.
+        scores: Whether gradient statistics may leave.
+        evaluate: Whether loss and accuracy over its held-out rows may leave.
+        min_rows: Rows that an update or a probe is computed from, at least.
+        rounds: Updates that it sends in a run, at most; null sets no limit.
+    """
+
+    refuse: LayerTerms = Field(default_factory=list)
+    scores: bool = True
+    evaluate: bool = True
+    min_rows: Whole = Field(default=1, ge=1)
+    rounds: Whole | None = Field(default=None, ge=0)
+
+
+class SiteSection(Section):
+    """A site's own file. Paths start from its folder.
+
+    Attributes:
+        name: Name in the site's own log; null takes the name of the file's folder.
+        data: Its own rows; exclusive with ``share``.
+        share: The rows of a client in a run's configuration.
+        model: Folder of the base model; null takes only a model that the share's configuration names or that comes
+            with fedstrata, ``server`` whatever folder of this machine the server names.
+        device: Where it computes.
+        budget: What it can pay per round, by unit.
+        limits: What it will not do.
+        state: Folder of its log and its layer cache.
+        cache_bytes: Most bytes of the layer cache.
+        idle: Seconds without work after which its worker ends.
+    """
+
+    name: str | None = None
+    data: RowsSection | None = None
+    share: ShareSection | None = None
+    model: str | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    budget: dict[str, int | float | str] = Field(default_factory=dict)
+    limits: LimitsSection = LimitsSection()
+    state: str = "state"
+    cache_bytes: int | str = "4 GB"
+    idle: Positive = 900.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SiteSection:
+        if (self.data is None) == (self.share is None):
+            raise ValueError("give the site's rows: either 'data' or 'share'")
+        return self
+
+
+SECTIONS: dict[str, type[Section]] = {"data": RowsSection, "share": ShareSection, "limits": LimitsSection}
+"""Sections inside a site's file."""

@@ -1,0 +1,136 @@
+"""The site's log of what leaves it: written before anything does, and if it cannot be written, nothing does.
+
+``left.log`` has one line per message, in plain words; ``left.jsonl`` the same facts for programs. They also are the
+site's memory of a run: how many updates it has sent, and under which name, whatever becomes of its worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fedstrata.errors import StorageError
+from fedstrata.files import append
+from fedstrata.site.locks import Lock
+
+LINES, FACTS = "left.log", "left.jsonl"
+"""Names of the two files in the site's state folder."""
+WORK = ("update", "statistics", "evaluation")
+"""Kinds of messages that are computed from the site's rows."""
+_PATIENCE = 10.0  # seconds to wait for another process that writes
+_MOST_TEXT = 2000
+
+
+class Leaving:
+    """What has left a site, and what is about to.
+
+    Args:
+        state: The site's state folder.
+
+    Example:
+        >>> import tempfile
+        >>> log = Leaving(Path(tempfile.mkdtemp()))
+        >>> log.tell("sent an update", {"run": "trial", "round": 3, "kind": "update", "client": "a"})
+        >>> log.updates("trial"), log.client("trial"), log.updates("another")
+        (1, 'a', 0)
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._updates: Counter[str] = Counter()
+        self._clients: dict[str, str] = {}
+        self._read = 0
+
+    def tell(self, sentence: str, facts: Mapping[str, Any]) -> None:
+        """Write down what leaves; both files have it, durably, or neither.
+
+        Args:
+            sentence: What leaves, in plain words.
+            facts: The same for programs: ``run``, ``round`` (``None`` outside rounds), ``kind``, and what it holds.
+
+        Raises:
+            StorageError: It cannot be written, so nothing may leave.
+        """
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        where = f"run {quoted(str(facts['run']))}"
+        where += "" if facts.get("round") is None else f" round {facts['round']}"
+        line = f"{now} {where}: {plain(sentence)}\n"
+        record = json.dumps({"time": now, **facts}) + "\n"
+        try:
+            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with Lock(self._state / "left.lock", within=_PATIENCE):
+                self._append(line.encode(), record.encode())
+        except OSError as error:  # a TimeoutError is one
+            raise StorageError(f"{self._state} cannot be written: {error.strerror or error}") from error
+
+    def updates(self, run: str) -> int:
+        """Return how many updates of a run have left."""
+        self._catch_up()
+        return self._updates[run]
+
+    def client(self, run: str) -> str | None:
+        """Return the name under which work for a run has left, or ``None``."""
+        self._catch_up()
+        return self._clients.get(run)
+
+    def _append(self, line: bytes, record: bytes) -> None:
+        start = append(self._state / FACTS, record, durable=True)
+        try:
+            append(self._state / LINES, line, durable=True)
+        except StorageError:
+            os.truncate(self._state / FACTS, start)
+            raise
+
+    def _catch_up(self) -> None:
+        """Read what was written since the last look, by this process or another."""
+        try:
+            with (self._state / FACTS).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < self._read:  # somebody emptied it
+                    self._updates.clear()
+                    self._clients.clear()
+                    self._read = 0
+                file.seek(self._read)
+                new = file.read()
+        except FileNotFoundError:
+            return
+        whole = new.rpartition(b"\n")[0]
+        self._read += len(whole) + bool(whole)
+        for record in whole.splitlines():
+            self._count(record)
+
+    def _count(self, record: bytes) -> None:
+        try:
+            facts = json.loads(record)
+            run, kind, client = facts["run"], facts["kind"], facts.get("client")
+        except (KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
+            return
+        if kind == "update":
+            self._updates[run] += 1
+        if kind in WORK and isinstance(client, str):
+            self._clients.setdefault(run, client)
+
+
+def plain(text: str) -> str:
+    r"""Return a text without what could move a cursor or forge a line.
+
+    Example:
+        >>> plain("a\nb\x1b[2J")
+        'a b [2J'
+    """
+    return "".join(c if c.isprintable() else " " for c in text[:_MOST_TEXT])
+
+
+def quoted(name: str) -> str:
+    r"""Return a name that somebody else chose so that it is seen where it ends.
+
+    Example:
+        >>> quoted('my "run"\n')
+        '"my \\"run\\" "'
+    """
+    return json.dumps(plain(name[:200]), ensure_ascii=False)

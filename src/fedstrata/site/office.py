@@ -1,0 +1,199 @@
+"""A site's office: what a server asks comes in, what may leave goes out, and is written down before it does.
+
+    join    a declaration: rows, budget, refused layers, hashes of what is at hand
+    work    a frame: the answer to a probe, a training or an evaluation; or the names of blocks that are missing
+
+Anything else, and whatever stands in the way of a join, is ``refused`` with a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import Layer
+from fedstrata.domain.messages import Reply, Request, Train, phase_of
+from fedstrata.domain.reasons import Reason
+from fedstrata.engines.local import failure
+from fedstrata.engines.workers.requests import from_json
+from fedstrata.errors import ClientError, StorageError
+from fedstrata.site import wording
+from fedstrata.site.answer import Answer, refused
+from fedstrata.site.bench import Bench, open_bench, renamed
+from fedstrata.site.briefing import digest_of, read_briefing
+from fedstrata.site.cache import LayerCache
+from fedstrata.site.config import SiteConfig
+from fedstrata.site.frames import failed, framed, sentence
+from fedstrata.site.leaving import Leaving
+from fedstrata.site.limits import check_limits, check_request, withheld
+
+log = logging.getLogger(__name__)
+
+UNNAMED = ClientId("site")
+"""What a site with rows of its own is called until the server has named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a request.
+
+    Attributes:
+        reply: What is to leave.
+        blocks: The blocks that an update holds.
+        told: Names of the layers whose statistics are not withheld, by index.
+        missing: Blocks that are missing instead.
+    """
+
+    reply: Reply | None = None
+    blocks: tuple[Layer, ...] = ()
+    told: Mapping[int, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+class Office:
+    """Answers for a site; one message at a time.
+
+    The name of a site in a run: a share's is fixed by the site's file. With its own rows it is the one that the
+    server's first request bears, and stays so for the run, also when the worker is started anew: which rows are held
+    out follows from it, and a server that changed it would get to see updates from rows that were held out before.
+
+    Args:
+        site: The site's own file.
+    """
+
+    def __init__(self, site: SiteConfig) -> None:
+        self._site = site
+        self._log = Leaving(site.state)
+        self._cache = LayerCache(site.state / "layers", site.cache_bytes)
+        self._bench: Bench | None = None
+        self._briefing = ""
+
+    def answer(self, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
+        """Return the answer to a message, after it was written down; whatever a server says, it does not raise.
+
+        Args:
+            said: ``kind``, ``run``, ``briefing``, and what the kind needs.
+            layers: A safetensors blob per block that the server thinks the site lacks.
+        """
+        run = str(said.get("run"))
+        match said.get("kind"):
+            case "join":
+                return self._join(said, run)
+            case "work":
+                return self._work(said, run, layers)
+        return self._refuse(run, "the message is of a kind that this version of fedstrata does not know")
+
+    def _join(self, said: Mapping[str, Any], run: str) -> Answer:
+        try:
+            bench = self._open(said, run, said.get("client"))
+            if len(bench.rows.train) < self._site.limits.min_rows:
+                raise ClientError("it has fewer training rows than its own limits allow (limits.min_rows)")
+            word = bench.declaration(self._site)
+        except Exception as error:
+            return self._refuse(run, sentence(error))
+        answer = Answer({"kind": "declaration", **word.to_json()})
+        return self._tell(run, wording.of_declaration(word, self._site.name)) or answer
+
+    def _work(self, said: Mapping[str, Any], run: str, layers: Mapping[str, bytes]) -> Answer:
+        start = perf_counter()
+        try:
+            request = from_json(said["request"], {})
+            manifest = dict(said["manifest"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return self._refuse(run, "the request is not one that this version of fedstrata knows")
+        try:
+            done = self._do(said, run, request, manifest, layers)
+        except Exception as error:
+            done = _Done(failed(request, error))
+        answer = self._sent(done, request, run)
+        return Answer({**answer.said, "seconds": perf_counter() - start}, answer.parts, answer.blocks)
+
+    def _do(
+        self,
+        said: Mapping[str, Any],
+        run: str,
+        request: Request,
+        manifest: Mapping[Any, Any],
+        layers: Mapping[str, bytes],
+    ) -> _Done:
+        """Do what is asked, unless the site's limits forbid it or blocks are missing."""
+        bench = self._open(said, run, request.client)
+        check_request(request, bench.layers)
+        check_limits(
+            request,
+            self._site.limits,
+            rows=len(bench.rows.train),
+            refused=bench.refused,
+            layers=bench.layers,
+            sent=self._log.updates(run),
+        )
+        weights, missing = bench.holdings.weights(manifest, layers)
+        if missing:
+            return _Done(missing=missing)
+        reply = bench.handler.handle(from_json(said["request"], weights))
+        blocks = bench.layers.blocks(request.mask) if isinstance(request, Train) else ()
+        told = {index: name for index, name in enumerate(bench.layers.names) if index not in bench.refused}
+        return _Done(withheld(reply, bench.refused), blocks, told)
+
+    def _sent(self, done: _Done, request: Request, run: str) -> Answer:
+        """Write down what leaves and return it; what cannot be framed or written down does not leave."""
+        reply = done.reply
+        if reply is None:
+            answer = Answer({"kind": "missing", "blocks": list(done.missing)})
+            return self._tell(run, wording.of_missing(request, done.missing), request) or answer
+        try:
+            answer = framed(reply, done.blocks, request)
+        except Exception as error:
+            reply = failed(request, error)
+            answer = framed(reply, (), request)
+        words = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told)
+        return self._tell(run, words, request) or answer
+
+    def _refuse(self, run: str, message: str) -> Answer:
+        return self._tell(run, wording.of_refusal(message)) or refused(message)
+
+    def _tell(self, run: str, told: wording.Told, request: Request | None = None) -> Answer | None:
+        """Write down what leaves; if that cannot be done, return the answer that leaves in its place."""
+        words, facts = told
+        where: dict[str, Any] = {"run": run, "round": None}
+        if request is not None:
+            where |= {"round": request.round, "phase": phase_of(request), "client": request.client}
+        try:
+            self._log.tell(words, {**where, **facts})
+        except StorageError as error:
+            log.error("nothing leaves: %s", error)
+            message = "its log of what leaves it cannot be written, so nothing leaves"
+            if request is None:
+                return refused(message)
+            return framed(failure(request, Reason.CLIENT_ERROR, message), (), request)
+        return None
+
+    def _open(self, said: Mapping[str, Any], run: str, client: object) -> Bench:
+        """Return the bench for a briefing and a name; another briefing takes the place of the last one."""
+        terms = said.get("briefing")
+        digest = digest_of(terms)
+        if self._bench is not None and digest == self._briefing and client is None:
+            return self._bench
+        name = self._named(run, client)
+        if self._bench is None or digest != self._briefing:
+            self._bench = None  # its memory is needed
+            self._bench = open_bench(self._site, read_briefing(terms), name, self._cache)
+            self._briefing = digest
+        elif name != self._bench.client:
+            self._bench = renamed(self._bench, self._site, read_briefing(terms), name)
+        return self._bench
+
+    def _named(self, run: str, client: object) -> ClientId:
+        """Return the site's name in a run.
+
+        Raises:
+            ClientError: The server calls it by another one.
+        """
+        known = self._site.share.client if self._site.share else self._log.client(run)
+        if client is not None and (not isinstance(client, str) or client != (known or client)):
+            raise ClientError(f"this site is client {known} in the run, and not {str(client)[:80]}")
+        return ClientId(str(client or known or UNNAMED))

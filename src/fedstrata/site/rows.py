@@ -1,0 +1,29 @@
+"""The rows of one client, alone: what others' rows a configuration has besides is let go of."""
+
+from __future__ import annotations
+
+import torch
+
+from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
+from fedstrata.domain.ids import ClientId
+from fedstrata.errors import DataError, nearest
+
+
+def rows_alone(data: FederatedData, client: ClientId) -> FederatedData:
+    """Return one client's rows in the order in which it had them, so that what is computed from them is the same.
+
+    Raises:
+        DataError: There is no such client.
+    """
+    if client not in data.clients:
+        raise DataError(f"the configuration has no client {client}; {nearest(client, data.clients)}")
+    own = data.clients[client]
+    rows = _taken(own.rows, torch.cat([own.train, own.held_out]))
+    places = torch.arange(len(rows))
+    train, held_out = places[: len(own.train)], places[len(own.train) :]
+    test = _taken(data.test, places[:0])
+    return FederatedData({client: ClientRows(rows, train, held_out)}, test, data.labels, data.card)
+
+
+def _taken(rows: TensorRows, indices: torch.Tensor) -> TensorRows:
+    return TensorRows({name: tensor[indices] for name, tensor in rows.inputs.items()}, rows.labels[indices], rows.notes)

@@ -1,0 +1,212 @@
+"""Runs over a real SuperLink with TLS and registered keys: the bits of every other engine, and no byte too many."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+
+from fedstrata.config.load import load_config
+from fedstrata.config.sources import load_network, load_rows
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.wire import Encoding, update_bytes
+from flower_deployment import CONFIG, FEDSTRATA, ended, lines, model_bits, until
+
+from .conftest import TAPPED, World
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
+SLACK = 64 * 1024
+"""Bytes that an exchange may need beyond layers and scores, besides one percent of them."""
+
+
+@cache
+def here(engine: str, *overrides: str) -> Path:
+    """Return the folder of the same run on another engine."""
+    folder = Path(mkdtemp(prefix="fedstrata-bits-"))
+    (folder / "run.yaml").write_text(CONFIG)
+    sets = [part for override in (*overrides, "output=out") for part in ("--set", override)]
+    command = [FEDSTRATA, "run", "run.yaml", "--engine", engine, "-q", *sets]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+def layers_of(config: Path) -> LayerMap:
+    loaded = load_config(config, ["engine=local"])
+    return load_network(loaded, load_rows(loaded)).layers
+
+
+def exchanges(run: Path, client: str, phase: str) -> list[dict[str, Any]]:
+    return [e for e in lines(run / "wire.jsonl") if (e["client"], e["phase"]) == (client, phase)]
+
+
+@pytest.fixture(scope="session")
+def interrupted(world: World) -> Path:
+    """A run in which one site's SuperNode is killed while the site trains, and started again."""
+    deployment = world.deployment
+    run = deployment.folder / "interrupted"
+    process = deployment.start(f"output={run}")
+
+    def probed() -> bool:
+        return len([e for e in lines(run / "wire.jsonl") if e["phase"] == "probe"]) == 4
+
+    try:
+        until(probed, within=90, why="the first probe")
+        deployment.trial.nodes["client-02"].kill()
+        deployment.trial.start_node("client-02")
+    finally:
+        code, said = ended(process, 150)
+    assert code == 0, said
+    return run
+
+
+def test_the_bits_are_those_of_the_local_engine_though_a_site_was_killed_at_its_work(interrupted: Path) -> None:
+    assert model_bits(interrupted) == model_bits(here("local"))
+    events = lines(interrupted / "events.jsonl")
+    assert [len(e["failure"] or "") for e in events if e["event"] == "client"] == [0] * 8
+
+
+@pytest.mark.parametrize("engine", ["processes", "flower-simulation"])
+def test_the_bits_are_those_of_the_local_engine(engine: str) -> None:
+    assert model_bits(here(engine)) == model_bits(here("local"))
+
+
+def test_the_server_sends_what_a_site_lacks_and_the_site_what_it_trained(interrupted: Path, world: World) -> None:
+    """Expected from the masks in the event log and the sizes in the model, and counted by the engine."""
+    layers = layers_of(world.deployment.config)
+    blocks = {block.name: block for block in layers.trainable}
+    events = lines(interrupted / "events.jsonl")
+    masks = [e["mask"] for e in events if e["event"] == "client" and e["client"] == TAPPED]
+    head = [block.name for block in layers.always]
+    moved = [
+        [e["name"] for e in events if e["event"] == "layer" and e["round"] == round and e["contributors"]]
+        for round in (0, 1)
+    ]
+    down = [e["layers_down"] for e in lines(interrupted / "wire.jsonl") if e["client"] == TAPPED]
+    assert down == [[], head, [], [], moved[0], [], moved[1]]
+    for exchange, mask in zip(exchanges(interrupted, TAPPED, "train"), masks, strict=True):
+        deltas = update_bytes(layers.blocks(frozenset(mask)), Encoding.FLOAT32)
+        assert deltas <= exchange["bytes_up"] <= 1.01 * deltas + SLACK
+    for exchange in lines(interrupted / "wire.jsonl"):
+        sent = sum(blocks[name].bytes for name in exchange["layers_down"])
+        assert sent <= exchange["bytes_down"] <= 1.01 * sent + SLACK
+
+
+def test_the_socket_carries_what_is_counted_within_a_percent_and_64_kib(interrupted: Path, world: World) -> None:
+    mine = [e for e in lines(interrupted / "wire.jsonl") if e["client"] == TAPPED]
+    before = world.tap.at(mine[0]["at"])
+    for exchange in mine[1:]:
+        after = world.tap.at(exchange["at"])
+        down, up = after[0] - before[0], after[1] - before[1]
+        before = after
+        assert exchange["bytes_down"] <= down <= 1.01 * exchange["bytes_down"] + SLACK, exchange
+        assert exchange["bytes_up"] <= up <= 1.01 * exchange["bytes_up"] + SLACK, exchange
+
+
+def test_a_superlink_that_dies_costs_no_round_and_a_riding_probe_costs_no_exchange(world: World) -> None:
+    deployment, rides = world.deployment, "probe.ride=true"
+    run = deployment.folder / "riding"
+    process = deployment.start(f"output={run}", rides)
+
+    def first_round_done() -> bool:
+        return any(e["event"] == "round" for e in lines(run / "events.jsonl"))
+
+    try:
+        until(first_round_done, within=90, why="the first round")
+        assert deployment.trial.link is not None
+        deployment.trial.link.kill()
+    finally:
+        code, said = ended(process, 60)
+    assert code == 4, said
+    assert "the SuperLink does not answer" in said
+    assert f"fedstrata resume {run}" in said
+    assert not (run / "model").exists()
+    deployment.trial.start_link()
+    code, said = deployment.run(verb=("resume", str(run)))
+    assert code == 0, said
+    assert model_bits(run) == model_bits(here("local", rides))
+    phases = [(e["phase"], e["round"]) for e in lines(run / "wire.jsonl") if e["client"] == TAPPED and e["round"] == 1]
+    assert phases[-1] == ("train", 1)
+    assert ("probe", 1) not in phases
+
+
+def test_a_site_without_a_network_is_late_and_the_others_are_not(world: World) -> None:
+    deployment = world.deployment
+    run = deployment.folder / "late"
+    process = deployment.start(f"output={run}", "round.deadline.train=12", "train.rounds=1", "evaluate.every=1")
+
+    def probed() -> bool:
+        return len([e for e in lines(run / "wire.jsonl") if e["phase"] == "probe"]) == 4
+
+    try:
+        until(probed, within=90, why="the probe")
+        world.tap.hold()
+        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=40, why="the round's end")
+    finally:
+        world.tap.go_on()
+        code, said = ended(process, 120)
+    assert code == 0, said
+    clients = {e["client"]: e["failure"] for e in lines(run / "events.jsonl") if e["event"] == "client"}
+    assert clients == {name: "LATE" if name == TAPPED else None for name in clients}
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["rounds"] == 1
+
+
+def test_a_site_says_in_plain_words_what_left_it(interrupted: Path, world: World) -> None:
+    log = (world.deployment.trial.site_file(TAPPED).parent / "state" / "left.log").read_text()
+    assert "181 training rows" in log
+    assert "round 0: sent" in log or "round 1: sent" in log
+
+
+def test_an_unregistered_key_is_refused(world: World) -> None:
+    from fedstrata.flower.keys import make_site_key
+    from fedstrata.flower.services import Home, free_port, supernode
+
+    folder = world.deployment.folder / "stranger"
+    (folder).mkdir()
+    make_site_key(folder / "key")
+    trial = world.deployment.trial
+    stranger = supernode(
+        folder / "site.yaml",
+        folder / "key",
+        trial.address,
+        authority=trial.certificates.authority,
+        port=free_port(),
+        home=Home(folder / "flwr"),
+        log=folder / "log",
+    )
+    try:
+        assert stranger.code(within=30) not in (None, 0)
+        assert "SuperNode ID" not in stranger.said()
+    finally:
+        stranger.stop()
+
+
+def test_a_server_with_another_certificate_is_refused_by_the_site(world: World) -> None:
+    from fedstrata.flower.keys import make_certificates
+    from fedstrata.flower.services import Home, free_port, supernode
+
+    folder = world.deployment.folder / "wary"
+    other = make_certificates(folder / "tls")
+    trial = world.deployment.trial
+    wary = supernode(
+        folder / "site.yaml",
+        trial.key("client-03"),
+        trial.address,
+        authority=other.authority,
+        port=free_port(),
+        home=Home(folder / "flwr"),
+        log=folder / "log",
+    )
+    try:
+        until(lambda: "Connection attempt failed" in wary.said() or not wary.running, within=30, why="a refusal")
+        assert "SuperNode ID" not in wary.said()
+    finally:
+        wary.stop()
+    assert sys.platform

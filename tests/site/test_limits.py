@@ -1,0 +1,172 @@
+"""A site's own limits hold whatever a server asks, and what they hide is seen by nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fedstrata.client.train import batches
+from fedstrata.domain.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.codec import decode, encode
+from fedstrata.scores.gradient_norm import GradientNorm
+from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
+from fedstrata.scores.signal_to_noise import SignalToNoise
+from fedstrata.site.limits import probed_rows, trained_rows
+from fedstrata.site.office import Office
+from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
+from worker_engines import assignment
+
+ALL = frozenset(Statistic)
+
+
+@pytest.fixture(scope="module")
+def server() -> Server:
+    return Server()
+
+
+def strict(folder: Path, **limits: object) -> Office:
+    return office_in(folder, limits=limits)
+
+
+def test_a_refused_layer_is_not_trained(server: Server, tmp_path: Path) -> None:
+    office = strict(tmp_path, refuse=["first:1", "layers.4"])
+    assert office.answer(server.said("join"), {}).said["refused"] == ["vit.layers.0", "vit.layers.4"]
+    reason, message = server.refused(office, train(server.weights, (1, 4)))
+    assert (reason, message) == ("REFUSED", "its own limits refuse layer vit.layers.4 (limits.refuse)")
+    allowed = train(server.weights, (1, 2))
+    answer = office.answer(server.work(allowed), server.heads(server.weights))
+    assert content(server.read(answer, allowed)) == content(server.local(allowed))
+    assert log_of(tmp_path)[1] == f'run "trial" round 0: sent no answer to training (REFUSED): {message}'
+
+
+def test_a_refused_layer_by_another_number_is_not_trained(server: Server, tmp_path: Path) -> None:
+    office, request = strict(tmp_path, refuse="last:1"), train(server.weights, (5,))
+    for number in (5, -1, 5.0):
+        said = server.work(request)
+        said["request"]["mask"] = [number]
+        reply = server.read(office.answer(said, server.heads(server.weights)), request)
+        assert isinstance(reply, Failure)
+
+
+@pytest.mark.parametrize("score", [GradientNorm(), RelativeGradientNorm(), SignalToNoise()])
+def test_statistics_of_a_refused_layer_score_nothing_and_are_admitted(
+    server: Server, tmp_path: Path, score: GradientNorm | RelativeGradientNorm | SignalToNoise
+) -> None:
+    office, request = strict(tmp_path, refuse=[2]), probe(server.weights, plan=ProbePlan(2, 8, score.needs))
+    got = server.read(office.answer(server.work(request), server.heads(server.weights)), request)
+    whole = server.local(request)
+    assert isinstance(got, Probed)
+    assert isinstance(whole, Probed)
+    assert score(got.stats[2]) == 0.0 != score(whole.stats[2])
+    assert [s for i, s in enumerate(got.stats) if i != 2] == [s for i, s in enumerate(whole.stats) if i != 2]
+    hidden = got.stats[2].tensors
+    assert all(t.grad_sq == 0 and not t.half_dot and not t.snr_sum and not t.noise_sum for t in hidden)
+    assert facts_of(tmp_path)[0]["layers"] == [n for n in server.layers.names if n != "vit.layers.2"]
+
+
+def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_path: Path) -> None:
+    office = strict(tmp_path, refuse=[2])
+    request = train(server.weights, (1,), riding=ProbePlan(1, 8, ALL))
+    got = server.read(office.answer(server.work(request), server.heads(server.weights)), request)
+    whole = server.local(request)
+    assert isinstance(got, Update) and got.ridden  # noqa: PT018
+    assert isinstance(whole, Update) and whole.ridden  # noqa: PT018
+    assert all(t.grad_sq == t.half_dot == t.snr_sum == t.noise_sum == 0 for t in got.ridden.stats[2].tensors)
+    assert got.ridden.stats[1] == whole.ridden.stats[1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "request_", "message"),
+    [
+        ({"scores": False}, "probe", "its own limits keep gradient statistics here (limits.scores)"),
+        ({"scores": False}, "riding", "its own limits keep gradient statistics here (limits.scores)"),
+        ({"evaluate": False}, "evaluate", "its own limits keep loss and accuracy here (limits.evaluate)"),
+        ({"min_rows": 17}, "probe", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
+        ({"min_rows": 9}, "riding", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
+        ({"min_rows": 25}, "train", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
+        ({"rounds": 0}, "train", "it has sent 0 updates in this run and sends no more (limits.rounds)"),
+    ],
+)
+def test_what_the_limits_forbid_is_refused_by_name(
+    server: Server, tmp_path: Path, limits: dict[str, object], request_: str, message: str
+) -> None:
+    weights = server.weights
+    requests: dict[str, Request] = {
+        "probe": probe(weights),
+        "train": train(weights),
+        "riding": train(weights, riding=ProbePlan(1, 8)),
+        "evaluate": evaluation(weights),
+    }
+    office = strict(tmp_path, **limits)
+    assert server.refused(office, requests[request_]) == ("REFUSED", message)
+    allowed = requests["probe" if limits == {"evaluate": False} else "evaluate"]
+    answer = office.answer(server.work(allowed), server.heads(weights))
+    assert not isinstance(server.read(answer, allowed), Failure)
+
+
+@pytest.mark.parametrize("limits", [{"min_rows": 16}, {"min_rows": 24}])
+def test_just_enough_rows_are_enough(server: Server, tmp_path: Path, limits: dict[str, object]) -> None:
+    request = probe(server.weights) if limits["min_rows"] == 16 else train(server.weights)
+    answer = strict(tmp_path, **limits).answer(server.work(request), server.heads(server.weights))
+    assert not isinstance(server.read(answer, request), Failure)
+
+
+def test_a_site_with_fewer_rows_than_its_own_least_does_not_join(server: Server, tmp_path: Path) -> None:
+    answer = strict(tmp_path, min_rows=271).answer(server.said("join"), {})
+    assert answer.said == {
+        "kind": "refused",
+        "message": "it has fewer training rows than its own limits allow (limits.min_rows)",
+    }
+
+
+def test_updates_are_counted_by_run_and_over_the_ends_of_workers(server: Server, tmp_path: Path) -> None:
+    request, heads = train(server.weights), server.heads(server.weights)
+    office = strict(tmp_path, rounds=2)
+    for _ in range(2):
+        assert not isinstance(server.read(office.answer(server.work(request), heads), request), Failure)
+    message = "it has sent 2 updates in this run and sends no more (limits.rounds)"
+    assert server.refused(strict(tmp_path, rounds=2), request) == ("REFUSED", message)
+    another = server.work(request) | {"run": "another"}
+    assert not isinstance(server.read(office.answer(another, heads), request), Failure)
+
+
+def test_what_is_forbidden_asks_for_no_transfer(server: Server, tmp_path: Path) -> None:
+    answer = strict(tmp_path, scores=False).answer(server.work(probe(server.weights)), {})
+    assert answer.said["kind"] == "frame"
+
+
+def test_refusing_a_layer_that_does_not_exist_is_an_error(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = strict(tmp_path, refuse="vit.layers.9").answer(server.said("join"), {})
+    assert answer.said["kind"] == "refused"
+    assert "no layer is named 'vit.layers.9'; did you mean" in caplog.text
+
+
+def test_a_refusal_arrives_as_one(server: Server) -> None:
+    request = train(server.weights)
+    sent = Failure(request.client, 0, "train", Reason.REFUSED, "no", request.origin)
+    assert decode(encode(sent), assignment(request, server.layers)) == sent
+
+
+def rows_seen(plan: TrainPlan, rows: int) -> int:
+    """Count the different rows in the batches of local training."""
+    return len({int(row) for batch in batches(torch.arange(rows), plan, np.random.default_rng(0)) for row in batch})
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 30])
+@pytest.mark.parametrize("steps", [1, 3, 5, None])
+@pytest.mark.parametrize("batch_size", [0, 1, 4, 50])
+def test_rows_of_an_update_are_those_that_training_sees(rows: int, steps: int | None, batch_size: int) -> None:
+    plan = TrainPlan(steps=steps, epochs=None if steps else 2, batch_size=batch_size)
+    assert trained_rows(plan, rows) == rows_seen(plan, rows)
+
+
+@pytest.mark.parametrize(("batches", "size", "rows"), [(1, 8, 8), (0, 8, 20), (3, 8, 20), (2, 1, 2)])
+def test_rows_of_a_probe(batches: int, size: int, rows: int) -> None:
+    assert probed_rows(ProbePlan(batches, size), 20) == rows

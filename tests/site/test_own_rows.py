@@ -1,0 +1,140 @@
+"""A site with rows of its own: the bits of the same rows under the embedded engine, and one name per run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from fedstrata.domain.messages import Failure
+from fedstrata.domain.wire import Encoding
+from fedstrata.engines.digests import digest_of
+from fedstrata.site.office import Office
+from site_world import Server, content, evaluation, office_in, probe, train
+from small_models import save_bert, save_images, save_text, save_vit
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with models, and the rows of two sites."""
+    folder = tmp_path_factory.mktemp("home")
+    save_bert(folder / "bert", dropout=0.2)
+    save_vit(folder / "vit")
+    (folder / "rows").mkdir()
+    for seed, name in enumerate(("north", "south")):
+        save_text(folder / "rows" / f"{name}.csv", 40 + 6 * seed, seed=seed)
+        save_images(folder / "photos" / name, ["dark", "light"], 12 + seed, seed=seed)
+    save_text(folder / "test.jsonl", 10, seed=9)
+    save_images(folder / "photos-test", ["dark", "light"], 4, seed=9)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSTRATA_CACHE", str(home / "cache"))
+
+
+def of_texts(home: Path) -> Server:
+    data = {"sites": "rows", "test": "test.jsonl", "text": "note", "label": "outcome", "held_out": 0.2, "max_length": 6}
+    return Server({"model": {"path": "bert"}, "data": data, "seed": 5}, base=home)
+
+
+def of_images(home: Path) -> Server:
+    data = {"sites": "photos", "test": "photos-test", "image": "image", "held_out": 0.2}
+    return Server({"model": {"path": "vit"}, "data": data, "seed": 5}, base=home)
+
+
+def south(home: Path, folder: Path, **keys: object) -> Office:
+    rows = {"train": str(home / "rows" / "south.csv"), "text": "note", "label": "outcome"}
+    return office_in(folder, data=rows, **{"model": str(home / "bert"), **keys})
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_own_rows_give_the_bits_of_the_embedded_engine(home: Path, tmp_path: Path, kind: str) -> None:
+    """Dropout, batches by length and held-out rows included."""
+    if kind == "text":
+        server, office = of_texts(home), south(home, tmp_path)
+    else:
+        server = of_images(home)
+        rows = {"train": str(home / "photos" / "south"), "image": "image"}
+        office = office_in(tmp_path, data=rows, model=str(home / "vit"))
+    word = office.answer(server.said("join"), {}).said
+    rows_of = server.data.clients["south"]  # type: ignore[index]
+    assert (word["num_examples"], word["held_out"]) == (len(rows_of.train), len(rows_of.held_out))
+    weights = server.moved(server.layers.names[0])
+    sent = server.blobs(server.layers.names[:1], weights) | server.heads(weights)
+    for request in (
+        probe(weights, client="south", round=1),
+        train(weights, (0, 1), client="south", round=1, steps=None, encoding=Encoding.BF16),
+        evaluation(weights, client="south"),
+    ):
+        got = server.read(office.answer(server.work(request), sent), request)
+        assert content(got) == content(server.local(request))
+
+
+def test_the_name_that_a_server_first_uses_stays_for_the_run(home: Path, tmp_path: Path) -> None:
+    server = of_texts(home)
+    office, heads = south(home, tmp_path), server.heads(server.weights)
+    first = evaluation(server.weights, client="south")
+    assert office.answer(server.said("join"), {}).said["kind"] == "declaration"
+    assert content(server.read(office.answer(server.work(first), heads), first)) == content(server.local(first))
+    other = evaluation(server.weights, client="north")
+    refusal = ("CLIENT_ERROR", "this site is client south in the run, and not north")
+    assert server.refused(office, other) == refusal
+    assert server.refused(south(home, tmp_path), other) == refusal  # also once the worker is started anew
+    another = server.work(other) | {"run": "another"}
+    assert not isinstance(server.read(office.answer(another, heads), other), Failure)
+
+
+def test_a_failure_fixes_no_name(home: Path, tmp_path: Path) -> None:
+    server = of_texts(home)
+    office = south(home, tmp_path, limits={"evaluate": False})
+    assert server.refused(office, evaluation(server.weights, client="north"))[0] == "REFUSED"
+    request = probe(server.weights, client="south")
+    answer = office.answer(server.work(request), server.heads(server.weights))
+    assert content(server.read(answer, request)) == content(server.local(request))
+
+
+def test_a_join_may_bear_the_name(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server, office = of_texts(home), south(home, tmp_path)
+    with caplog.at_level("INFO", "fedstrata.site"):
+        office.answer(server.said("join", client="south"), {})
+        request = evaluation(server.weights, client="south")
+        answer = office.answer(server.work(request), server.heads(server.weights))
+    assert content(server.read(answer, request)) == content(server.local(request))
+    assert caplog.text.count("loaded the model") == 1
+
+
+def test_a_name_that_none_can_have_is_refused(home: Path, tmp_path: Path) -> None:
+    server = of_texts(home)
+    office = south(home, tmp_path)
+    message = "its own file, its model or its rows do not fit the run; the site's own worker.log says what"
+    assert server.refused(office, evaluation(server.weights, client="../../x")) == ("CLIENT_ERROR", message)
+
+
+def test_another_base_model_is_not_worked_with(home: Path, tmp_path: Path) -> None:
+    """Its layers have other hashes, so they are asked for; its bits are never mixed with the run's."""
+    save_bert(tmp_path / "other", dropout=0.2, seed=1)
+    server, office = of_texts(home), south(home, tmp_path, model="other")
+    request = train(server.weights, (1,), client="south")
+    answer = office.answer(server.work(request), server.heads(server.weights))
+    assert answer.said["blocks"] == list(server.layers.names)
+
+
+def test_frozen_blocks_that_the_manifest_names_are_held_against_it(home: Path, tmp_path: Path) -> None:
+    save_bert(tmp_path / "other", dropout=0.2, seed=1)
+    server, office = of_texts(home), south(home, tmp_path, model="other")
+    frozen = server.layers.never[0]
+    tensors = dict(server.model.module.named_parameters())
+    request = evaluation(server.weights, client="south")
+    said = server.work(request)
+
+    said["manifest"][frozen.name] = digest_of(frozen, tensors)  # type: ignore[arg-type]
+    everything = server.blobs([b.name for b in server.layers.trainable], server.weights)
+    assert office.answer(said, everything).said["blocks"] == [frozen.name]
+    blob = save({name: tensors[name].detach() for name in frozen.tensor_names})
+    got = server.read(office.answer(said, {frozen.name: blob}), request)
+    assert content(got) == content(server.local(request))
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,38 @@
+"""A site's worker that does what it is asked, without torch or a model: for tests of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedstrata.site.answer import Answer, Answering
+from fedstrata.site.config import SiteConfig
+from fedstrata.site.worker import main
+
+COMMAND = (sys.executable, "-P", "-m", "toy_worker")
+
+
+def make(site: SiteConfig) -> Answering:
+    """Return what does what it is asked."""
+    made = os.urandom(4).hex()
+
+    def answer(said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
+        match said["do"]:
+            case "raise":
+                raise ValueError("row 17 of rows.csv is odd")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "wait":  # until somebody has opened the other end
+                Path(said["fifo"]).read_bytes()
+        parts = (b"head", *layers.values())
+        return Answer({"kind": "done", "pid": os.getpid(), "made": made, **said}, parts, tuple(layers))
+
+    return answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], make)
