@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 from time import monotonic, sleep
 from typing import Any
 
@@ -107,6 +109,18 @@ def deployed(
         yield Deployment(trial, folder, folder / "run.yaml")
     finally:
         trial.stop()
+
+
+@cache
+def here(engine: str, *overrides: str) -> Path:
+    """Return the folder of the same run on another engine."""
+    folder = Path(mkdtemp(prefix="fedstrata-bits-"))
+    (folder / "run.yaml").write_text(CONFIG)
+    sets = [part for override in (*overrides, "output=out") for part in ("--set", override)]
+    command = [FEDSTRATA, "run", "run.yaml", "--engine", engine, "-q", *sets]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
 
 
 def model_bits(run: Path) -> str:

@@ -23,6 +23,7 @@ class Tap:
     def __post_init__(self) -> None:
         self._open = threading.Event()
         self._open.set()
+        self._closed = threading.Event()
         self._ends: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -46,6 +47,7 @@ class Tap:
     def close(self) -> None:
         """End it and every connection."""
         self._open.set()
+        self._closed.set()
         self._listener.close()
         for end in list(self._ends):
             with suppress(OSError):
@@ -58,14 +60,20 @@ class Tap:
                 site, _ = self._listener.accept()
             except OSError:
                 return
+            threading.Thread(target=self._connect, args=(site,), daemon=True).start()
+
+    def _connect(self, site: socket.socket) -> None:
+        """Reach the server, as long as that takes: a wire does not close a connection because the server is down."""
+        while not self._closed.is_set():
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
-                site.close()
+                self._closed.wait(0.2)
                 continue
             self._ends |= {site, server}
             threading.Thread(target=self._pump, args=(site, server, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, site, False), daemon=True).start()
+            self._pump(server, site, False)
+            return
 
     def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
         with suppress(OSError):

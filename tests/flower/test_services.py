@@ -15,7 +15,7 @@ from flwr.cli.flower_config import read_superlink_connection
 
 from fedstrata.errors import TrainingError
 from fedstrata.flower import services
-from fedstrata.flower.services import Home, Service, flwr
+from fedstrata.flower.services import Home, Service, flwr, flwr_json
 
 Start = Callable[..., Service]
 SOON = 20.0
@@ -225,3 +225,23 @@ def test_a_verb_that_fails_is_an_error_with_its_words(tmp_path: Path) -> None:
 def test_a_verb_that_takes_too_long_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"flwr list did not work: .*timed out after 0\.01"):
         flwr(["list"], home=Home(tmp_path), timeout=0.01)
+
+
+def test_an_answer_in_json_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "flwr", lambda *arguments, **options: '{"success": true, "run-id": "7"}')
+    assert flwr_json(["run", "app"], home=None)["run-id"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('{"success": false, "error-message": "Error:\\n  no such run. \\n"}', "flwr list failed: no such run$"),
+        ('{"success": false}', "flwr list failed: no reason given"),
+        ("[]", "flwr list failed: "),
+        ("Hello", "flwr list answers something else than JSON: Hello"),
+    ],
+)
+def test_an_answer_in_json_that_says_no_is_an_error(monkeypatch: pytest.MonkeyPatch, said: str, why: str) -> None:
+    monkeypatch.setattr(services, "flwr", lambda *arguments, **options: said)
+    with pytest.raises(TrainingError, match=why):
+        flwr_json(["list"], home=None)

@@ -15,7 +15,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.scripted import ScriptedEngine
-from fedstrata.errors import TrainingError
+from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.selectors.consensus import Consensus
 from small_runs import after, essence, events, toy_run
 from toy_runs import toy_engine
@@ -209,3 +209,21 @@ def test_a_client_that_cannot_be_evaluated_is_named(tmp_path: Path, caplog: pyte
     run.start(weights)
     assert set(events(tmp_path, "round")[0]["client_accuracy"]) == {"a", "c", "d"}
     assert "client b is left out of the evaluation after 1 rounds: lost" in caplog.text
+
+
+def test_a_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:
+    """A server that seemed to be gone may still be at it: two that write one folder would count updates twice."""
+    tried: list[str] = []
+
+    def try_too() -> bool:
+        other, weights = toy_run(tmp_path)
+        with pytest.raises(CheckpointError, match="is being played by another process; wait for it, or end it"):
+            other.resume(weights)
+        tried.append((tmp_path / "events.jsonl").read_text())
+        return False
+
+    run, weights = toy_run(tmp_path, rounds=2, stop=try_too)
+    assert run.start(weights).state == "finished"
+    assert len(tried) == 2
+    again, weights = toy_run(tmp_path, rounds=3)
+    assert again.resume(weights).state == "finished"

@@ -17,15 +17,16 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
 
+from fedstrata.locks import Lock
 from fedstrata.site import desk
 from fedstrata.site.answer import Answer
 from fedstrata.site.channel import Channel
 from fedstrata.site.desk import ask, status, stop
-from fedstrata.site.locks import Lock
 from fedstrata.site.room import room_of
 from site_world import write_site
 from toy_worker import COMMAND
@@ -35,13 +36,14 @@ LIMIT = 60.0
 ROWS = {"train": "rows.csv", "text": "note"}
 
 
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Have rooms in a folder of the test's own, and toy workers that can be imported."""
+@pytest.fixture(autouse=True, scope="module")
+def runtime() -> Iterator[None]:
+    """Have rooms in a folder of the tests' own, and toy workers that can be imported."""
     folder = Path(tempfile.mkdtemp(prefix="fs-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        yield
     shutil.rmtree(folder)
 
 
@@ -50,6 +52,16 @@ def site(tmp_path: Path) -> Iterator[Path]:
     """Return a site's file, and leave no worker of it behind."""
     path = write_site(tmp_path / "ward", data=ROWS)
     yield path
+    stop(path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the file of a site whose worker is left as it is."""
+    path = write_site(tmp_path_factory.mktemp("shared"), data=ROWS)
+    call(path)
+    yield path
+    assert log_of(path).count(" serves ") == 1
     stop(path)
 
 
@@ -89,19 +101,18 @@ def test_the_caller_needs_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_second_message_finds_the_worker_warm(site: Path) -> None:
+def test_a_second_message_finds_the_worker_warm(shared: Path) -> None:
     blobs = {"h.0": bytes(range(256)) * 5000, "head": b""}
-    first = call(site, layers=blobs, text="ä\n")
+    first = call(shared, layers=blobs, text="ä\n")
     assert (first.parts, first.blocks, first.said["text"]) == ((b"head", *blobs.values()), ("h.0", "head"), "ä\n")
-    second = call(site)
+    second = call(shared)
     assert (second.said["pid"], second.said["made"]) == (first.said["pid"], first.said["made"])
-    assert status(site) == {
+    assert status(shared) == {
         "pid": first.said["pid"],
         "version": version("fedstrata"),
-        "log": str(site.parent / "state" / "worker.log"),
-        "state": str(site.parent / "state"),
+        "log": str(shared.parent / "state" / "worker.log"),
+        "state": str(shared.parent / "state"),
     }
-    assert log_of(site).count(" serves ") == 1
 
 
 CALLER = """
@@ -122,41 +133,58 @@ def test_callers_who_race_get_one_worker_which_outlives_them(site: Path) -> None
     assert len(processes(site)) == 2  # the one that serves, and the one that waits for it
 
 
-@pytest.mark.parametrize(
-    ("do", "how", "words"),
-    [
-        ("raise", "it exited with code 1", "ValueError: row 17 of rows.csv is odd"),
-        ("kill", "it was killed (SIGKILL), perhaps out of memory", ""),
-    ],
-)
-def test_a_worker_that_crashes_is_told_of_and_replaced(site: Path, do: str, how: str, words: str) -> None:
-    first = call(site)
-    answer = call(site, do)
-    assert answer.said == {"kind": "crashed", "message": f"the site's worker ended while it worked: {how}"}
-    assert answer.words.endswith(words or "serves (fedstrata 0.1.0)")
-    assert call(site).said["pid"] != first.said["pid"]
+def test_a_worker_that_crashes_is_told_of_and_replaced(site: Path) -> None:
+    pids = [call(site).said["pid"]]
+    raised = call(site, "raise")
+    assert raised.said == {
+        "kind": "crashed",
+        "message": "the site's worker ended while it worked: it exited with code 1",
+    }
+    assert raised.words == "ValueError: row 17 of rows.csv is odd"
+    pids.append(call(site).said["pid"])
+    killed = call(site, "kill")
+    assert killed.said["message"].endswith("ended while it worked: it was killed (SIGKILL), perhaps out of memory")
+    assert f"worker {pids[-1]} of site ward serves" in killed.words
+    pids.append(call(site).said["pid"])
+    os.kill(pids[-1], signal.SIGKILL)  # between two messages
+    pids.append(call(site).said["pid"])
+    assert len(set(pids)) == 4
 
 
-def test_a_worker_that_is_killed_between_messages_is_replaced(site: Path) -> None:
-    found = call(site).said["pid"]
-    os.kill(found, signal.SIGKILL)
-    assert call(site).said["pid"] != found
-
-
-def test_a_stranger_is_turned_away_and_the_worker_stays(site: Path) -> None:
-    pid = call(site).said["pid"]
+def test_a_stranger_is_turned_away_and_the_worker_stays(shared: Path) -> None:
+    pid = call(shared).said["pid"]
     with socket.socket(socket.AF_UNIX) as end:
-        end.connect(str(room_of(site).socket))
+        end.connect(str(room_of(shared).socket))
         with pytest.raises((EOFError, ConnectionError)):
             Channel(end, LIMIT).introduce(b"x" * 32)
-    assert call(site).said["pid"] == pid
-    assert "turned a caller away: the caller does not know the key" in log_of(site)
+    assert call(shared).said["pid"] == pid
+    assert "turned a caller away: the caller does not know the key" in log_of(shared)
+
+
+def test_what_asks_for_nothing_is_turned_away(shared: Path) -> None:
+    pid = call(shared).said["pid"]
+    odds: list[dict[str, Any]] = [
+        {},
+        {"said": 5, "layers": []},
+        {"said": {}, "layers": ["h"]},
+        {"said": {}, "layers": 7},
+    ]
+    for odd in odds:
+        caller = desk._Caller(shared, monotonic() + LIMIT, COMMAND)
+        with caller.connected() as end:
+            channel, _ = caller.greeted(end)
+            channel.send(odd)
+            with pytest.raises((EOFError, ConnectionError)):
+                channel.receive()
+    assert call(shared).said["pid"] == pid
 
 
 def test_a_worker_whose_key_is_gone_is_replaced(site: Path) -> None:
     pid = call(site).said["pid"]
     (room_of(site).path / "key").unlink()
+    begun = monotonic()
     assert call(site).said["pid"] != pid
+    assert monotonic() - begun < 12  # by itself it looks every 15 s
 
 
 def test_a_worker_ends_when_nobody_asks(tmp_path: Path) -> None:
@@ -210,28 +238,27 @@ def once_at_work(fifo: Path) -> int:
             Event().wait(0.01)
 
 
-def test_who_comes_while_it_works_waits_for_its_turn_or_goes(site: Path, fifo: Path) -> None:
-    call(site)
+def test_who_comes_while_it_works_waits_for_its_turn_or_goes(shared: Path, fifo: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
-        first: Future[Answer] = pool.submit(call, site, "wait", fifo=str(fifo))
+        first: Future[Answer] = pool.submit(call, shared, "wait", fifo=str(fifo))
         held = once_at_work(fifo)
-        late = call(site, timeout=0.2)
-        second = pool.submit(call, site)
+        late = call(shared, timeout=0.2)
+        second = pool.submit(call, shared)
         assert not second.done()
         os.close(held)
         assert first.result(LIMIT).said["pid"] == second.result(LIMIT).said["pid"]
     assert late.said == {"kind": "late", "message": "the site's worker did not answer within 0.2 s"}
 
 
-def test_a_caller_who_goes_away_changes_nothing(site: Path, fifo: Path) -> None:
-    pid = call(site).said["pid"]
-    caller = desk._Caller(site, monotonic() + LIMIT, COMMAND)
+def test_a_caller_who_goes_away_changes_nothing(shared: Path, fifo: Path) -> None:
+    pid = call(shared).said["pid"]
+    caller = desk._Caller(shared, monotonic() + LIMIT, COMMAND)
     with caller.connected() as end:
         channel, _ = caller.greeted(end)
         channel.send({"said": {"do": "wait", "fifo": str(fifo)}, "layers": []})
         held = once_at_work(fifo)
     os.close(held)
-    assert call(site).said["pid"] == pid
+    assert call(shared).said["pid"] == pid
 
 
 def test_a_busy_worker_is_stopped_too(site: Path, fifo: Path) -> None:
@@ -280,9 +307,13 @@ def test_a_program_that_is_not_there_is_told_of(site: Path) -> None:
     assert answer.said == {"kind": "crashed", "message": "the site's worker does not start"}
 
 
-def test_a_room_that_cannot_be_had_is_told_of(site: Path, runtime: Path) -> None:
-    (runtime / f"fedstrata-{os.getuid()}").mkdir(mode=0o755)
-    answer = call(site)
+def test_a_room_that_cannot_be_had_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="fs-"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    mine = folder / f"fedstrata-{os.getuid()}"
+    mine.mkdir()
+    mine.chmod(0o755)
+    answer = call(write_site(tmp_path, data=ROWS))
     assert answer.said == {"kind": "crashed", "message": "the site's worker cannot be reached"}
     assert "is not a folder of this user alone" in answer.words
-    (runtime / f"fedstrata-{os.getuid()}").rmdir()
+    shutil.rmtree(folder)

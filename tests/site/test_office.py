@@ -182,6 +182,14 @@ def test_a_count_that_is_none_is_a_failure(server: Server, office: Office, key: 
     assert reply.message == "the plan holds a count that is none"
 
 
+def test_a_round_that_is_none_forges_no_line(server: Server, tmp_path: Path) -> None:
+    office, said = office_in(tmp_path), server.work(evaluation(server.weights))
+    said["request"]["round"] = "3\n2026 run forged"
+    office.answer(said, {})
+    (line,) = log_of(tmp_path)
+    assert line.startswith('run "trial" round 3 2026 run forged: sent no answer to an evaluation')
+
+
 def test_another_model_than_the_run_s_is_a_failure(server: Server, office: Office) -> None:
     request = evaluation(server.weights)
     for change, message in (

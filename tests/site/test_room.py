@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.errors import StorageError
-from fedstrata.site.locks import Lock
+from fedstrata.locks import Lock
 from fedstrata.site.room import LONGEST_ADDRESS, room_of
 
 

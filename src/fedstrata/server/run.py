@@ -14,6 +14,7 @@ from fedstrata.domain.ids import LayerName
 from fedstrata.domain.messages import Weights
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
+from fedstrata.locks import Lock
 from fedstrata.server.checkpoint import Place, generations, load
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import LogDigest, RunFolder
@@ -92,8 +93,9 @@ class Run:
         Raises:
             TrainingError: Too few clients answered a round, or the global loss is not finite. Whole rounds are saved.
             StorageError: The run folder cannot be written. The newest checkpoint stands.
+            CheckpointError: Another process plays the run.
         """
-        with closing(self.engine), self._advising():
+        with closing(self.engine), self._alone(), self._advising():
             journal = self._journal()
             journal.begin(secrets.token_hex(8))
             return self._begin(weights, journal)
@@ -107,9 +109,9 @@ class Run:
             weights: The starting point, for names and shapes.
 
         Raises:
-            CheckpointError: There are checkpoints, and none can be read.
+            CheckpointError: There are checkpoints, and none can be read; or another process plays the run.
         """
-        with closing(self.engine), self._advising():
+        with closing(self.engine), self._alone(), self._advising():
             return self._resume(weights)
 
     def _resume(self, weights: Weights) -> RunResult:
@@ -135,6 +137,17 @@ class Run:
         session = Session(self, state, log_bytes, journal)
         ended, summary = session.play()
         return RunResult(self.folder.path, ended, summary, session.state.weights)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from playing the run; a server that seemed to be gone may still be at it."""
+        lock = Lock(self.folder.path / ".lock")
+        if not lock.take(within=0.0):
+            raise CheckpointError(f"{self.folder.path} is being played by another process; wait for it, or end it")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def _advising(self) -> Iterator[None]:

@@ -17,10 +17,10 @@ from time import monotonic
 from typing import Any
 
 from fedstrata.errors import StorageError, TrainingError
+from fedstrata.locks import Lock
 from fedstrata.site.answer import Answer
 from fedstrata.site.channel import Channel, StrangerError
 from fedstrata.site.ending import last_words, read_ending
-from fedstrata.site.locks import Lock
 from fedstrata.site.room import Room, room_of
 from fedstrata.site.starting import NoWorkerError, start
 
@@ -73,11 +73,11 @@ def status(site_file: Path, *, timeout: float = 10.0) -> dict[str, Any] | None:
         site_file: The site's own file.
         timeout: Seconds that a worker may go on with what it does before it answers.
     """
-    caller = _Caller(site_file.resolve(), monotonic() + timeout, WORKER)
     try:
+        caller = _Caller(site_file.resolve(), monotonic() + timeout, WORKER)
         with caller.connected() as end:
             return caller.greeted(end)[1]
-    except (OSError, EOFError, StrangerError):
+    except (OSError, EOFError, StorageError, StrangerError):
         return None
 
 

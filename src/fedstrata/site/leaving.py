@@ -16,7 +16,7 @@ from typing import Any
 
 from fedstrata.errors import StorageError
 from fedstrata.files import append
-from fedstrata.site.locks import Lock
+from fedstrata.locks import Lock
 
 LINES, FACTS = "left.log", "left.jsonl"
 """Names of the two files in the site's state folder."""
@@ -59,7 +59,7 @@ class Leaving:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         where = f"run {quoted(str(facts['run']))}"
         where += "" if facts.get("round") is None else f" round {facts['round']}"
-        line = f"{now} {where}: {plain(sentence)}\n"
+        line = f"{now} {plain(where)}: {plain(sentence)}\n"
         record = json.dumps({"time": now, **facts}) + "\n"
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -85,8 +85,7 @@ class Reception:
 
     def _answer(self, channel: Channel, said: Mapping[str, Any], blobs: tuple[bytes, ...]) -> None:
         try:
-            layers = dict(zip(said["layers"], blobs, strict=True))
-            asked = said["said"]
+            asked, layers = dict(said["said"]), dict(zip(said["layers"], blobs, strict=True))
         except (KeyError, TypeError, ValueError) as error:
             raise StrangerError("it asks for nothing") from error
         answer = self.answer(asked, layers)

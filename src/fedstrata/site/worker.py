@@ -18,10 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fedstrata.errors import FedstrataError
+from fedstrata.locks import Lock
 from fedstrata.site.answer import Answering
 from fedstrata.site.config import SiteConfig, fingerprint, load_site
 from fedstrata.site.ending import write_ending
-from fedstrata.site.locks import Lock
 from fedstrata.site.room import READY, Room, room_of
 from fedstrata.site.serving import Reception, listen
 
@@ -85,10 +85,13 @@ def _log_of(site: SiteConfig) -> Path:
 def _serve(site: SiteConfig, mark: str, room: Room, words: Path, ready: int, make: Make) -> None:
     """Serve callers until there is a reason to end."""
     hello = {"pid": os.getpid(), "version": version("fedstrata"), "log": str(words), "state": str(site.state)}
-    office = cache(partial(make, site))
-    key = room.key()
+    office, key = cache(partial(make, site)), room.key()
     reception = Reception(
-        key, hello, lambda: _useless(site, mark, room, key), site.idle, lambda said, layers: office()(said, layers)
+        key=key,
+        hello=hello,
+        stale=lambda: _useless(site, mark, room, key),
+        idle=site.idle,
+        answer=lambda said, layers: office()(said, layers),
     )
     room.pid.write_text(str(os.getpid()))
     room.socket.unlink(missing_ok=True)

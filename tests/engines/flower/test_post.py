@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
+import httpx
 import pytest
 from flwr.app import ConfigRecord, Message
 from flwr.app.error import Error
@@ -201,3 +202,36 @@ def test_a_sent_message_is_known_by_its_time() -> None:
     (sent,) = post.sent_to(A)
     assert isinstance(sent, Sent)
     assert 0 < sent.at < inf
+
+
+class BrokenGrid(FakeGrid):
+    """Cannot put together what one node answers, as when its objects are not what its message says."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Any:  # noqa: ANN401
+        wanted = set(message_ids)
+        if any(m.metadata.dst_node_id == 1 for m in self.pushed if m.metadata.message_id in wanted):
+            raise ValueError("object \x1b[31mis no object")
+        return list(super().pull_messages(wanted))
+
+
+def test_an_answer_that_cannot_be_put_together_loses_its_own_site_alone(caplog: pytest.LogCaptureFixture) -> None:
+    post = Post(BrokenGrid({1: FakeNode(key_of("a"), echo), 2: FakeNode(key_of("b"), echo)}))
+    send(post, A)
+    send(post, B)
+    found = {sent.client: answer for sent, answer in post.receive()}
+    assert isinstance(found[A], Lost)
+    assert "cannot be put together" in found[A].why
+    assert "\x1b" not in found[A].why
+    assert isinstance(found[B], Envelope)
+    assert "asking for each one by itself" in caplog.text
+
+
+def test_a_superlink_that_is_gone_is_said_at_once() -> None:
+    class Gone(FakeGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Any:  # noqa: ANN401
+            raise httpx.ConnectError("refused")
+
+    post = Post(Gone({1: FakeNode(key_of("a"), echo)}))
+    send(post)
+    with pytest.raises(httpx.ConnectError):
+        list(post.receive())

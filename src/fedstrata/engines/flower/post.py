@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
 
+import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
 
@@ -98,10 +99,34 @@ class Post:
         """Yield the answers that have come."""
         if not self._sent:
             return
-        for message in self._grid.pull_messages(list(self._sent)):
-            sent = self._sent.pop(message.metadata.reply_to_message_id, None)
+        for number, message in self._pulled():
+            sent = self._sent.pop(number, None)
             if sent is not None:
-                yield sent, _read(message, sent)
+                yield sent, message if isinstance(message, Lost) else _read(message, sent)
+
+    def _pulled(self) -> Iterator[tuple[str, Message | Lost]]:
+        """Yield what has come, by the message that it answers.
+
+        Flower puts all answers together before it hands over one: one that cannot be put together would stop all.
+        """
+        try:
+            found = list(self._grid.pull_messages(list(self._sent)))
+        except httpx.HTTPError:  # the SuperLink is gone, after all the tries that Flower makes
+            raise
+        except Exception as error:
+            log.warning("an answer cannot be put together (%s); asking for each one by itself", words(str(error), 200))
+            yield from self._pulled_singly()
+            return
+        yield from ((message.metadata.reply_to_message_id, message) for message in found)
+
+    def _pulled_singly(self) -> Iterator[tuple[str, Message | Lost]]:
+        for number in list(self._sent):
+            try:
+                yield from ((number, message) for message in self._grid.pull_messages([number]))
+            except httpx.HTTPError:
+                raise
+            except Exception as error:
+                yield number, Lost(f"its answer cannot be put together: {words(str(error), 200)}")
 
     def forget(self) -> None:
         """Wait for no answer any more; one that still comes is never fetched."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody is kept out there
+    fcntl = None  # type: ignore[assignment]
 
 _POLL = 0.02
 
@@ -43,7 +47,8 @@ class Lock:
         end = monotonic() + within
         while True:
             with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._descriptor = descriptor
                 return True
             if monotonic() >= end:

@@ -1,0 +1,214 @@
+"""The fault matrix over real processes: what is killed, cut off, slow or full, and what becomes of the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from fedstrata.site.room import room_of
+from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, until
+
+pytestmark = [pytest.mark.soak, pytest.mark.enable_socket]
+VICTIM = "client-02"
+KINDS = {"probe": "query.probe", "train": "train.layers", "evaluate": "evaluate"}
+ROWS: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("flower"), database=True) as deployment:
+        code, said = deployment.run(f"output={deployment.folder / 'warm'}", "train.rounds=1")
+        assert code == 0, said
+        yield deployment
+    print("\n| fault | phase | seconds | exit | bits of the undisturbed run | losses |")
+    print("|---|---|--:|--:|---|---|")
+    print("\n".join(ROWS))
+
+
+def told(fault: str, phase: str, run: Path, *, start: float, code: int) -> None:
+    losses: dict[str, int] = {}
+    for event in lines(run / "events.jsonl"):
+        for reason, count in (event.get("losses") or {}).items() if event["event"] == "round" else ():
+            losses[reason] = losses.get(reason, 0) + count
+    model = run / "model" / "model.safetensors"
+    same = ("same" if model_bits(run) == model_bits(here("local")) else "others") if model.exists() else "-"
+    ROWS.append(f"| {fault} | {phase} | {monotonic() - start:.0f} | {code} | {same} | {losses or ''} |")
+    print(ROWS[-1])
+
+
+def once_each(run: Path) -> None:
+    """No contribution counts twice: each key stands once among what the journal accepted."""
+    keys = [
+        tuple(e[k] for k in ("run", "round", "attempt", "phase", "client", "base"))
+        for e in lines(run / "journal.jsonl")
+        if e["kind"] == "accept"
+    ]
+    assert len(keys) == len(set(keys))
+
+
+def at_work(world: Deployment, phase: str) -> Callable[[], bool]:
+    """Return whether the victim's SuperNode has taken another message of a phase since now."""
+    log = world.trial.nodes[VICTIM].log
+    start = log.stat().st_size
+
+    def taken() -> bool:
+        return f"Receiving: {KINDS[phase]} message" in log.read_bytes()[start:].decode(errors="replace")
+
+    return taken
+
+
+def supervised(world: Deployment) -> None:
+    """Start the victim's SuperNode until it stays, as a service manager does: Flower turns it away for a minute."""
+    end = monotonic() + 150
+    while monotonic() < end:
+        world.trial.start_node(VICTIM)
+        node = world.trial.nodes[VICTIM]
+        while node.running and "SuperNode ID" not in node.said():
+            sleep(0.2)
+        if node.running:
+            return
+        node.stop()
+        sleep(5)
+    raise AssertionError("the SuperNode was never let in")
+
+
+def begun(world: Deployment, name: str, *overrides: str) -> tuple[Path, subprocess.Popen[str], float]:
+    run = world.folder / name
+    return run, world.start(f"output={run}", *overrides), monotonic()
+
+
+@pytest.mark.parametrize("phase", KINDS)
+def test_a_supernode_is_killed_and_started_again(world: Deployment, phase: str) -> None:
+    taken = at_work(world, phase)
+    run, process, start = begun(world, f"killed-{phase}")
+    until(taken, within=120, why=phase)
+    world.trial.nodes[VICTIM].kill()
+    supervised(world)
+    code, said = ended(process, 240)
+    told("SuperNode killed, started again", phase, run, start=start, code=code)
+    assert code == 0, said
+    assert model_bits(run) == model_bits(here("local"))
+    once_each(run)
+
+
+@pytest.mark.parametrize("phase", ["probe", "train"])
+def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
+    taken = at_work(world, phase)
+    run, process, start = begun(world, f"gone-{phase}", "round.deadline=20")
+    until(taken, within=120, why=phase)
+    world.trial.nodes[VICTIM].kill()
+    code, said = ended(process, 240)
+    told("SuperNode killed for good, deadline 20 s", phase, run, start=start, code=code)
+    supervised(world)
+    assert code == 0, said
+    lost = {e["client"] for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]}
+    assert lost == {VICTIM}
+    once_each(run)
+
+
+def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
+    taken = at_work(world, "train")
+    run, process, start = begun(world, "worker", "train.steps=400")
+    until(taken, within=120, why="training")
+    sleep(1.0)
+    os.kill(int(room_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
+    code, said = ended(process, 240)
+    told("resident worker killed", "train", run, start=start, code=code)
+    assert code == 0, said
+    failed = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
+    assert [(e["client"], e["round"], e["failure"]) for e in failed] == [(VICTIM, 0, "CLIENT_ERROR")]
+
+
+@pytest.mark.parametrize("phase", ["probe", "train"])
+def test_the_superlink_is_killed(world: Deployment, phase: str) -> None:
+    taken = at_work(world, phase)
+    run, process, start = begun(world, f"link-{phase}")
+    until(taken, within=120, why=phase)
+    assert world.trial.link is not None
+    world.trial.link.kill()
+    code, said = ended(process, 60)
+    assert code == 4, said
+    world.trial.start_link()
+    code, said = world.run(verb=("resume", str(run)), within=240)
+    told("SuperLink killed, started again, resumed", phase, run, start=start, code=code)
+    assert code == 0, said
+    assert model_bits(run) == model_bits(here("local"))
+    once_each(run)
+
+
+def test_the_serverapp_is_killed(world: Deployment) -> None:
+    taken = at_work(world, "train")
+    run, process, start = begun(world, "serverapp")
+    until(taken, within=120, why="training")
+    os.kill(_serverapp(world), signal.SIGKILL)
+    code, said = ended(process, 120)
+    assert code == 4, said
+    assert "fedstrata resume" in said
+    code, said = world.run(verb=("resume", str(run)), within=240)
+    told("ServerApp killed, resumed", "train", run, start=start, code=code)
+    assert code == 0, said
+    assert model_bits(run) == model_bits(here("local"))
+    once_each(run)
+
+
+def test_a_site_is_slow(world: Deployment) -> None:
+    taken = at_work(world, "train")
+    run, process, start = begun(world, "slow", "round.deadline=15")
+    until(taken, within=120, why="training")
+    pid = int(room_of(world.trial.site_file(VICTIM)).pid.read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=60, why="a round")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    code, said = ended(process, 240)
+    told("site stands still past the deadline of 15 s", "train", run, start=start, code=code)
+    assert code == 0, said
+    late = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
+    assert (late[0]["client"], late[0]["round"], late[0]["failure"]) == (VICTIM, 0, "LATE")
+    once_each(run)
+
+
+@pytest.mark.parametrize(("free", "outcome"), [(400, "same"), (0, "nothing leaves")])
+def test_a_sites_disk_is_full(world: Deployment, free: int, outcome: str, tmp_path: Path) -> None:
+    state = world.trial.site_file(VICTIM).parent / "state"
+    size = f"size={max(free, 4)}k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(state)], check=False).returncode:
+        pytest.skip("this user may not mount a tmpfs")
+    try:
+        if not free:
+            (state / "filler").write_bytes(b"x" * 4096)
+        run, process, start = begun(world, f"full-{free}")
+        code, said = ended(process, 240)
+        told(f"site's disk has {free} kB left", "all", run, start=start, code=code)
+        assert code == 0, said
+        if outcome == "same":
+            assert model_bits(run) == model_bits(here("local"))
+        else:
+            assert VICTIM in said
+            assert "nothing leaves" in said
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def _serverapp(world: Deployment) -> int:
+    import psutil
+
+    def found() -> Any:  # noqa: ANN401
+        assert world.trial.link is not None
+        group = world.trial.link.pid
+        return [
+            p.pid
+            for p in psutil.process_iter(["cmdline"])
+            if os.getpgid(p.pid) == group and any("flwr-serverapp" in part for part in p.info["cmdline"] or ())
+        ]
+
+    pid: int = until(found, within=30, why="the ServerApp's process")[0]
+    return pid
