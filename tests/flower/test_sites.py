@@ -17,9 +17,9 @@ from fedstrata.config.load import Loaded, load_config
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.traffic import Exchange
-from fedstrata.errors import ConfigError, StorageError
+from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.flower.keys import make_site_key, read_public_key
-from fedstrata.flower.sites import SiteBook, roster
+from fedstrata.flower.sites import SiteBook, name_of, roster
 from flower_grid import FakeGrid, FakeNode
 
 CONFIG = """\
@@ -169,7 +169,7 @@ def sites(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_every_exchange_is_a_line_with_everything_that_is_known_of_it(tmp_path: Path) -> None:
-    book = SiteBook(tmp_path)
+    book = SiteBook(folder=tmp_path)
     for outcome in ("ok", "missing", "Flower reports error 5: gone"):
         book(exchange(outcome=outcome))
     assert [line["outcome"] for line in wire(tmp_path)] == ["ok", "missing", "Flower reports error 5: gone"]
@@ -202,12 +202,12 @@ def test_what_was_noted_before_there_was_a_folder_is_written_when_there_is_one(t
 
 def test_a_run_that_goes_on_adds_to_the_lines_that_are_there(tmp_path: Path) -> None:
     for _ in range(2):
-        SiteBook(tmp_path)(exchange())
+        SiteBook(folder=tmp_path)(exchange())
     assert len(wire(tmp_path)) == 2
 
 
 def test_the_state_of_a_site_counts_its_bytes_and_keeps_its_last_good_and_bad_moment(tmp_path: Path) -> None:
-    book = SiteBook(tmp_path)
+    book = SiteBook(folder=tmp_path)
     book(exchange(phase="probe"))
     book(exchange(outcome="missing", down=0))
     book(exchange(outcome="no room", up=0))
@@ -222,7 +222,7 @@ def test_the_state_of_a_site_counts_its_bytes_and_keeps_its_last_good_and_bad_mo
 
 
 def test_facts_of_a_site_stand_beside_its_traffic_and_may_change(tmp_path: Path) -> None:
-    book = SiteBook(tmp_path)
+    book = SiteBook(folder=tmp_path)
     book.about(A, rows=10, device="cpu")
     book.about(B, absent="it is not connected")
     book(exchange())
@@ -235,8 +235,8 @@ def test_facts_of_a_site_stand_beside_its_traffic_and_may_change(tmp_path: Path)
 
 def test_a_run_folder_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"wire\.jsonl cannot be written: No such file or directory"):
-        SiteBook(tmp_path / "gone")(exchange())
-    book = SiteBook(tmp_path / "gone")
+        SiteBook(folder=tmp_path / "gone")(exchange())
+    book = SiteBook(folder=tmp_path / "gone")
     book.about(A, rows=1)
     with pytest.raises(StorageError, match=r"status\.json cannot be written: No such file or directory"):
         book.write()
@@ -247,7 +247,7 @@ def full(*arguments: object, **options: object) -> int:
 
 
 def test_a_full_disk_is_a_sentence_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = SiteBook(tmp_path)
+    book = SiteBook(folder=tmp_path)
     book(exchange())
     with monkeypatch.context() as patch:
         patch.setattr("fedstrata.files._write_all", full)
@@ -262,3 +262,15 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(tmp_path: Path, monkeypat
     book.write()
     assert [line["client"] for line in wire(tmp_path)] == ["a", "b"]
     assert list(sites(tmp_path)) == ["a", "b"]
+
+
+def test_a_run_keeps_the_name_that_sites_count_it_by(tmp_path: Path) -> None:
+    SiteBook("abc", tmp_path).write()
+    assert name_of(tmp_path) == "abc"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"run"'])
+def test_a_run_whose_name_is_lost_does_not_go_on_under_another(tmp_path: Path, text: str) -> None:
+    (tmp_path / "status.json").write_text(text)
+    with pytest.raises(CheckpointError, match="the run cannot go on under its name"):
+        name_of(tmp_path)

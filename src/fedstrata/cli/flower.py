@@ -27,10 +27,10 @@ def verbs() -> None:
 
 @flower.command()
 def up(
-    config: Annotated[Path, typer.Argument(help="YAML file of a run whose rows are on this machine.")],
-    sites: Annotated[
-        int | None, typer.Option(min=1, help="Sites to share the rows out to; else as configured.")
-    ] = None,
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of a run with its rows here, or a trial's run to go on with.")
+    ],
+    sites: Annotated[int | None, typer.Option(min=1, help="Share the rows out to so many sites.")] = None,
     set: Set = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -44,7 +44,6 @@ def up(
 
     from fedstrata.cli.over_flower import play_over_flower
     from fedstrata.cli.session import say
-    from fedstrata.config.load import load_config
 
     console = Console(stderr=True, highlight=False)
 
@@ -53,9 +52,10 @@ def up(
             say(console, line)
 
     given = [*(set or []), *([f"data.partition.clients={sites}"] if sites else [])]
-    with _trial(load_config(config, [*given, "engine=local"]), tell) as (overrides, home):
-        over = load_config(config, [*given, *overrides])
-        code = play_over_flower(over, resume=None, quiet=quiet or json, as_json=json, home=home)
+    begun = config if config.is_dir() else None
+    with _trial(_loaded(config, [*given, "engine=local"]), tell) as (overrides, home):
+        over = _loaded(config, [*given, *overrides])
+        code = play_over_flower(over, resume=begun, quiet=quiet or json, as_json=json, home=home, again="flower up")
     tell("the trial's SuperLink, SuperNodes and workers have ended; its keys and files are deleted")
     return code
 
@@ -97,6 +97,14 @@ def certificates(
         raise ConfigError(f"{folder} holds a certificate already; name another folder, or delete it")
     made = make_certificates(folder, tuple(host or ("localhost", "127.0.0.1")), days=days)
     typer.echo(f"wrote {made.certificate} and {made.key} (for the server) and {made.authority} (for every site)")
+
+
+def _loaded(path: Path, overrides: list[str]) -> Loaded:
+    """Return the configuration of a new run, or of one that has begun."""
+    from fedstrata.config.load import load_config
+    from fedstrata.config.output import begun
+
+    return begun(path, overrides)[0] if path.is_dir() else load_config(path, overrides)
 
 
 def _trial(loaded: Loaded, tell: Callable[[str], None]) -> AbstractContextManager[tuple[list[str], Home]]:

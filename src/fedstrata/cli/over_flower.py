@@ -20,7 +20,13 @@ from fedstrata.server.run import RunResult
 
 
 def play_over_flower(
-    loaded: Loaded, *, resume: Path | None, quiet: bool, as_json: bool, home: Home | None = None
+    loaded: Loaded,
+    *,
+    resume: Path | None,
+    quiet: bool,
+    as_json: bool,
+    home: Home | None = None,
+    again: str = "resume",
 ) -> int:
     """Play a run on a SuperLink of this machine to its end or to Ctrl-C, and return the exit code.
 
@@ -30,6 +36,7 @@ def play_over_flower(
         quiet: Whether to say the last line alone.
         as_json: Whether to print the summary as JSON.
         home: Where the ``flwr`` command finds the SuperLink; ``None`` for the user's own.
+        again: The verb that goes on with the run if it is interrupted.
 
     Raises:
         FedstrataError: The configuration does not fit, or Flower does not take or end the run as it should.
@@ -49,13 +56,13 @@ def play_over_flower(
         tell(f"Flower takes it as run {run.number}")
         result = _followed(run, tell, stop, console)
     if result is None:
-        say(console, f"stopped; go on with: fedstrata resume {folder}")
+        say(console, f"stopped; go on with: fedstrata {again} {folder}")
         return INTERRUPTED
     if not result.folder:
         if quiet:
             say(console, f"fedstrata: {result.message}")
         return result.code
-    _say_the_last(result, out, as_json=as_json)
+    _say_the_last(result, out, as_json=as_json, again=again)
     return result.code
 
 
@@ -68,10 +75,10 @@ def _followed(run: Launched, tell: Callable[[str], None], stop: StopFlag, consol
         return None
 
 
-def _say_the_last(result: Result, out: Console, *, as_json: bool) -> None:
+def _say_the_last(result: Result, out: Console, *, as_json: bool, again: str) -> None:
     folder = Path(result.folder)
     summary = json.loads((folder / "summary.json").read_text())
     if as_json:
         out.print_json(json.dumps(summary))
     else:
-        out.print("\n".join(last_words(RunResult(folder, result.state, summary, {}))))
+        out.print("\n".join(last_words(RunResult(folder, result.state, summary, {}), again)))

@@ -128,8 +128,8 @@ def _in_vain(summary: Mapping[str, Any]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def last_words(result: RunResult) -> Iterator[str]:
-    """Yield what came out of a run, and where it is."""
+def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
+    """Yield what came out of a run, where it is, and if it was interrupted, with which verb it goes on."""
     summary = result.summary
     final, start = summary["final"], summary["baseline"]
     if final:
@@ -142,7 +142,7 @@ def last_words(result: RunResult) -> Iterator[str]:
     if summary["failures"]:
         yield f"{summary['failures']} client failures; see {result.folder / 'events.jsonl'}"
     if result.state == "interrupted":
-        yield f"interrupted and saved; go on with: fedstrata resume {result.folder}"
+        yield f"interrupted and saved; go on with: fedstrata {again} {result.folder}"
     else:
         yield f"model: {result.folder / 'model'}"
     yield f"run: {result.folder}   (fedstrata report {result.folder})"

@@ -34,6 +34,7 @@ class FlowerSection(Section):
             name.
         join_timeout: Seconds that the server waits for all sites; then it begins with those that are there.
         min_sites: The least number of sites to begin with.
+        patience: Seconds that a site may be away within a phase before the round goes on without it.
         secagg: Only false: Flower's secure aggregation does not protect updates of different layers.
         dp: Only none: Flower's differential privacy does not hold for updates of different layers.
     """
@@ -42,6 +43,7 @@ class FlowerSection(Section):
     sites: str | dict[str, str] | None = None
     join_timeout: Positive = 600.0
     min_sites: Whole = Field(default=1, ge=1)
+    patience: Positive = 60.0
     secagg: bool = False
     dp: Literal["none", "local", "central"] = "none"
 

@@ -5,6 +5,7 @@ Neither torch nor the model is loaded here. The worker (``site/worker.py``) keep
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from flwr.clientapp import ClientApp
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened, words
 from fedstrata.errors import ConfigError
 from fedstrata.flower.mods import refuse_mods
+
+log = logging.getLogger(__name__)
 
 Serve = Callable[[Envelope, Context], Envelope]
 """Answers what is in a message; the nonce is repeated by whoever calls it."""
@@ -65,6 +68,8 @@ def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:
     from fedstrata.site.desk import ask
 
     answer = ask(site_file(context), envelope.said, envelope.blobs)
+    if answer.words:
+        log.error("the site's worker ended; the last that it said: %s", answer.words)  # for this machine's eyes alone
     return Envelope(answer.said, named(answer.parts, answer.blocks))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from fedstrata.config.load import Loaded
+from fedstrata.config.paths import expanded
 from fedstrata.config.provenance import resolved
 from fedstrata.errors import TrainingError
 from fedstrata.flower.app import SETTINGS, write_app
@@ -111,6 +112,7 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
         settings = {
             **SETTINGS,
             "resume" if resume else "output": str(folder.resolve()),
+            "keys": _keys(loaded) if resume else "",
             "talk": str(talk),
         }
         write_app(app, settings)
@@ -121,3 +123,9 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
         yield Launched(str(said["run-id"]), Talk(talk), folder, superlink, home)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _keys(loaded: Loaded) -> str:
+    """Return the folder of the sites' keys, if the configuration names one."""
+    given = loaded.config.flower.sites
+    return str((loaded.base / expanded(given)).resolve()) if isinstance(given, str) else ""

@@ -5,6 +5,7 @@ Settings of the app (``[tool.flwr.app.config]``, or ``flwr run --run-config``):
     config   the run's configuration, in the app's folder or by its whole path
     output   the run folder; empty takes the configuration's
     resume   a run folder to go on with, instead of starting one
+    keys     folder of the sites' public keys, for a run that goes on with others than it began with
     talk     a folder through which 'fedstrata run --engine flower' follows the run; empty for none
 """
 
@@ -29,7 +30,7 @@ from fedstrata.engines.flower.roster import Roster
 from fedstrata.errors import ConfigError, FedstrataError, TrainingError
 from fedstrata.flower.app import SETTINGS
 from fedstrata.flower.briefing import briefing
-from fedstrata.flower.sites import SiteBook, roster
+from fedstrata.flower.sites import STATUS, SiteBook, name_of, roster
 from fedstrata.flower.talk import Result, Talk
 from fedstrata.report.progress import PlainProgress
 
@@ -84,8 +85,8 @@ def serve(grid: Grid, settings: Mapping[str, Any], folder: Path) -> None:
 def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, talk: Talk) -> Result:
     resumed = bool(settings["resume"])
     opened = _opened(settings, folder)
-    sites, book = roster(opened.loaded), SiteBook()
-    said = {"run": secrets.token_hex(8), "briefing": briefing(opened.loaded, opened.place.data.labels)}
+    sites, book = roster(opened.loaded), SiteBook(_name(opened))
+    said = {"run": book.run, "briefing": briefing(opened.loaded, opened.place.data.labels)}
     talk.say(f"waiting for {len(sites.names)} sites: {', '.join(sites.names[:8])}{', ...' * (len(sites.names) > 8)}")
     timeout = opened.loaded.config.flower.join_timeout
     joined = join(grid, sites, said=said, note=book, tell=talk.say, timeout=timeout)
@@ -102,6 +103,7 @@ def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, talk: Talk) -> 
         held={name: word.holds for name, word in joined.declarations.items()},
         said=said,
         note=book,
+        patience=opened.loaded.config.flower.patience,
     )
     run = prepared.run(observer=PlainProgress(talk.say), stop=talk.stop_wanted, engine=engine)
     ended = run.resume(prepared.weights) if resumed else run.start(prepared.weights)
@@ -113,12 +115,19 @@ def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, talk: Talk) -> 
 def _opened(settings: Mapping[str, Any], folder: Path) -> OpenedRun:
     """Return the run that the settings name, opened to start or to go on."""
     if settings["resume"]:
-        return reopen(Path(str(settings["resume"])), ["engine=flower"])
+        keys = [f"flower.sites={settings['keys']}"] if settings["keys"] else []
+        return reopen(Path(str(settings["resume"])), ["engine=flower", *keys])
     path = folder / str(settings["config"])
     if not path.is_file():
         raise ConfigError(f"the app's setting 'config' names {path}, which is not there; put the configuration there")
     overrides = ["engine=flower", *([f"output={settings['output']}"] if settings["output"] else [])]
     return open_run(load_config(path, overrides))
+
+
+def _name(opened: OpenedRun) -> str:
+    """Return what sites call the run: one that goes on keeps its name, if it was played over Flower before."""
+    folder = opened.folder.path
+    return name_of(folder) if opened.began and (folder / STATUS).exists() else secrets.token_hex(8)
 
 
 def _enough(opened: OpenedRun, there: Mapping[ClientId, Declaration], refused: Mapping[ClientId, str]) -> None:

@@ -6,8 +6,12 @@ it, and keeps model and rows between messages, as a site's worker does (``host.p
 
 from __future__ import annotations
 
+import logging
+import secrets
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -61,7 +65,8 @@ def simulate(prepared: PreparedRun, play: Callable[[Engine], Any]) -> Any:  # no
             "init_args": {"num_cpus": _processors(prepared), "include_dashboard": False, "log_to_driver": False},
         }
         try:
-            run_simulation(server, client_app(serve=place.serve), len(names), backend_config=config)
+            with _quiet():
+                run_simulation(server, client_app(serve=place.serve), len(names), backend_config=config)
         except RuntimeError as error:
             raise TrainingError(f"Flower's simulation broke down: {error.__cause__ or error}") from error
     if "result" not in outcome:
@@ -69,9 +74,27 @@ def simulate(prepared: PreparedRun, play: Callable[[Engine], Any]) -> Any:  # no
     return outcome["result"]
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from the user what Flower and Ray say of their insides, and of their future to those who call them."""
+
+    def of_use(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING and "deprecated" not in record.getMessage().lower()
+
+    flower = logging.getLogger("flwr")
+    flower.addFilter(of_use)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
+            yield
+    finally:
+        flower.removeFilter(of_use)
+
+
 def _engine(grid: Grid, prepared: PreparedRun, names: Sequence[ClientId]) -> FlowerEngine:
-    said = {"run": "simulation", "briefing": briefing(prepared.loaded, prepared.data.labels)}
-    sites, book = _who(grid, names, said), SiteBook(prepared.folder.path)
+    book = SiteBook(secrets.token_hex(8), prepared.folder.path)
+    said = {"run": book.run, "briefing": briefing(prepared.loaded, prepared.data.labels)}
+    sites = _who(grid, names, said)
     joined = join(grid, sites, said=said, note=book, tell=lambda line: None, timeout=_START_TIMEOUT, poll=_POLL)
     _all_there(joined)
     held = {name: word.holds for name, word in joined.declarations.items()}

@@ -15,7 +15,7 @@ from fedstrata.config.problems import Problem, config_error
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Exchange
-from fedstrata.errors import ConfigError, StorageError
+from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import append, write_atomic
 from fedstrata.flower.keys import public_key, read_public_key
 
@@ -57,14 +57,34 @@ def _listed(base: Path, given: Mapping[str, str]) -> dict[ClientId, bytes]:
     }
 
 
+STATUS = "status.json"
+
+
+def name_of(folder: Path) -> str:
+    """Return what a run is called where sites see it, as its folder says; they count its rounds under that name.
+
+    Raises:
+        CheckpointError: The folder does not say it.
+    """
+    path = folder / STATUS
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["run"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        advice = "the run cannot go on under its name, by which sites count what they send"
+        raise CheckpointError(f"{path} cannot be read ({error}); {advice}") from error
+    return str(name)
+
+
 @dataclass(slots=True)
 class SiteBook:
     """What is known of each site, in the run folder: ``status.json`` now, ``wire.jsonl`` of every exchange.
 
     Attributes:
+        run: What the run is called where sites see it.
         folder: The run folder, once there is one.
     """
 
+    run: str = ""
     folder: Path | None = None
     _waiting: list[Exchange] = field(default_factory=list)
     _sites: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -96,9 +116,9 @@ class SiteBook:
         if lines:
             append(self.folder / "wire.jsonl", lines.encode(), durable=False)
         self._waiting.clear()
-        status = self.folder / "status.json"
+        status = self.folder / STATUS
         try:
-            write_atomic(status, json.dumps({"sites": self._sites}, indent=1))
+            write_atomic(status, json.dumps({"run": self.run, "sites": self._sites}, indent=1))
         except OSError as error:
             raise StorageError(f"{status} cannot be written: {error.strerror}") from error
 
