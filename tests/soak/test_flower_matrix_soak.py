@@ -115,7 +115,7 @@ def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
 
 def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     taken = at_work(world, "train")
-    run, process, start = begun(world, "worker", "train.steps=400")
+    run, process, start = begun(world, "worker", "train.steps=4000")
     until(taken, within=120, why="training")
     sleep(1.0)
     os.kill(int(room_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
@@ -203,12 +203,8 @@ def _serverapp(world: Deployment) -> int:
 
     def found() -> Any:  # noqa: ANN401
         assert world.trial.link is not None
-        group = world.trial.link.pid
-        return [
-            p.pid
-            for p in psutil.process_iter(["cmdline"])
-            if os.getpgid(p.pid) == group and any("flwr-serverapp" in part for part in p.info["cmdline"] or ())
-        ]
+        children = psutil.Process(world.trial.link.pid).children(recursive=True)
+        return [p.pid for p in children if any("flwr-serverapp" in part for part in p.cmdline())]
 
     pid: int = until(found, within=30, why="the ServerApp's process")[0]
     return pid

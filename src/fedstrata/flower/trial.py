@@ -113,6 +113,8 @@ class Trial:
         Raises:
             TrainingError: It does not start.
         """
+        if name in self.nodes:
+            self.nodes[name].stop()
         self.nodes[name] = supernode(
             self.site_file(name),
             self.key(name),

@@ -347,3 +347,24 @@ def test_whatever_a_site_calls_its_answer_the_log_has_one_short_line() -> None:
     assert isinstance(reply, Failure)
     assert reply.message == "no room "
     assert w.tally.exchanges[0].outcome == "x " * 10
+
+
+def test_an_answer_that_is_replayed_does_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    """What a site said before, sent again as the answer to what it is asked now."""
+    old: list[Message] = []
+
+    def replay(message: Message, reply: Message) -> Message:
+        old.append(reply)
+        if len(old) == 2:
+            again = Message(old[0].content, reply_to=message)
+            again.metadata.__dict__["_src_node_id"] = reply.metadata.src_node_id
+            return again
+        return reply
+
+    w = world(forge=replay)
+    list(w.engine.send(trains("a", mask=0)))
+    (frame,) = w.engine.send(trains("a", mask=2))
+    assert isinstance(frame, Frame)
+    assert isinstance(decode(frame.data, expected(trains("a", mask=2)[0])), Update)
+    assert len(w.grid.pushed) == 3
+    assert "does not repeat what it was asked with" in caplog.text
