@@ -115,9 +115,9 @@ def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
 
 def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     taken = at_work(world, "train")
-    run, process, start = begun(world, "worker", "train.steps=4000")
+    run, process, start = begun(world, "worker", "train.steps=1500")
     until(taken, within=120, why="training")
-    sleep(1.0)
+    sleep(5.0)  # the message has then come from the SuperNode to the worker
     os.kill(int(room_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
     code, said = ended(process, 240)
     told("resident worker killed", "train", run, start=start, code=code)

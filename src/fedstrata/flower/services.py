@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ _QUIET = {
     "NO_COLOR": "1",
 }
 """Flower talks to nobody but itself."""
+_PR_SET_PDEATHSIG = 1
 _POLL = 0.1
 _END_LIMIT = 10.0
 
@@ -89,6 +91,7 @@ class Service:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=_die_with_starter,
                 )
         except OSError as error:
             raise TrainingError(
@@ -153,6 +156,12 @@ class Service:
 
     def _last_words(self) -> str:
         return " ".join(self.said().strip().splitlines()[-3:])[-400:]
+
+
+def _die_with_starter() -> None:
+    """Have Linux end this process when its starter is killed, who then ends nothing any more."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def superlink(port: int, certificates: Certificates, *, home: Home, log: Path, database: Path | None = None) -> Service:
