@@ -108,9 +108,8 @@ def main() -> None:
         seconds, work = rounds(folder / name)
         left = [s - w for s, w in zip(seconds, work, strict=True)]
         print(f"  ours, {name:16} {median(seconds):6.2f} [{min(seconds):.2f}, {max(seconds):.2f}]", end="")
-        print(
-            f"  work {median(work):.2f}, left {median(left):.2f}, over polled {median(left) - median(times['polled']):+.2f}"
-        )
+        over = median(left) - median(times["polled"])
+        print(f"  work {median(work):.2f}, left {median(left):.2f}, over polled {over:+.2f}")
         events = [json.loads(line) for line in (folder / name / "events.jsonl").read_text().splitlines()]
         walls = [e["seconds"] for e in events if e["event"] == "round"][1:]
         print(f"  round, {name:15} {median(walls):6.2f} [{min(walls):.2f}, {max(walls):.2f}]")

@@ -17,7 +17,7 @@ import pytest
 from fedstrata.cli.main import _without_traceback
 from small_runs import digits, write_config
 
-VERBS = ["demo", "init", "layers", "plan", "bench", "run", "resume", "report"]
+VERBS = ["demo", "init", "layers", "plan", "bench", "run", "resume", "sites", "report", "flower"]
 HEAVY = ["torch", "transformers", "datasets", "numpy", "pandas", "sklearn", "matplotlib"]
 
 
@@ -164,3 +164,21 @@ def test_without_debug_a_logged_error_is_one_line() -> None:
         record = logging.LogRecord("x", logging.ERROR, "f", 1, "client %s failed", ("a",), sys.exc_info())
     assert _without_traceback(record)
     assert logging.Formatter("%(levelname)s %(message)s").format(record) == "ERROR client a failed: KeyError: 'mine'"
+
+
+@pytest.mark.parametrize(
+    "verb", [("flower", "key", "k"), ("flower", "new", "d"), ("run", "c.yaml", "--engine", "flower")]
+)
+def test_without_flower_a_verb_that_needs_it_says_how_to_get_it(
+    cli: Callable[..., Any], verb: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'flwr.app'", name="flwr.app")
+
+    write_config(tmp_path / "c.yaml", digits(Path("out"), flower={"sites": "keys"}))
+    monkeypatch.setattr("fedstrata.flower.keys.make_site_key", gone)
+    monkeypatch.setattr("fedstrata.flower.new_app.new_app", gone)
+    monkeypatch.setattr("fedstrata.cli.over_flower.play_over_flower", gone)
+    said = cli(*verb)
+    assert said.code == 2
+    assert said.err == "fedstrata: this needs Flower; install it with: pip install 'fedstrata[flower]'\n"

@@ -22,6 +22,9 @@ from fedstrata.cli.run import INTERRUPTED, run
 from fedstrata.cli.sites import sites
 from fedstrata.errors import FedstrataError
 
+_OF_FLOWER = frozenset({"flwr", "cryptography", "httpx"})
+"""Packages that come with the extra ``flower``."""
+
 app = typer.Typer(
     name="fedstrata",
     help="Federated fine-tuning in which every client trains and ships only the layers worth its budget.",
@@ -92,6 +95,8 @@ def invoke(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, arguments)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _OF_FLOWER:
+            return _fail("this needs Flower; install it with: pip install 'fedstrata[flower]'", 2, arguments)
         hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
         return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)
     return code if isinstance(code, int) else 0

@@ -111,12 +111,13 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
         talk.mkdir()
         settings = {
             **SETTINGS,
+            "config": str(talk / "run.yaml"),  # beside the app: what is in it goes to every site
             "resume" if resume else "output": str(folder.resolve()),
             "keys": _keys(loaded) if resume else "",
             "talk": str(talk),
         }
         write_app(app, settings)
-        (app / SETTINGS["config"]).write_text(resolved(loaded), encoding="utf-8")
+        (talk / "run.yaml").write_text(resolved(loaded), encoding="utf-8")
         superlink = loaded.config.flower.superlink
         where = [superlink] if superlink else []
         said = flwr_json(["run", str(app), *where], home=home)

@@ -219,9 +219,10 @@ def test_an_answer_that_cannot_be_put_together_loses_its_own_site_alone(caplog: 
     send(post, A)
     send(post, B)
     found = {sent.client: answer for sent, answer in post.receive()}
-    assert isinstance(found[A], Lost)
-    assert "cannot be put together" in found[A].why
-    assert "\x1b" not in found[A].why
+    lost_one = found[A]
+    assert isinstance(lost_one, Lost)
+    assert "cannot be put together" in lost_one.why
+    assert "\x1b" not in lost_one.why
     assert isinstance(found[B], Envelope)
     assert "asking for each one by itself" in caplog.text
 
