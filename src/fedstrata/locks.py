@@ -21,7 +21,7 @@ class Lock:
     """A lock that processes which are forked from its holder hold with it.
 
     Args:
-        path: The file; it is made, and stays.
+        path: The file, which is made and stays; or a folder that is there.
         within: Seconds that ``with`` waits for it.
 
     Example:
@@ -43,7 +43,7 @@ class Lock:
 
     def take(self, *, within: float) -> bool:
         """Wait for the lock for so many seconds, and return whether it is held now."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_RDONLY if self._path.is_dir() else os.O_RDWR | os.O_CREAT, 0o600)
         end = monotonic() + within
         while True:
             with suppress(BlockingIOError):

@@ -141,7 +141,7 @@ class Run:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes from playing the run; a server that seemed to be gone may still be at it."""
-        lock = Lock(self.folder.path / ".lock")
+        lock = Lock(self.folder.path)
         if not lock.take(within=0.0):
             raise CheckpointError(f"{self.folder.path} is being played by another process; wait for it, or end it")
         try:
