@@ -14,7 +14,7 @@ from fedstrata.config.provenance import resolved
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.flower.app import SETTINGS
-from fedstrata.flower.client import named as parts_by_name
+from fedstrata.flower.client import enveloped
 from fedstrata.flower.keys import make_site_key, read_public_key
 from fedstrata.flower.server import serve
 from fedstrata.flower.talk import Result, Talk
@@ -35,8 +35,7 @@ def office(folder: Path, name: str, **more: object) -> Answer:
     site = Office(load_site(file))
 
     def answer(envelope: Envelope) -> Envelope:
-        given = site.answer(envelope.said, envelope.blobs)
-        return Envelope(given.said, parts_by_name(given.parts, given.blocks))
+        return enveloped(site.answer(envelope.said, envelope.blobs))
 
     return answer
 

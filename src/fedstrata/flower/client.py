@@ -16,6 +16,7 @@ from flwr.clientapp import ClientApp
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened, words
 from fedstrata.errors import ConfigError
 from fedstrata.flower.mods import refuse_mods
+from fedstrata.site.answer import Answer
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:
     answer = ask(site_file(context), envelope.said, envelope.blobs)
     if answer.words:
         log.error("the site's worker ended; the last that it said: %s", answer.words)  # for this machine's eyes alone
-    return Envelope(answer.said, named(answer.parts, answer.blocks))
+    return enveloped(answer)
 
 
 def site_file(context: Context) -> Path:
@@ -85,6 +86,11 @@ def site_file(context: Context) -> Path:
             "the SuperNode names no site file; start it with: --node-config 'site=\"/path/to/site.yaml\"'"
         )
     return Path(named)
+
+
+def enveloped(answer: Answer) -> Envelope:
+    """Return what a site answers as what is in a message."""
+    return Envelope(answer.said, named(answer.parts, answer.blocks))
 
 
 def named(parts: Sequence[bytes], blocks: Sequence[str]) -> dict[str, bytes]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flwr.app import Context
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import Envelope
-from fedstrata.flower.client import named
+from fedstrata.flower.client import enveloped
 
 if TYPE_CHECKING:
     from fedstrata.client.handler import Handler
@@ -68,22 +67,19 @@ class Host:
 
     def work(self, envelope: Envelope) -> Envelope:
         """Do what a message asks, or say which layers are missing."""
-        from fedstrata.domain.messages import Train, Update
-        from fedstrata.domain.wire import Encoding
-        from fedstrata.engines.codec import parts
+        from fedstrata.domain.messages import Train
         from fedstrata.engines.local import answer
         from fedstrata.engines.workers.requests import from_json
+        from fedstrata.site.frames import framed
 
         weights, missing = self.holdings.weights(envelope.said["manifest"], envelope.blobs)
         if missing:
             return Envelope({"kind": "missing", "blocks": list(missing)}, {})
         request = from_json(envelope.said["request"], weights)
         reply = answer(self.handler, request)
-        asked = request.mask if isinstance(request, Train) and isinstance(reply, Update) else None
-        blocks = () if asked is None else self.handler.model.layers.blocks(asked)
-        encoding = request.plan.encoding if isinstance(request, Train) else Encoding.FLOAT32
-        said: Mapping[str, Any] = {"kind": "frame", "seconds": getattr(reply, "seconds", 0.0)}
-        return Envelope(said, named(parts(reply, blocks, encoding), [block.name for block in blocks]))
+        blocks = self.handler.model.layers.blocks(request.mask) if isinstance(request, Train) else ()
+        sent = enveloped(framed(reply, blocks, request))
+        return Envelope({**sent.said, "seconds": getattr(reply, "seconds", 0.0)}, sent.blobs)
 
 
 @cache

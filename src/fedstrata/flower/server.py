@@ -11,7 +11,6 @@ Settings of the app (``[tool.flwr.app.config]``, or ``flwr run --run-config``):
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,11 +29,10 @@ from fedstrata.engines.flower.roster import Roster
 from fedstrata.errors import ConfigError, FedstrataError, TrainingError
 from fedstrata.flower.app import SETTINGS
 from fedstrata.flower.briefing import briefing
-from fedstrata.flower.sites import STATUS, SiteBook, name_of, roster
+from fedstrata.flower.sites import SiteBook, name_of, roster
 from fedstrata.flower.talk import Result, Talk
+from fedstrata.flower.watch import STATUS
 from fedstrata.report.progress import PlainProgress
-
-log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code of a run that was asked to stop."""

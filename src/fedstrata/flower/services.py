@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from fedstrata.errors import TrainingError
 from fedstrata.flower.keys import Certificates
 from fedstrata.flower.toml import node_setting, toml
+from fedstrata.parents import end_with_parent
 
 _QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -27,7 +28,6 @@ _QUIET = {
     "NO_COLOR": "1",
 }
 """Flower talks to nobody but itself."""
-_PR_SET_PDEATHSIG = 1
 _POLL = 0.1
 _END_LIMIT = 10.0
 
@@ -91,7 +91,7 @@ class Service:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_die_with_starter,
+                    preexec_fn=partial(end_with_parent, signal.SIGTERM),  # who is killed ends nothing any more
                 )
         except OSError as error:
             raise TrainingError(
@@ -156,12 +156,6 @@ class Service:
 
     def _last_words(self) -> str:
         return " ".join(self.said().strip().splitlines()[-3:])[-400:]
-
-
-def _die_with_starter() -> None:
-    """Have Linux end this process when its starter is killed, who then ends nothing any more."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def superlink(port: int, certificates: Certificates, *, home: Home, log: Path, database: Path | None = None) -> Service:

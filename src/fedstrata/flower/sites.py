@@ -18,6 +18,7 @@ from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import append, write_atomic
 from fedstrata.flower.keys import public_key, read_public_key
+from fedstrata.flower.watch import STATUS, WIRE
 
 _TEXT = "ecdsa-sha2-"
 """How a key begins that stands in the configuration itself."""
@@ -55,9 +56,6 @@ def _listed(base: Path, given: Mapping[str, str]) -> dict[ClientId, bytes]:
         else read_public_key(base / expanded(value))
         for name, value in given.items()
     }
-
-
-STATUS = "status.json"
 
 
 def name_of(folder: Path) -> str:
@@ -114,7 +112,7 @@ class SiteBook:
             return
         lines = "".join(json.dumps(asdict(e), separators=(",", ":")) + "\n" for e in self._waiting)
         if lines:
-            append(self.folder / "wire.jsonl", lines.encode(), durable=False)
+            append(self.folder / WIRE, lines.encode(), durable=False)
         self._waiting.clear()
         status = self.folder / STATUS
         try:

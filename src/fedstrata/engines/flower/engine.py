@@ -6,7 +6,6 @@ as long as ``patience`` says. The same answer twice counts once (``server/inbox.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, isinf
@@ -29,8 +28,6 @@ from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.requests import to_json
-
-log = logging.getLogger(__name__)
 
 KINDS: Mapping[PhaseName, str] = {"probe": "query.probe", "train": "train.layers", "evaluate": "evaluate"}
 """Flower's message type of each phase."""

@@ -8,7 +8,6 @@ are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -29,8 +28,7 @@ from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.engines.workers.requests import from_json
 from fedstrata.engines.workers.shared import read_at, write_at
-
-_PR_SET_PDEATHSIG = 1
+from fedstrata.parents import end_with_parent
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -88,8 +86,7 @@ def _die_with(parent: int) -> None:
 
     The signal is that of the thread that started the worker: one that ends takes its idle workers with it.
     """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it ended before it could be asked for
         raise SystemExit("the server is gone")
 
