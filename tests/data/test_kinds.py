@@ -10,7 +10,8 @@ import torch
 
 from fedstrata.data.kinds import Data, Digits, Files, Own, Remote
 from fedstrata.data.load import load_data
-from fedstrata.data.partition import Iid, NaturalId
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Iid
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId

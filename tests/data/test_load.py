@@ -7,7 +7,8 @@ import torch
 
 from fedstrata.data.kinds import Digits, Files
 from fedstrata.data.load import load_data
-from fedstrata.data.partition import Dirichlet, Iid, NaturalId, Shard
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Dirichlet, Iid, Shard
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId
@@ -45,6 +46,22 @@ def test_natural_ids_bring_rows_to_clients_and_the_test_file_to_the_server(tmp_p
     assert data.test.inputs["x"].tolist() == [100.0, 101.0, 102.0, 103.0]
     assert data.labels == ("even", "odd")
     assert data.test.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_parallel_rows_stay_apart_between_clients_and_between_training_and_test(tmp_path: Path) -> None:
+    """Each of 10 sentences is there in German and in Swahili; row i is sentence i // 2."""
+    body = "".join(f"t{i},{'even' if i < 10 else 'odd'},{'de' if i % 2 else 'sw'},s{i // 2}\n" for i in range(20))
+    (tmp_path / "train.csv").write_text("note,label,language,sentence\n" + body)
+    partition = NaturalId("language", clients_per_id=2, disjoint="sentence")
+    data = _load(tmp_path, Files(train="train.csv", test_fraction=0.2, text="note", partition=partition))
+    sentences = {client: {value // 2 for value in _rows_of(data, client)[0]} for client in data.clients}
+    assert list(sentences) == ["de-0", "de-1", "sw-0", "sw-1"]
+    assert sorted(len(own) for own in sentences.values()) == [2, 2, 2, 2]
+    test = {value // 2 for value in data.test.inputs["x"].tolist()}
+    assert sorted(value for own in [*sentences.values(), test] for value in own) == [float(i) for i in range(10)]
+    assert len(data.test) == 4
+    assert data.card.rows_dropped == {"left over by the partition": 8}
+    assert data.card.natural_ids == {"de-0": "de", "de-1": "de", "sw-0": "sw", "sw-1": "sw"}
 
 
 def test_clients_share_one_set_of_rows(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstrata.data.partition import Dirichlet, Iid, NaturalId, Partition, Rows, Shard, Split
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Dirichlet, Iid, Partition, Shard
+from fedstrata.data.split import Rows, Split
 from fedstrata.errors import ConfigError, DataError
 
 SORTED = np.repeat(np.arange(10), 60)

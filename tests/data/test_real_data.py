@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from fedstrata.data.files import find
 from fedstrata.data.kinds import Files
 from fedstrata.data.load import Prepare, load_data
-from fedstrata.data.partition import Dirichlet, NaturalId, Shard
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Dirichlet, Shard
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images

@@ -140,6 +140,14 @@ def test_a_row_without_natural_id_is_dropped(tmp_path: Path) -> None:
     assert dict(table.dropped) == {"no ward": 1}
 
 
+def test_a_row_without_a_value_of_the_disjoint_column_is_dropped(tmp_path: Path) -> None:
+    columns = Columns(text="note", label="outcome", natural_id="ward", disjoint="case")
+    table = _read(tmp_path, _csv(tmp_path, "note,outcome,ward,case\na,1,3,7\nb,0,3,\nc,0,,9\n"), columns)
+    assert len(table) == 1
+    assert {name: [float(v) for v in values] for name, values in table.columns.items()} == {"ward": [3], "case": [7]}
+    assert dict(table.dropped) == {"no ward": 1, "no case": 1}
+
+
 def test_image_folder_labels_are_its_folder_names(tmp_path: Path) -> None:
     for name in ("pets/cat/1.png", "pets/dog/1.png", "pets/dog/2.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

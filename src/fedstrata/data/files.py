@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -31,11 +32,19 @@ class Source:
         path: The file or folder.
         format: How it is read.
         site: The client that it belongs to; ``None`` where a partitioner decides.
+        twin: Whether another file that is read with it has its name, so that errors name the folder too.
     """
 
     path: Path
     format: Format
     site: str | None = None
+    twin: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What errors and the data card call it."""
+        folder = self.site or (self.path.parent.name if self.twin else "")
+        return f"{folder}/{self.path.name}" if folder else self.path.name
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -70,7 +79,9 @@ def find(pattern: str, base: Path) -> tuple[Source, ...]:
     Example:
         See ``tests/data/test_files.py``.
     """
-    return tuple(source for path in _matches(pattern, base) for source in _sources(path))
+    found = [source for path in _matches(pattern, base) for source in _sources(path)]
+    names = Counter(source.path.name for source in found)
+    return tuple(replace(source, twin=names[source.path.name] > 1) for source in found)
 
 
 def find_sites(pattern: str, base: Path) -> tuple[Source, ...]:

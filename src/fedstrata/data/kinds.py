@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedstrata.data.digits import Shift
-from fedstrata.data.partition import Dirichlet, NaturalId, Partition
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Dirichlet, Partition
 from fedstrata.errors import ConfigError
 
-Input = Literal["text", "image"]
+Input = Literal["text", "image", "choice"]
 """What a model is given."""
 
 CLIENT = re.compile(r"[a-z0-9_-]{1,64}")
@@ -26,13 +27,17 @@ class Files:
         sites: Folder with one folder or file per site, or a glob that matches one per site: each is a client.
         test: File, glob, or image folder of the server's test rows; exclusive with ``test_fraction``.
         test_fraction: Share of the training rows that the server keeps as test rows, in (0, 1).
-        text: Column of texts; exclusive with ``image``.
+        text: Column of texts; exclusive with ``image`` and ``question``.
         image: Column of images.
+        question: Column of questions, whose right choice ``label`` names by its position.
+        choices: Column of lists of two to five choices; with ``question``.
         label: Column of labels.
         held_out: Share of each client's rows that it is evaluated on, in [0, 1).
         max_length: Longer texts are cut to this many tokens.
         image_size: Height and width in pixels for a model that does not name its own.
         partition: How rows come to clients; ``None`` with ``sites``.
+        rows: Use only this many of the training rows, with ``sites`` of each site's; the same ones in every run.
+        test_rows: Use only this many of the test rows, with ``sites`` of each test file's.
 
     Example:
         >>> Files(train="train.parquet", test="test.parquet", text="note", partition=Dirichlet(10)).label
@@ -45,11 +50,15 @@ class Files:
     test_fraction: float | None = None
     text: str | None = None
     image: str | None = None
+    question: str | None = None
+    choices: str | None = None
     label: str = "label"
     held_out: float = 0.0
     max_length: int = 128
     image_size: int | None = None
     partition: Partition | None = None
+    rows: int | None = None
+    test_rows: int | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -57,20 +66,23 @@ class Files:
             raise ConfigError("data: give either 'train' or 'sites'")
         if (self.test is None) == (self.test_fraction is None):
             raise ConfigError("data: give either 'test' or 'test_fraction', such as test_fraction: 0.2")
-        _check_input(self.text, self.image)
+        _check_input(self.text, self.image, self.question, self.choices)
         if self.sites is None and self.partition is None:
             raise ConfigError("data: give a 'partition', such as {kind: dirichlet, clients: 10, alpha: 0.3}")
         if self.sites is not None and self.partition is not None:
             raise ConfigError("data: with 'sites' each site is a client; remove 'partition'")
         if self.test_fraction is not None and not 0 < self.test_fraction < 1:
             raise ConfigError(f"data: test_fraction is {self.test_fraction}; it has to be between 0 and 1")
+        for name, count in (("rows", self.rows), ("test_rows", self.test_rows)):
+            if count is not None and count < 1:
+                raise ConfigError(f"data: {name} is {count}; it has to be at least 1, or null for every row")
         _check_max_length(self.max_length)
         _check_held_out(self.held_out)
 
     @property
     def input(self) -> Input:
         """What the rows are."""
-        return "image" if self.text is None else "text"
+        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -119,8 +131,10 @@ class Own:
         train: File, glob, or image folder of the site's rows.
         labels: Names of the run's labels, by index, as the server gives them; a number in the file is read as its name.
         client: The site's name in the run.
-        text: Column of texts; exclusive with ``image``.
+        text: Column of texts; exclusive with ``image`` and ``question``.
         image: Column of images.
+        question: Column of questions, whose right choice ``label`` names by its position.
+        choices: Column of lists of two to five choices; with ``question``.
         label: Column of labels.
         held_out: Share of the rows that the site is evaluated on, in [0, 1).
         max_length: Longer texts are cut to this many tokens.
@@ -136,6 +150,8 @@ class Own:
     client: str
     text: str | None = None
     image: str | None = None
+    question: str | None = None
+    choices: str | None = None
     label: str = "label"
     held_out: float = 0.0
     max_length: int = 128
@@ -143,7 +159,7 @@ class Own:
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
-        _check_input(self.text, self.image)
+        _check_input(self.text, self.image, self.question, self.choices)
         _check_labels(self.labels)
         if not CLIENT.fullmatch(self.client):
             raise ConfigError(
@@ -155,7 +171,7 @@ class Own:
     @property
     def input(self) -> Input:
         """What the rows are."""
-        return "image" if self.text is None else "text"
+        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -172,8 +188,10 @@ class Remote:
 
     Attributes:
         test: File, glob, or image folder of the server's test rows.
-        text: Column of texts; exclusive with ``image``.
+        text: Column of texts; exclusive with ``image`` and ``question``.
         image: Column of images.
+        question: Column of questions, whose right choice ``label`` names by its position.
+        choices: Column of lists of two to five choices; with ``question``.
         label: Column of labels.
         labels: Names of the run's labels, by index; ``None`` takes those of the test rows.
         held_out: Share of each site's rows that it is evaluated on, in [0, 1).
@@ -188,6 +206,8 @@ class Remote:
     test: str
     text: str | None = None
     image: str | None = None
+    question: str | None = None
+    choices: str | None = None
     label: str = "label"
     labels: tuple[str, ...] | None = None
     held_out: float = 0.0
@@ -196,16 +216,18 @@ class Remote:
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
-        _check_input(self.text, self.image)
+        _check_input(self.text, self.image, self.question, self.choices)
         if self.labels is not None:
             _check_labels(self.labels)
+            if self.question is not None:
+                raise ConfigError("data: labels of questions are the positions of their choices; leave 'labels' out")
         _check_max_length(self.max_length)
         _check_held_out(self.held_out)
 
     @property
     def input(self) -> Input:
         """What the rows are."""
-        return "image" if self.text is None else "text"
+        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -219,9 +241,17 @@ Data = FromFiles | Digits
 """Every kind."""
 
 
-def _check_input(text: str | None, image: str | None) -> None:
-    if (text is None) == (image is None):
-        raise ConfigError("data: give one input column, either 'text' or 'image'")
+def _input(text: str | None, question: str | None) -> Input:
+    if question is not None:
+        return "choice"
+    return "image" if text is None else "text"
+
+
+def _check_input(text: str | None, image: str | None, question: str | None, choices: str | None) -> None:
+    if sum(name is not None for name in (text, image, question)) != 1:
+        raise ConfigError("data: give one input column, either 'text' or 'image', or 'question' with 'choices'")
+    if (question is None) != (choices is None):
+        raise ConfigError("data: 'question' and 'choices' go together; give both columns, or neither")
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:

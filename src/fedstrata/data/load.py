@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,12 @@ from fedstrata.data.card import DataCard
 from fedstrata.data.digits import NAMES, digits
 from fedstrata.data.files import find, find_sites
 from fedstrata.data.kinds import Data, Digits, Files, FromFiles, Own, Remote
+from fedstrata.data.limit import limited
 from fedstrata.data.names import safe_ids
-from fedstrata.data.partition import NaturalId, Partition, Split
+from fedstrata.data.natural import NaturalId
+from fedstrata.data.partition import Partition
 from fedstrata.data.sources import Columns, read
+from fedstrata.data.split import Split
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId
@@ -24,12 +27,12 @@ from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import DataError
 
 Prepare = Callable[[Table], TensorRows]
-"""Turns read rows into model inputs: ``prepare_images`` or ``prepare_texts`` with the model's preprocessing."""
+"""Turns read rows into model inputs, by the model's preprocessing: images, texts, or questions with choices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """Both sides' rows and how the clients share theirs."""
+    """Both sides' rows and how the clients share theirs; ``unused`` rows by the key that limits them."""
 
     train: TensorRows
     test: TensorRows
@@ -38,6 +41,13 @@ class _Loaded:
     partition: str
     files: tuple[str, ...]
     dropped: Mapping[str, int]
+    unused: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Number of rows that nobody has, by reason."""
+        left = {"left over by the partition": self.split.left_over} if self.split.left_over else {}
+        return {**self.dropped, **{f"beyond {key}": count for key, count in self.unused.items()}, **left}
 
 
 def load_data(
@@ -96,25 +106,41 @@ def _read(source: FromFiles, seed: int, prepare: Prepare, cache: Path, base: Pat
 
 
 def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
-    by_id = source.partition.column if isinstance(source.partition, NaturalId) else None
-    columns = Columns(source.text, source.image, source.label, by_id)
+    by_id, apart = None, None
+    if isinstance(source.partition, NaturalId):
+        by_id, apart = source.partition.column, source.partition.disjoint
+    columns = replace(_columns(source), natural_id=by_id, disjoint=apart)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
     table = read(found, columns, cache)
     _check_names(table, source.label)
     if source.test is not None:
-        test = read(find(source.test, base), replace(columns, natural_id=None), cache, names=table.names)
+        test = read(find(source.test, base), replace(columns, natural_id=None, disjoint=None), cache, names=table.names)
         files, dropped = table.files + test.files, _of_test(test)
     else:
-        table, test = _divide(table, source.test_fraction or 0.0, seed)
+        table, test = _divide(table, source.test_fraction or 0.0, seed, table.columns[apart] if apart else ())
         files, dropped = table.files, {}
+    dropped = {**table.dropped, **dropped}
+    table, test, unused = _limited(table, test, source)
     split = _split(table, source.partition, seed)
     how = str(source.partition) if source.partition else "one client per site"
-    dropped = {**table.dropped, **dropped}
-    return _Loaded(prepare(table), prepare(test), table.names, split, how, files, dropped)
+    return _Loaded(prepare(table), prepare(test), table.names, split, how, files, dropped, unused)
+
+
+def _limited(table: Table, test: Table, source: Files) -> tuple[Table, Table, dict[str, int]]:
+    """Return the rows that are used, and how many are not, by the key that says so."""
+    groups = test.sites or (test.where[:, 0].tolist() if source.sites else ())
+    table, beyond = limited(table, source.rows, table.sites)
+    test, test_beyond = limited(test, source.test_rows, groups)
+    counts = {"data.rows": beyond, "data.test_rows": test_beyond}
+    return table, test, {key: count for key, count in counts.items() if count}
+
+
+def _columns(source: FromFiles) -> Columns:
+    return Columns(source.text, source.image, source.label, question=source.question, choices=source.choices)
 
 
 def _load_own(source: Own, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
-    columns = Columns(source.text, source.image, source.label)
+    columns = _columns(source)
     table = read(find(source.train, base), columns, cache, names=source.labels, by_name=True)
     rows = prepare(table)
     split = Split({ClientId(source.client): np.arange(len(table))})
@@ -122,7 +148,7 @@ def _load_own(source: Own, prepare: Prepare, cache: Path, base: Path) -> _Loaded
 
 
 def _load_remote(source: Remote, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
-    columns = Columns(source.text, source.image, source.label)
+    columns = _columns(source)
     table = read(find(source.test, base), columns, cache, names=source.labels, by_name=source.labels is not None)
     _check_names(table, source.label)
     test = prepare(table)
@@ -141,21 +167,28 @@ def _of_test(test: Table) -> dict[str, int]:
 
 def _none_of(rows: TensorRows) -> TensorRows:
     """Return no rows, of the same form as some."""
-    return TensorRows({name: tensor[:0] for name, tensor in rows.inputs.items()}, rows.labels[:0])
+    return rows.only(torch.arange(0))
 
 
-def _divide(table: Table, fraction: float, seed: int) -> tuple[Table, Table]:
-    order = Seeds(seed).generator(Phase.DATA, client="/test").permutation(len(table))
-    count = round(fraction * len(table))
-    if not 0 < count < len(table):
-        raise DataError(f"test_fraction {fraction} of {len(table)} rows leaves no test or no training row; change it")
-    return table.take(np.sort(order[count:])), table.take(np.sort(order[:count]))
+def _divide(table: Table, fraction: float, seed: int, whole: Sequence[str] = ()) -> tuple[Table, Table]:
+    """Return training and test rows; rows with the same value of ``whole`` stay on one side."""
+    group = np.unique(np.array(whole), return_inverse=True)[1] if len(whole) else np.arange(len(table))
+    groups = int(group.max(initial=-1)) + 1
+    order = Seeds(seed).generator(Phase.DATA, client="/test").permutation(groups)
+    count = round(fraction * groups)
+    if not 0 < count < groups:
+        what = "values" if len(whole) else "rows"
+        raise DataError(f"test_fraction {fraction} of {groups} {what} leaves no test or no training row; change it")
+    test = np.isin(group, order[:count])
+    return table.take(np.flatnonzero(~test)), table.take(np.flatnonzero(test))
 
 
 def _split(table: Table, partition: Partition | None, seed: int) -> Split:
+    if isinstance(partition, NaturalId):
+        values = table.columns[partition.disjoint] if partition.disjoint else ()
+        return partition.split(table.labels, seed=seed, ids=table.columns[partition.column], values=values)
     if partition is not None:
-        ids = table.columns[partition.column] if isinstance(partition, NaturalId) else ()
-        return partition.split(table.labels, seed=seed, ids=ids)
+        return partition.split(table.labels, seed=seed)
     names = safe_ids(sorted(set(table.sites)))
     sites = np.array(table.sites)
     rows = {client: np.flatnonzero(sites == raw) for raw, client in names.items()}
@@ -180,15 +213,15 @@ def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
         client: torch.bincount(labels[torch.cat([own.train, own.held_out])], minlength=size)
         for client, own in clients.items()
     }
-    left = {"left over by the partition": loaded.split.left_over} if loaded.split.left_over else {}
     lacks = torch.bincount(labels, minlength=size) == 0
     absent = [loaded.names[i] for i in lacks.nonzero().flatten().tolist()] if clients else []
+    absent = [] if loaded.train.answers is not None else absent  # positions of answers, and no classes to learn
     return DataCard(
         files=loaded.files,
         labels=loaded.names,
         rows_kept=sum(len(own.train) + len(own.held_out) for own in clients.values()),
         rows_test=len(loaded.test),
-        rows_dropped={**loaded.dropped, **left},
+        rows_dropped=loaded.left_out,
         train_rows={client: len(own.train) for client, own in clients.items()},
         held_out_rows={client: len(own.held_out) for client, own in clients.items()},
         label_counts={client: tuple(count.tolist()) for client, count in counts.items()},
@@ -205,6 +238,7 @@ def _warnings(loaded: _Loaded, absent: Sequence[str]) -> tuple[str, ...]:
     dropped = sum(loaded.dropped.values())
     if dropped:
         notes.append(f"{dropped} rows were dropped: {', '.join(f'{n} {why}' for why, n in loaded.dropped.items())}")
+    notes += [f"{count} rows are left out, beyond {key}" for key, count in loaded.unused.items()]
     if loaded.split.left_over:
         notes.append(f"{loaded.split.left_over} rows fit no client's share and are left over")
     return tuple(notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,45 +22,15 @@ from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from datasets.packaged_modules.json.json import Json
 from datasets.packaged_modules.parquet.parquet import Parquet
 
+from fedstrata.data.columns import Columns as Columns
 from fedstrata.data.files import Source
 from fedstrata.data.labels import Label, encode, label_names
+from fedstrata.data.questions import POSITIONS, Question, read_answers, read_questions
 from fedstrata.data.quiet import quiet
-from fedstrata.data.table import Images, Table, Texts
+from fedstrata.data.table import Images, Questions, Table, Texts
 from fedstrata.errors import DataError, nearest
 
 READERS = {"parquet": Parquet, "csv": Csv, "json": Json, "imagefolder": ImageFolder}
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns to read.
-
-    Attributes:
-        text: Column of texts; exclusive with ``image``.
-        image: Column of images: encoded bytes, or paths relative to the file.
-        label: Column of labels: numbers from 0, or names.
-        natural_id: Column whose values name the clients; ``None`` to read no such column.
-
-    Example:
-        >>> Columns(text="note", label="outcome").input
-        'note'
-    """
-
-    text: str | None = None
-    image: str | None = None
-    label: str = "label"
-    natural_id: str | None = None
-
-    @property
-    def input(self) -> str:
-        """Name of the input column.
-
-        Raises:
-            DataError: Neither or both of ``text`` and ``image`` are given.
-        """
-        if (self.text is None) == (self.image is None):
-            raise DataError("data: give one input column, either 'text' or 'image'")
-        return self.text or self.image or ""
 
 
 _EMPTY = ("BatchSize must be greater than 0", "corresponds to no data", "EmptyDataError", "No columns to parse")
@@ -72,11 +42,11 @@ class Part:
     """One source as it was read: usable rows only, labels not yet numbered.
 
     Attributes:
-        values: Texts, or the ``datasets`` image column.
+        values: Texts, questions with their choices, or the ``datasets`` image column.
         rows: 0-based rows of the file that are usable.
         labels: One per usable row.
         order: Label names in order, where the file or a ``label_names.json`` beside it declares them.
-        ids: Natural id of each usable row; empty where none is read.
+        further: The values of further columns as text, one per usable row.
         dropped: Number of unusable rows by reason.
     """
 
@@ -86,7 +56,7 @@ class Part:
     labels: tuple[Label, ...]
     order: tuple[str, ...] | None
     fingerprint: str
-    ids: tuple[str, ...] = ()
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -98,7 +68,7 @@ def read(
     names: tuple[str, ...] | None = None,
     by_name: bool = False,
 ) -> Table:
-    """Read sources into one table; rows without input, label or natural id are dropped and counted.
+    """Read sources into one table; rows without input, label, or a value to partition by are dropped and counted.
 
     Args:
         sources: In the order of their rows.
@@ -116,7 +86,7 @@ def read(
         See ``tests/data/test_sources.py``.
     """
     parts = [_read_part(source, columns, cache) for source in sources]
-    files = tuple(_shown(part.source) for part in parts)
+    files = tuple(part.source.shown for part in parts)
     where = np.array([(i, r) for i, part in enumerate(parts) for r in part.rows], dtype=np.int64).reshape(-1, 2)
     if not len(where):
         raise DataError(f"{files[0]}: no usable row (dropped: {dict(sum((p.dropped for p in parts), Counter()))})")
@@ -131,18 +101,18 @@ def read(
         names=names,
         where=where,
         files=files,
-        fingerprint=sha256("\n".join([columns.input, *marks]).encode()).hexdigest(),
-        columns={columns.natural_id: tuple(v for p in parts for v in p.ids)} if columns.natural_id else {},
+        fingerprint=sha256("\n".join([*columns.inputs, *marks]).encode()).hexdigest(),
+        columns={name: tuple(v for p in parts for v in p.further[name]) for name in columns.further},
         sites=tuple(part.source.site for part in parts for _ in part.rows if part.source.site),
         dropped=sum((p.dropped for p in parts), Counter[str]()),
     )
 
 
-def _shown(source: Source) -> str:
-    return f"{source.site}/{source.path.name}" if source.site else source.path.name
-
-
-def _join(parts: Sequence[Part], columns: Columns, where: np.ndarray[Any, np.dtype[np.int64]]) -> Texts | Images:
+def _join(
+    parts: Sequence[Part], columns: Columns, where: np.ndarray[Any, np.dtype[np.int64]]
+) -> Texts | Images | Questions:
+    if columns.question:
+        return Questions(tuple(part.values[r] for part in parts for r in part.rows))
     if columns.text:
         return Texts(tuple(part.values[r] for part in parts for r in part.rows))
     folders = tuple(p.source.path if p.source.path.is_dir() else p.source.path.parent for p in parts)
@@ -151,7 +121,7 @@ def _join(parts: Sequence[Part], columns: Columns, where: np.ndarray[Any, np.dty
 
 def _open(source: Source, fingerprint: str, cache: Path) -> Dataset:
     if source.path.is_file() and not source.path.stat().st_size:
-        raise DataError(f"{_shown(source)} has no rows; fill it or leave it out")
+        raise DataError(f"{source.shown} has no rows; fill it or leave it out")
     files = [str(p) for p in source.images] or [str(source.path)]
     data = DataFilesDict({"train": DataFilesList(files, origin_metadata=[(fingerprint,)])})
     options: dict[str, object] = {}
@@ -175,21 +145,19 @@ def _open(source: Source, fingerprint: str, cache: Path) -> Dataset:
         except (DatasetGenerationError, ValueError, OSError) as error:
             cause = str(error.__cause__ or error).split("\n")[0]
             if any(words in f"{error} {error.__cause__}" for words in _EMPTY):
-                raise DataError(f"{_shown(source)} has no rows; fill it or leave it out") from error
-            raise DataError(f"{_shown(source)} cannot be read as {source.format}: {cause}") from error
+                raise DataError(f"{source.shown} has no rows; fill it or leave it out") from error
+            raise DataError(f"{source.shown} cannot be read as {source.format}: {cause}") from error
 
 
 def _read_part(source: Source, columns: Columns, cache: Path) -> Part:
     fingerprint = source.fingerprint()
     data = _open(source, fingerprint, cache)
-    wanted = [columns.input, columns.label] + ([columns.natural_id] if columns.natural_id else [])
-    for name in wanted:
+    for name in (*columns.inputs, columns.label, *columns.further):
         if name not in data.column_names:
             hint = nearest(name, data.column_names)
-            raise DataError(f"{_shown(source)} has no column '{name}'; {hint}")
-    values, usable = _texts(data, columns.text, source) if columns.text else _images(data, columns.input, source)
-    labels, order = _labels(data, columns.label, source)
-    ids = data.data.column(columns.natural_id).to_pylist() if columns.natural_id else None
+            raise DataError(f"{source.shown} has no column '{name}'; {hint}")
+    values, usable, labels, order = _inputs_and_labels(data, columns, source)
+    further = {name: data.data.column(name).to_pylist() for name in columns.further}
     dropped: Counter[str] = Counter()
     rows = []
     for row, label in enumerate(labels):
@@ -197,8 +165,8 @@ def _read_part(source: Source, columns: Columns, cache: Path) -> Part:
             dropped[f"no {columns.input}"] += 1
         elif label is None or label == "":
             dropped[f"no {columns.label}"] += 1
-        elif ids is not None and ids[row] in (None, ""):
-            dropped[f"no {columns.natural_id}"] += 1
+        elif lacking := [name for name, column in further.items() if column[row] in (None, "")]:
+            dropped[f"no {lacking[0]}"] += 1
         else:
             rows.append(row)
     return Part(
@@ -208,9 +176,34 @@ def _read_part(source: Source, columns: Columns, cache: Path) -> Part:
         tuple(label for label in (labels[r] for r in rows) if label is not None),
         order,
         fingerprint,
-        tuple(str(ids[r]) for r in rows) if ids else (),
+        {name: tuple(str(column[r]) for r in rows) for name, column in further.items()},
         dropped,
     )
+
+
+def _inputs_and_labels(
+    data: Dataset, columns: Columns, source: Source
+) -> tuple[Any, list[bool], Sequence[Label | None], tuple[str, ...] | None]:
+    """Return the inputs, which of them are usable, the labels, and names of labels where they are declared."""
+    if columns.question is not None:
+        return _questions(data, columns, source)
+    values, usable = _texts(data, columns.text, source) if columns.text else _images(data, columns.input, source)
+    return (values, usable, *_labels(data, columns.label, source))
+
+
+def _questions(
+    data: Dataset, columns: Columns, source: Source
+) -> tuple[list[Question | None], list[bool], Sequence[Label | None], tuple[str, ...]]:
+    def column(name: str) -> list[Any]:
+        values: list[Any] = data.data.column(name).to_pylist()
+        return values
+
+    def place(row: int) -> str:
+        return f"{source.shown} row {row}"
+
+    question, choices = columns.inputs
+    values, usable = read_questions(column(question), column(choices), place, columns=(question, choices))
+    return values, usable, read_answers(column(columns.label), values, place, column=columns.label), POSITIONS
 
 
 def _texts(data: Dataset, column: str, source: Source) -> tuple[list[str | None], list[bool]]:
@@ -218,7 +211,7 @@ def _texts(data: Dataset, column: str, source: Source) -> tuple[list[str | None]
     odd = next((i for i, v in enumerate(values) if v is not None and not isinstance(v, str)), None)
     if odd is not None:
         kind = type(values[odd]).__name__
-        raise DataError(f"{_shown(source)} row {odd}: column '{column}' holds {kind}, not text; name a text column")
+        raise DataError(f"{source.shown} row {odd}: column '{column}' holds {kind}, not text; name a text column")
     return values, [bool(v and v.strip()) for v in values]
 
 
@@ -228,9 +221,7 @@ def _images(data: Dataset, column: str, source: Source) -> tuple[Any, list[bool]
             raw = data.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:
         kind = data.features[column]
-        raise DataError(
-            f"{_shown(source)}: column '{column}' holds {kind}, not images; name an image column"
-        ) from error
+        raise DataError(f"{source.shown}: column '{column}' holds {kind}, not images; name an image column") from error
     return raw[column], [bool(v and (v["bytes"] or v["path"])) for v in raw[column]]
 
 
@@ -248,7 +239,7 @@ def _labels(data: Dataset, column: str, source: Source) -> tuple[list[Label | No
             labels.append(value)
         elif not isinstance(value, int):
             raise DataError(
-                f"{_shown(source)} row {row}: column '{column}' holds {value!r}; labels are whole numbers or names"
+                f"{source.shown} row {row}: column '{column}' holds {value!r}; labels are whole numbers or names"
             )
         elif 0 <= value < len(order or ()):
             labels.append((order or ())[value])
@@ -256,7 +247,7 @@ def _labels(data: Dataset, column: str, source: Source) -> tuple[list[Label | No
             labels.append(None)  # the mark of ``datasets`` for a row without label
         else:
             raise DataError(
-                f"{_shown(source)} row {row}: label {value} is outside 0..{len(order or ()) - 1}, the labels declared"
+                f"{source.shown} row {row}: label {value} is outside 0..{len(order or ()) - 1}, the labels declared"
             )
     return labels, None if source.format == "imagefolder" else order
 

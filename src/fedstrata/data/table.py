@@ -1,4 +1,4 @@
-"""Tables: labelled texts or images as they were read, images still in their files."""
+"""Tables: labelled texts, images or questions as they were read, images still in their files."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ class Texts:
     def take(self, rows: NDArray[np.int64]) -> Texts:
         """Return some rows of the column."""
         return Texts(tuple(self.values[i] for i in rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questions:
+    """A column of questions with their choices.
+
+    Attributes:
+        values: The question of each row, and its choices in order, none of them blank.
+    """
+
+    values: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.int64]) -> Questions:
+        """Return some rows of the column."""
+        return Questions(tuple(self.values[i] for i in rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +106,7 @@ class Table:
         dropped: Number of rows left out, by reason.
     """
 
-    inputs: Texts | Images
+    inputs: Texts | Images | Questions
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     where: NDArray[np.int64]
@@ -100,6 +118,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def holds(self) -> str:
+        """What the rows are, for error messages."""
+        return type(self.inputs).__name__.lower()
 
     def place(self, row: int) -> str:
         """Return where a row came from, for error messages."""
@@ -123,10 +146,10 @@ class Table:
         """Yield the decoded images in order.
 
         Raises:
-            DataError: The rows are texts, or an image is missing or damaged.
+            DataError: The rows are no images, or an image is missing or damaged.
         """
         if not isinstance(self.inputs, Images):
-            raise DataError(f"{self.files[0]} holds texts, not images; set 'image' to an image column")
+            raise DataError(f"{self.files[0]} holds {self.holds}, not images; set 'image' to an image column")
         for row in range(len(self)):
             try:
                 yield self.inputs.open(row)
@@ -139,8 +162,20 @@ class Table:
         """Return the texts in order.
 
         Raises:
-            DataError: The rows are images.
+            DataError: The rows are no texts.
         """
         if not isinstance(self.inputs, Texts):
-            raise DataError(f"{self.files[0]} holds images, not texts; set 'text' to a text column")
+            raise DataError(f"{self.files[0]} holds {self.holds}, not texts; set 'text' to a text column")
+        return self.inputs.values
+
+    def questions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the questions in order, each with its choices.
+
+        Raises:
+            DataError: The rows are no questions.
+        """
+        if not isinstance(self.inputs, Questions):
+            raise DataError(
+                f"{self.files[0]} holds {self.holds}, not questions; set 'question' and 'choices' to their columns"
+            )
         return self.inputs.values

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from fedstrata.data.answers import ATTENTION as ATTENTION
+from fedstrata.data.answers import SCORED, Answers, flattened
 from fedstrata.data.card import DataCard
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import DataError
-
-ATTENTION = "attention_mask"
-"""The input that tells how long each padded text is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,9 +21,11 @@ class TensorRows:
 
     Attributes:
         inputs: Model inputs by keyword, each ``[rows, ...]``: ``pixel_values`` float32 ``[rows, C, H, W]``, or
-            ``input_ids`` and ``attention_mask`` int64 ``[rows, length]``, padded on the right.
+            ``input_ids`` and ``attention_mask`` int64 ``[rows, length]``, padded on the right; of questions with
+            choices the right one, and ``scored``, which of its tokens are trained.
         labels: Shape ``[rows]``, int64, 0-based.
         notes: What preparing the rows had to decide, one sentence each.
+        answers: All choices of every row, where the rows are questions.
 
     Example:
         >>> import torch
@@ -36,6 +38,7 @@ class TensorRows:
     inputs: Mapping[str, Tensor]
     labels: Tensor
     notes: tuple[str, ...] = ()
+    answers: Answers | None = None
 
     def __post_init__(self) -> None:
         """Check that every input has one row per label."""
@@ -56,8 +59,29 @@ class TensorRows:
             return indices
         return indices[self.inputs[ATTENTION][indices].sum(dim=1).argsort(stable=True)]
 
+    def only(self, indices: Tensor) -> TensorRows:
+        """Return some rows, in that order, as rows of their own.
+
+        Args:
+            indices: Shape ``[rows]``, int64.
+        """
+        inputs = {name: tensor[indices] for name, tensor in self.inputs.items()}
+        answers = None if self.answers is None else self.answers.only(indices)
+        return TensorRows(inputs, self.labels[indices], self.notes, answers)
+
+    def typical(self) -> dict[str, Tensor]:
+        """Return the inputs of one row, to measure a step with: of questions one whose answer is as long as most.
+
+        The answer has the mean number of tokens or, if none has, the next larger number.
+        """
+        if SCORED not in self.inputs:
+            return self.take(torch.zeros(1, dtype=torch.int64))[0]
+        tokens = self.inputs[SCORED].sum(dim=1)
+        reach = tokens >= tokens.double().mean()
+        return self.take(torch.where(reach, tokens, tokens.max() + 1).argmin()[None])[0]
+
     def take(self, indices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the inputs and labels of some rows, texts trimmed to the longest of them.
+        """Return the inputs and labels to train on some rows, texts trimmed to the longest of them.
 
         Args:
             indices: Shape ``[batch]``, int64.
@@ -66,7 +90,27 @@ class TensorRows:
         if ATTENTION in inputs and len(indices):
             longest = int(inputs[ATTENTION].sum(dim=1).max())
             inputs = {name: tensor[:, :longest] for name, tensor in inputs.items()}
-        return inputs, self.labels[indices]
+        return flattened(inputs) if SCORED in inputs else inputs, self.labels[indices]
+
+    def passes(self, indices: Tensor, size: int) -> Iterator[Tensor]:
+        """Yield the rows to judge in one forward pass, rows of like length side by side.
+
+        Args:
+            indices: The rows to judge; shape ``[rows]``, int64.
+            size: Texts or images of a pass, at most; but a row's choices are never parted.
+        """
+        ordered = self.by_length(indices)
+        yield from ordered.split(size) if self.answers is None else self.answers.passes(ordered, size)
+
+    def judged(self, indices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the inputs and labels to judge some rows by: of questions, every choice.
+
+        Args:
+            indices: Shape ``[batch]``, int64.
+        """
+        if self.answers is None:
+            return self.take(indices)
+        return self.answers.batch(indices), self.labels[indices]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
+from fedstrata.data.answers import ATTENTION, IDS
 from fedstrata.data.cache import cached
 from fedstrata.data.table import Table
-from fedstrata.data.tensors import ATTENTION, TensorRows
+from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-IDS = "input_ids"
 
 
 def ensure_pad(tokenizer: PreTrainedTokenizerBase) -> str | None:
@@ -64,7 +63,7 @@ def prepare_texts(
         "kind": "texts",
         "rows": table.fingerprint,
         "max_length": max_length,
-        "tokenizer": _fingerprint(tokenizer),
+        "tokenizer": fingerprint_of(tokenizer),
     }
     tensors, facts = cached(cache, key, lambda path: _write(path, table, tokenizer, max_length))
     cut = facts["cut"]
@@ -101,7 +100,12 @@ def _count_cut(full: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_leng
     return sum(len(tokens) > max_length for tokens in longer)
 
 
-def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of everything that a tokenizer's ids depend on.
+
+    Example:
+        See ``tests/data/test_text.py``.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         state = json.loads(backend.to_str())
