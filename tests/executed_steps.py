@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.profile import ALWAYS, StepProfile
+from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
 from fedstrata.models.tracker import FORMULAS, Tracker
 
@@ -84,12 +85,19 @@ class Executed:
 class Bench:
     """A real model and its batch."""
 
-    def __init__(self, model: nn.Module, rows: int = 4, length: int = 20) -> None:
-        self.layers: LayerMap = partition(model)
-        self.inputs = batch_for(model, rows, length)
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: int = 4,
+        length: int = 20,
+        layers: LayerMap | None = None,
+        objective: Objective = Classification(),  # noqa: B008  a value
+    ) -> None:
+        self.layers = layers or partition(model)
+        self.inputs = objective.shaped(batch_for(model, rows, length))
         self.labels = torch.zeros(rows, dtype=torch.long)
         self.module = model
-        self.resident = ResidentModel(model, self.layers)
+        self.resident = ResidentModel(model, self.layers, objective)
         self.weights = self.resident.weights()
 
     def step(self, mask: Mask, optimizer: str = "sgd") -> Executed:
@@ -131,7 +139,7 @@ class Bench:
 
     def _loss(self) -> Tensor:
         logits = self.resident.logits(self.inputs)
-        return nn.functional.cross_entropy(logits.float(), self.labels)
+        return self.resident.objective.loss(logits, self.inputs, self.labels, reduction="mean")
 
 
 def counting() -> FlopCounterMode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
@@ -14,16 +14,24 @@ from fedstrata.domain.messages import Weights
 def evaluate(
     model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int
 ) -> tuple[float, int]:
-    """Return the summed loss (nats) and the number of rows classified correctly; of no rows, both are 0."""
+    """Return the summed loss (nats) and the number of rows predicted right; of no rows, both are 0.
+
+    Args:
+        model: The resident model.
+        weights: Global weights.
+        rows: All rows at hand.
+        indices: The rows to evaluate.
+        batch_size: Images or texts per forward pass; a question has a text for every choice.
+    """
     if not len(indices):
         return 0.0, 0  # networks need not take a batch of nothing
     model.mount(weights)
     model.set_evaluation()
     loss, correct = 0.0, 0
-    for batch in rows.by_length(indices).split(batch_size):
-        inputs, labels = rows.take(batch)
-        logits = model.logits({k: v.to(model.device) for k, v in inputs.items()}).float()
-        labels = labels.to(model.device)
-        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(dim=-1) == labels).sum())
+    for batch in rows.passes(indices, batch_size):
+        inputs, labels = rows.judged(batch)
+        inputs = {k: v.to(model.device) for k, v in inputs.items()}
+        lost, right = model.objective.judge(model.logits(inputs), inputs, labels.to(model.device))
+        loss += lost
+        correct += right
     return loss, correct

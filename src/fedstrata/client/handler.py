@@ -71,6 +71,7 @@ class Handler:
                 indices=indices,
                 batch_size=plan.batch_size,
                 statistics=plan.statistics,
+                sketch=plan.sketch,
             )
         return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes, request.origin)
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.sketching import Sketches
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.messages import Weights
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.errors import ClientError
 
 Sink = Callable[[TensorName, Tensor], None]
+Entries = dict[TensorName, dict[str, Tensor]]
 
 _FLOOR = 1e-6
 """Variance floor of the signal-to-noise ratio, relative to the tensor's mean variance (keeps it scale-free)."""
@@ -35,6 +39,7 @@ def probe(
     indices: Tensor,
     batch_size: int,
     statistics: frozenset[Statistic],
+    sketch: Hashing | None = None,
 ) -> tuple[tuple[LayerStats, ...], float]:
     """Measure gradient statistics of every selectable layer over the given rows.
 
@@ -45,6 +50,7 @@ def probe(
         indices: The rows to probe, in drawn order; its two halves are the half-batches of ``HALVES``.
         batch_size: Rows per backward pass; does not change the result.
         statistics: What to measure.
+        sketch: Which sketch of each layer's mean gradient to take besides.
 
     Returns:
         Statistics per layer, input to output, and the mean loss.
@@ -56,19 +62,21 @@ def probe(
     if len(indices) < needed:
         raise ClientError(f"the probe needs at least {needed} rows and got {len(indices)}")
     model.set_evaluation()
-    measured: dict[TensorName, dict[str, Tensor]] = {}
+    measured: Entries = {}
+    sketches = Sketches(sketch)
     with model.probing(weights) as parameters:
-        passes = _Passes(model, parameters, rows=rows, batch_size=batch_size)
+        passes = Passes(model, parameters, rows=rows, batch_size=batch_size)
         if Statistic.HALVES in statistics:
-            loss = _halves(passes, indices, measured)
+            loss = _halves(passes, indices, measured, sketches)
         elif statistics <= {Statistic.NORM}:
-            loss = _norm(passes, indices, measured)
+            loss = _norm(passes, indices, measured, sketches)
         if Statistic.SAMPLES in statistics:
-            loss = _samples(passes, indices, measured)
-    return tuple(_layer_stats(model, weights, measured, len(indices))), loss
+            loss = _samples(passes, indices, measured, sketches)
+    found = zip(model.layers, _layer_stats(model, weights, measured, len(indices)), strict=True)
+    return tuple(replace(stats, sketch=sketches.of(layer)) for layer, stats in found), loss
 
 
-class _Passes:
+class Passes:
     """Backward passes of the summed loss that hand each gradient to a sink and free it."""
 
     def __init__(
@@ -85,8 +93,9 @@ class _Passes:
         """Back-propagate the summed loss of one mini-batch; return it."""
         inputs, labels = self.rows.take(indices)
         device = self.model.device
-        logits = self.model.logits({k: v.to(device) for k, v in inputs.items()})
-        loss = nn.functional.cross_entropy(logits.float(), labels.to(device), reduction="sum")
+        inputs = {k: v.to(device) for k, v in inputs.items()}
+        logits = self.model.logits(inputs)
+        loss = self.model.objective.loss(logits, inputs, labels.to(device), reduction="sum")
         if not torch.isfinite(loss):
             raise ClientError("the probe's loss is not finite; the model has diverged", reason="NONFINITE")
         with self._hooked(sink):
@@ -120,23 +129,24 @@ class _Passes:
                 handle.remove()
 
 
-def _norm(passes: _Passes, indices: Tensor, out: dict[TensorName, dict[str, Tensor]]) -> float:
+def _norm(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) -> float:
     n = len(indices)
     sums: dict[TensorName, Tensor] = {}
 
     def reduce(name: TensorName, gradient: Tensor) -> None:
         total = _add(sums.pop(name, None), gradient)
         out.setdefault(name, {})["grad_sq"] = _square(total) / n**2
+        sketches.take(name, total, n)
 
-    return passes.each(indices, _adder(sums), last=reduce) / n
+    return passes.each(indices, adder(sums), last=reduce) / n
 
 
-def _halves(passes: _Passes, indices: Tensor, out: dict[TensorName, dict[str, Tensor]]) -> float:
+def _halves(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) -> float:
     n = len(indices)
     first, second = indices[: n // 2], indices[n // 2 :]
     kept: dict[TensorName, Tensor] = {}
     sums: dict[TensorName, Tensor] = {}
-    loss = passes.each(first, _adder(kept), last=_adder(kept))
+    loss = passes.each(first, adder(kept), last=adder(kept))
 
     def reduce(name: TensorName, gradient: Tensor) -> None:
         b = _add(sums.pop(name, None), gradient)
@@ -144,11 +154,12 @@ def _halves(passes: _Passes, indices: Tensor, out: dict[TensorName, dict[str, Te
         dot = torch.dot(a.flatten().double(), b.flatten().double())
         out.setdefault(name, {})["half_dot"] = dot / (len(first) * len(second))
         out[name]["grad_sq"] = (_square(a) + 2 * dot + _square(b)) / n**2
+        sketches.take(name, a.add_(b), n)
 
-    return (loss + passes.each(second, _adder(sums), last=reduce)) / n
+    return (loss + passes.each(second, adder(sums), last=reduce)) / n
 
 
-def _samples(passes: _Passes, indices: Tensor, out: dict[TensorName, dict[str, Tensor]]) -> float:
+def _samples(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) -> float:
     """Welford's running mean and sum of squared deviations over single rows."""
     n = len(indices)
     mean: dict[TensorName, Tensor] = {}
@@ -171,6 +182,7 @@ def _samples(passes: _Passes, indices: Tensor, out: dict[TensorName, dict[str, T
         entry["snr_sum"] = (m.square() / (v + floor)).sum()
         entry["noise_sum"] = (v / (v + floor)).sum()
         entry.setdefault("grad_sq", m.square().sum())
+        sketches.take(name, mean[name], 1)
     return loss / n
 
 
@@ -202,7 +214,9 @@ def _layer_stats(
         )
 
 
-def _adder(sums: dict[TensorName, Tensor]) -> Sink:
+def adder(sums: dict[TensorName, Tensor]) -> Sink:
+    """Return a sink that sums the gradients of each tensor."""
+
     def add(name: TensorName, gradient: Tensor) -> None:
         sums[name] = _add(sums.get(name), gradient)
 

@@ -7,7 +7,6 @@ raises leaves no trace.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -17,22 +16,23 @@ from torch import Tensor, nn
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import Weights
+from fedstrata.models.objective import Classification, Objective
 
 
 class ResidentModel:
     """A module whose trainable parameters are mounted from weights held elsewhere.
 
     Args:
-        module: Any classifier that returns logits, or an object with ``logits``.
+        module: Any network that returns logits, or an object with ``logits``.
         layers: Its partition; only these tensors are ever mounted or trained.
+        objective: What it is trained for and judged by.
     """
 
-    def __init__(self, module: nn.Module, layers: LayerMap) -> None:
+    def __init__(self, module: nn.Module, layers: LayerMap, objective: Objective = Classification()) -> None:  # noqa: B008  a value
         self.module = module
         self.layers = layers
+        self.objective = objective
         self._parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
-        self._by_keyword = _accepts_keywords(module)
-        self._module_kwargs = _without_cache(module)
         self.bytes = bytes_of(module)
         """Bytes of all parameters and buffers."""
         module.requires_grad_(False)
@@ -54,13 +54,8 @@ class ResidentModel:
             self._parameters[name].data = tensor
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return class logits. Shape ``[rows, classes]``."""
-        if self._by_keyword:
-            output = self.module(**inputs, **self._module_kwargs)
-        else:
-            output = self.module(next(iter(inputs.values())))
-        logits: Tensor = output if isinstance(output, Tensor) else output.logits
-        return logits
+        """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``."""
+        return self.objective.logits(self.module, inputs)
 
     @contextmanager
     def training(self, weights: Weights, mask: Mask) -> Iterator[dict[TensorName, nn.Parameter]]:
@@ -142,13 +137,3 @@ def _bits(tensor: Tensor) -> int:
         return 0
     words = data[: data.numel() // 4 * 4].view(torch.int32)
     return hash((int(words.sum(dtype=torch.int64)), int(words[::3].sum(dtype=torch.int64)), data.numel()))
-
-
-def _accepts_keywords(module: nn.Module) -> bool:
-    names = set(inspect.signature(module.forward).parameters)
-    return bool(names & {"pixel_values", "input_ids"})
-
-
-def _without_cache(module: nn.Module) -> dict[str, bool]:
-    """Keep decoders from building a key-value cache that nobody reads."""
-    return {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}

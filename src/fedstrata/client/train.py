@@ -107,10 +107,11 @@ def _steps(
     losses = []
     for batch in order:
         inputs, labels = rows.take(batch)
+        inputs = {k: v.to(device) for k, v in inputs.items()}
         optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose activations take their place
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            logits = model.logits({k: v.to(device) for k, v in inputs.items()})
-        loss = nn.functional.cross_entropy(logits.float(), labels.to(device))
+            logits = model.logits(inputs)
+        loss = model.objective.loss(logits, inputs, labels.to(device), reduction="mean")
         losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
             raise ClientError(

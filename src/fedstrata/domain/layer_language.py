@@ -93,7 +93,7 @@ def parse_blocks(spec: LayerSpec, layers: LayerMap) -> tuple[Layer, ...]:
             chosen |= set(range(offset + len(layers), len(blocks)))
         elif term == "embeddings":
             chosen |= set(range(offset))
-        elif _counts(term):
+        elif counts_layers(term):
             chosen |= {offset + i for i in resolve_term(term, names[offset : offset + len(layers)])}
         else:
             chosen |= resolve_term(term, names, noun="block")
@@ -146,10 +146,16 @@ def resolve_term(term: str, names: Sequence[str], *, noun: str = "layer") -> set
 
 
 def _describes(term: str) -> bool:
-    return term == "all" or term.startswith("/") or (_counts(term) and term.endswith("%"))
+    return term == "all" or term.startswith("/") or (counts_layers(term) and term.endswith("%"))
 
 
-def _counts(term: str) -> bool:
+def counts_layers(term: str) -> bool:
+    """Return whether a term names layers by their numbers, and so never any other block.
+
+    Example:
+        >>> counts_layers("last:2"), counts_layers("head")
+        (True, False)
+    """
     return any(p.fullmatch(term) for p in (_INDEX, _RANGE, _END)) or term in ("all", "none")
 
 

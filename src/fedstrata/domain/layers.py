@@ -59,6 +59,7 @@ class Layer:
         tensors: Parameters owned by this block; a tied tensor belongs to one block alone.
         buffers: Names of the block's buffers (running statistics, position ids); never trained.
         tied_with: Names of other blocks that share a parameter with this one.
+        parts: Paths of the modules that do the block's work, where it is not one module that bears its name.
     """
 
     name: LayerName
@@ -66,6 +67,7 @@ class Layer:
     tensors: tuple[TensorSpec, ...]
     buffers: tuple[TensorName, ...] = ()
     tied_with: tuple[LayerName, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:

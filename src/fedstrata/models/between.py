@@ -65,8 +65,7 @@ def measure_between(
         outside = {s: tracker.sizes[s] for s in kept.serials if s not in stand_ins.known}
         seen = frozenset(stand_ins.known[s] for s in kept.serials if s in stand_ins.known)
         forward_peak = tracker.peak - stand_ins.level
-        ends = [end for end in (loss if loss.requires_grad else None, sink(stand_ins.arrived)) if end is not None]
-        stand_ins.arrived.clear()
+        ends = [*stand_ins.ends, *([loss] if loss.requires_grad else [])]
         tracker.peak = tracker.live
         if ends:
             torch.autograd.backward(ends)
@@ -88,7 +87,7 @@ class _StandIns:
     def __init__(self, recording: Recording, tracker: Tracker, trained: Reach) -> None:
         self.known: dict[Serial, Serial] = {}
         self.level = 0
-        self.arrived: list[Tensor] = []
+        self.ends: list[Tensor] = []
         self._tracker, self._trained = tracker, trained
         self._calls: Iterator[Call] = iter(recording.calls)
         self._last = recording.calls[-1]
@@ -115,7 +114,9 @@ class _StandIns:
             for tensor, leaf in pairs:
                 self.known[self._tracker.serial(tensor)] = leaf.serial
             given = {leaf.serial: tensor for tensor, leaf in pairs}
-            self.arrived.extend(tensor for tensor, _ in pairs if tensor.grad_fn is not None)
+            end = sink(tensor for tensor, _ in pairs if tensor.grad_fn is not None)
+            if end is not None:  # made now, so that autograd comes to it when it would come to the block
+                self.ends.append(end)
             outputs = [self._stand_in(leaf, given) for leaf in zip(call.outputs, call.output_reach, strict=True)]
             if call is self._last:
                 self._tracker.peak = self.level = self._tracker.live

@@ -14,7 +14,9 @@ from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
 from fedstrata.imports import importable
 from fedstrata.models.folder import first_line
-from fedstrata.models.loaded import LoadedModel, Task, seeded
+from fedstrata.models.halves import Units
+from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
+from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 
 
@@ -28,6 +30,8 @@ def load_custom(
     always: LayerSpec = (),
     never: LayerSpec = (),
     blocks: str | Sequence[str] | None = None,
+    units: Units = "blocks",
+    adapter: Lora | None = None,
 ) -> LoadedModel:
     """Return the network that ``function(num_labels)`` makes, in evaluation mode.
 
@@ -40,6 +44,8 @@ def load_custom(
         always: More blocks to train by everyone.
         never: More blocks to freeze.
         blocks: Where automatic discovery does not fit.
+        units: Whether a layer is a block or half of one.
+        adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
 
     Raises:
         ModelError: There is no such module or function, or it does not return a network.
@@ -47,10 +53,11 @@ def load_custom(
     """
     with seeded(seed):
         model = call_model_function(spec, len(labels))
-    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks)
-    model.requires_grad_(requires_grad=True).eval()
     fresh = tuple(name for name, _ in model.named_parameters())
-    return LoadedModel(model, layers, spec, task, tuple(labels), fresh)
+    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
+    layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
+    model.requires_grad_(requires_grad=True).eval()
+    return LoadedModel(model, layers, spec, task, tuple(labels), fresh, adapter=adapter)
 
 
 def is_custom(model: str) -> bool:

@@ -15,6 +15,7 @@ from fedstrata.errors import ModelError, nearest
 from fedstrata.files import new_folder
 from fedstrata.models.folder import quiet
 from fedstrata.models.loaded import LoadedModel
+from fedstrata.models.merging import FOLDER, merged, save_adapter
 
 _COMPANIONS = (
     "tokenizer*",
@@ -40,7 +41,8 @@ def save_model(
     """Write config, weights, card and tokenizer or processor files; plain ``from_pretrained`` reads them.
 
     The folder appears whole under its name, and replaces one that was there. A custom network, which has no
-    configuration, gets weights and card alone.
+    configuration, gets weights and card alone. An adapter is merged into the weights, and is also written alone, to
+    ``adapter/``, as ``peft`` reads it.
 
     Args:
         loaded: The model that was trained.
@@ -56,13 +58,16 @@ def save_model(
     state = full_state(loaded.model, model_state)
     if target.exists() and not target.is_dir():
         raise ModelError(f"cannot write the model to '{target}': it is a file")
+    plain = state if loaded.adapter is None else merged(loaded.model, state)
     with new_folder(target) as scratch:
         if isinstance(loaded.model, PreTrainedModel):
             with quiet():
-                loaded.model.save_pretrained(scratch, state_dict=state)
+                loaded.model.save_pretrained(scratch, state_dict=plain)
         else:
-            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in plain.items()}
             save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
+        if loaded.adapter is not None:
+            save_adapter(loaded, loaded.adapter, state, scratch / FOLDER)
         (scratch / "README.md").write_text(card, encoding="utf-8")
         if tokenizer_files_from is not None:
             _copy_companions(Path(tokenizer_files_from), scratch)

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -20,26 +20,33 @@ from transformers.initialization import no_init_weights
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
+from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import call_model_function, is_custom
 from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout
-from fedstrata.models.hub import auto_class
-from fedstrata.models.loaded import Task, seeded
+from fedstrata.models.halves import Units
+from fedstrata.models.hub import AUTO_CLASSES, task_for
+from fedstrata.models.loaded import Lora, Task, seeded
+from fedstrata.models.lora import adapt
+from fedstrata.models.objective import OBJECTIVES, Classification, Objective
 from fedstrata.models.partition import partition
+from fedstrata.models.unused import without_unused
 
 
 @dataclass(frozen=True, slots=True)
 class FakeModel:
-    """A classifier without weights.
+    """A model without weights.
 
     Attributes:
         model: The network, of fake float32 tensors on the CPU.
         layers: Its blocks.
         source: The folder, or ``module:function``, that it came from.
+        objective: What it is trained for.
     """
 
     model: nn.Module
     layers: LayerMap
     source: str
+    objective: Objective = field(default_factory=Classification)
 
 
 def fake_model(
@@ -52,18 +59,22 @@ def fake_model(
     always: LayerSpec = (),
     never: LayerSpec = (),
     blocks: str | Sequence[str] | None = None,
+    units: Units = "blocks",
+    adapter: Lora | None = None,
 ) -> FakeModel:
-    """Return a classifier without weights, from a folder's ``config.json`` alone or from ``module:function``.
+    """Return a model without weights, from a folder's ``config.json`` alone or from ``module:function``.
 
     Args:
         path: Folder, or ``module:function``.
-        num_labels: Size of the head; by default the folder's own, and 2 for a function.
-        task: What to classify; by default what the folder's architecture can.
+        num_labels: Size of the head; by default the folder's own, and 2 for a function. A language-model head stays.
+        task: What to do; by default what the folder's architecture can.
         dropout: Replaces every dropout probability of the configuration.
         candidates: Layers that clients may select; see ``partition``, for the next three too.
         always: More blocks to train by everyone.
         never: More blocks to freeze.
         blocks: Where automatic discovery does not fit.
+        units: Whether a layer is a block or half of one.
+        adapter: What to train in the place of the layers' weights.
 
     Raises:
         ModelError: The folder or function is missing, cannot be built without weights, or does not do the task.
@@ -79,29 +90,34 @@ def fake_model(
     if is_custom(path):
         with seeded(0), no_init_weights(), torch.device("meta"):
             model = call_model_function(path, num_labels or 2)
+        task = task or "image-classification"
     else:
-        model = _from_folder(path, num_labels, task, dropout)
-    found = partition(model, candidates=candidates, always=always, never=never, blocks=blocks)
-    return FakeModel(fake_copy(model), found, path)
+        model, task = _from_folder(path, num_labels, task, dropout)
+    found = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
+    found = (with_frozen_head if task == "multiple-choice" else without_unused)(model, found, always)
+    found = adapt(model, found, adapter, blocks=blocks, units=units)
+    return FakeModel(fake_copy(model), found, path, OBJECTIVES[task])
 
 
-def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: float | None) -> nn.Module:
+def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: float | None) -> tuple[nn.Module, Task]:
     folder = model_folder(path, weights=False)
     config = load_config(folder)
-    if num_labels is not None:
+    task = task_for(config, task, folder)
+    if task == "multiple-choice":
+        check_causal(config, folder, "keep")
+    elif num_labels is not None:
         config.num_labels = num_labels
     if dropout is not None:
         set_dropout(config, dropout)
     text = config.get_text_config()
     if getattr(text, "pad_token_id", None) is None:
         config.pad_token_id = text.pad_token_id = 0  # which token pads does not change a shape
-    auto = auto_class(config, task, folder)
     try:
         with quiet(), seeded(0), no_init_weights(), torch.device("meta"):
-            model: nn.Module = auto.from_config(config, dtype=torch.float32)
+            model: nn.Module = AUTO_CLASSES[task].from_config(config, dtype=torch.float32)
     except Exception as error:  # whatever the model's own code raises
         raise ModelError(f"'{folder}' cannot be built without weights: {first_line(error)}") from error
-    return model
+    return model, task
 
 
 @contextmanager

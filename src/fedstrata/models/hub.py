@@ -1,4 +1,4 @@
-"""Loads classifiers from local Hugging Face folders, with the head that the data need."""
+"""Loads models from local Hugging Face folders: classifiers with the head that the data need, and causal models."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from torch import nn
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
+from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import load_custom as load_custom
 from fedstrata.models.export import save_model as save_model
 from fedstrata.models.folder import LOCAL, first_line, load_config, model_folder, quiet, set_dropout
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
-from fedstrata.models.loaded import LoadedModel, Task, seeded
+from fedstrata.models.halves import Units
+from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
+from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
+from fedstrata.models.unused import without_unused
 
-AUTO_CLASSES = {
+AUTO_CLASSES: Mapping[Task, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,
     "text-classification": transformers.AutoModelForSequenceClassification,
+    "multiple-choice": transformers.AutoModelForCausalLM,
 }
 """The ``transformers`` family that serves each task."""
 
@@ -42,13 +47,15 @@ def load_model(
     always: LayerSpec = (),
     never: LayerSpec = (),
     blocks: str | Sequence[str] | None = None,
+    units: Units = "blocks",
+    adapter: Lora | None = None,
 ) -> LoadedModel:
-    """Return a classifier from a local folder, in float32 and evaluation mode.
+    """Return a model from a local folder, in float32 and evaluation mode.
 
     Args:
         path: Folder with ``config.json`` and ``model.safetensors``.
-        task: What to classify.
-        labels: Class names by index.
+        task: What to do. For ``multiple-choice`` the language-model head stays, frozen unless ``always`` names it.
+        labels: Class names by index; of ``multiple-choice``, positions, which the model is not told.
         head: ``keep`` the folder's head, start a ``new`` one, or ``auto``: keep it if there is one.
         seed: Seed of a new head; the global random stream is left alone.
         dropout: Replaces every dropout probability of the configuration.
@@ -56,38 +63,55 @@ def load_model(
         always: More blocks to train by everyone.
         never: More blocks to freeze.
         blocks: Where automatic discovery does not fit.
+        units: Whether a layer is a block or half of one.
+        adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
 
     Raises:
-        ModelError: The folder is missing or unreadable, or its head does not fit the labels.
+        ModelError: The folder is missing or unreadable, its head does not fit the labels, or it cannot do the task.
         LayerError: A layer term matches nothing.
     """
     folder = model_folder(path)
     config = load_config(folder)
+    causal = task == "multiple-choice"
     own_labels = tuple(str(config.id2label[i]) for i in sorted(config.id2label))
-    _configure(config, folder, task=task, labels=labels, dropout=dropout)
+    if causal:
+        check_causal(config, folder, head)
+    else:
+        _set_labels(config, labels)
+    if dropout is not None:
+        set_dropout(config, dropout)
+    if task == "text-classification":
+        _set_padding(config, folder)
     model, missing, wrong = _read(folder, config, task, seed)
-    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks)
-    of_head = head_tensors(model, partition(model, blocks=blocks))
+    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
+    layers = (with_frozen_head if causal else without_unused)(model, layers, always)
+    of_head = () if causal else head_tensors(model, partition(model, blocks=blocks))
     _check_body(folder, missing | set(wrong), of_head)
-    _check_head(folder, head, of_head, missing, wrong, labels=tuple(labels), own_labels=own_labels)
+    if not causal:
+        _check_head(folder, head, of_head, missing, wrong, labels=tuple(labels), own_labels=own_labels)
     new = {*missing, *wrong, *(of_head if head == "new" else ())}
     fresh = tuple(name for name, _ in model.named_parameters() if name in new)
     _initialise(model, frozenset(fresh), seed)
+    layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
     model.requires_grad_(requires_grad=True).eval()
-    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config))
+    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config), adapter)
 
 
-def auto_class(config: Any, task: Task | None, folder: Path) -> Any:  # noqa: ANN401
-    """Return the ``transformers`` family that serves the task, or any that the architecture has.
+def task_for(config: Any, task: Task | None, folder: Path) -> Task:  # noqa: ANN401
+    """Return the task, or where none is asked for the first that the architecture can do.
 
     Raises:
         ModelError: The architecture does not do the task.
+
+    Example:
+        >>> task_for(transformers.GPT2Config(), None, Path("gpt2"))
+        'text-classification'
     """
-    able = [name for name, auto in AUTO_CLASSES.items() if type(config) in auto._model_mapping]
+    able: list[Task] = [name for name, auto in AUTO_CLASSES.items() if type(config) in auto._model_mapping]
     if not able or (task is not None and task not in able):
         can = f"it can do {able[0]}" if able else f"it can do neither {' nor '.join(AUTO_CLASSES)}"
         raise ModelError(f"'{folder}' holds a {config.model_type} model, which has no {task or 'classifier'}; {can}")
-    return AUTO_CLASSES[task or able[0]]
+    return task or able[0]
 
 
 def head_tensors(model: nn.Module, layers: LayerMap) -> tuple[str, ...]:
@@ -108,16 +132,17 @@ def head_tensors(model: nn.Module, layers: LayerMap) -> tuple[str, ...]:
     return tuple(name for block in layers.always if "." not in block.name for name in block.tensor_names)
 
 
-def _configure(config: Any, folder: Path, *, task: Task, labels: Sequence[str], dropout: float | None) -> None:  # noqa: ANN401
+def _set_labels(config: Any, labels: Sequence[str]) -> None:  # noqa: ANN401
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise ModelError(f"a classifier needs two or more different labels, got {list(labels)}")
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
     config.problem_type = None
-    if dropout is not None:
-        set_dropout(config, dropout)
-    if task == "text-classification" and getattr(config.get_text_config(), "pad_token_id", None) is None:
+
+
+def _set_padding(config: Any, folder: Path) -> None:  # noqa: ANN401
+    if getattr(config.get_text_config(), "pad_token_id", None) is None:
         config.get_text_config().pad_token_id = _pad_token(folder)
         config.pad_token_id = config.get_text_config().pad_token_id
 
@@ -140,7 +165,7 @@ def _read(
     seed: int,
 ) -> tuple[nn.Module, set[str], dict[str, tuple[int, ...]]]:
     """Return the model, the tensors that the folder lacks, and the shapes of those that do not fit."""
-    auto = auto_class(config, task, folder)
+    auto = AUTO_CLASSES[task_for(config, task, folder)]
     try:
         with quiet(), seeded(seed):
             model, info = auto.from_pretrained(

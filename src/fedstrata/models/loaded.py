@@ -11,8 +11,26 @@ import torch
 from torch import nn
 
 from fedstrata.domain.layers import LayerMap
+from fedstrata.models.objective import OBJECTIVES, Objective
 
-Task = Literal["image-classification", "text-classification"]
+Task = Literal["image-classification", "text-classification", "multiple-choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA adapter for every layer (``models/lora.py``).
+
+    Attributes:
+        rank: Rank of each matrix product; at least 1.
+        alpha: The product counts ``alpha / rank`` times.
+        dropout: Probability, on the product's input, in training.
+        targets: Names of the linear modules to adapt, or endings of their paths; ``None`` is all of a layer.
+    """
+
+    rank: int = 8
+    alpha: float = 16
+    dropout: float = 0.0
+    targets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +41,11 @@ class LoadedModel:
         model: The network; every parameter can be trained.
         layers: Its blocks.
         source: The folder, or ``module:function``, that it came from.
-        task: What it classifies.
-        labels: Class names by index.
+        task: What it does.
+        labels: Class names by index; of multiple-choice, the positions.
         new_head: Names of the tensors that were freshly initialised rather than read.
         facts: What its configuration says of its inputs (``model_type``, ``image_size``, ...); empty if custom.
+        adapter: What was put into its layers; ``None`` trains their weights.
     """
 
     model: nn.Module
@@ -36,6 +55,12 @@ class LoadedModel:
     labels: tuple[str, ...]
     new_head: tuple[str, ...] = ()
     facts: Mapping[str, int | str] = field(default_factory=dict)
+    adapter: Lora | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """What it is trained for."""
+        return OBJECTIVES[self.task]
 
 
 @contextmanager

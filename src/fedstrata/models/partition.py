@@ -5,7 +5,8 @@ Every parameter belongs to exactly one block. What the model registers before it
 between two blocks (patch merging, an inner stack's final norm) joins the neighbour it shares more of its path
 with, the earlier one on a tie. Three exceptions: what a ``transformers`` model adds to its base model is
 ``always``; lookup tables outside blocks, and those that only one block of a list holds (T5's relative positions),
-are ``never``; so is what has no parameters.
+are ``never``; so is what has no parameters. With ``units="halves"`` every block becomes two layers, its attention half
+and its MLP half, in the order in which they run (``models/halves.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fedstrata.domain.layer_language import LayerSpec, parse_blocks, resolve_ter
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.blocks import Path, explicit_blocks, find_blocks
+from fedstrata.models.halves import Half, Units, halves
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class _Unit:
     buffers: list[str] = field(default_factory=list)
     table: bool = False
     head: bool = False
+    parts: tuple[Path, ...] = ()
 
 
 def partition(
@@ -41,6 +44,7 @@ def partition(
     always: LayerSpec = (),
     never: LayerSpec = (),
     blocks: str | Sequence[str] | None = None,
+    units: Units = "blocks",
 ) -> LayerMap:
     """Return the model's blocks with their roles, from input to output.
 
@@ -50,9 +54,10 @@ def partition(
         always: Blocks to train by everyone, beyond the default; numbers count the layers found.
         never: Blocks to freeze, beyond the default.
         blocks: Where automatic discovery does not fit: paths of blocks or of lists of blocks, or ``"children"``.
+        units: Whether a layer is a block, or its attention half or MLP half.
 
     Raises:
-        ModelError: No blocks are found, or ``blocks`` names none.
+        ModelError: No blocks are found, ``blocks`` names none, or a block has no halves.
         LayerError: A term matches nothing, or a block is asked to be both ``always`` and ``never``.
 
     Example:
@@ -69,9 +74,9 @@ def partition(
             f"{type(model).__name__} has no list of two or more like blocks to select from; set model.blocks to "
             f"'children' or to a list of module paths (its children: {children or 'none'})"
         )
-    units = _units(model, paths)
-    _assign_roles(units)
-    found = _layer_map(_join_between(units), model)
+    found_units = [half for unit in _units(model, paths) for half in _split(model, unit, units)]
+    _assign_roles(found_units)
+    found = _layer_map(_join_between(found_units), model)
     return _override(found, candidates=candidates, always=always, never=never)
 
 
@@ -113,6 +118,23 @@ def _module_unit(module: nn.Module, path: Path, role: Role | None, tables: set[P
     embedded = {id(p) for m in module.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     table = bool(parameters) and all(id(p) in embedded for p in parameters.values())
     return _Unit(path, role, parameters, buffers, table=table)
+
+
+def _split(model: nn.Module, unit: _Unit, units: Units) -> list[_Unit]:
+    """Return a block's halves where layers are halves, and any other unit as it is."""
+    if unit.role is not Role.LAYER or units == "blocks":
+        return [unit]
+    return [_half(unit, half) for half in halves(model.get_submodule(unit.path), unit.path)]
+
+
+def _half(unit: _Unit, half: Half) -> _Unit:
+    def mine(name: str) -> bool:
+        return half.holds(name.removeprefix(f"{unit.path}."))
+
+    parameters = {name: p for name, p in unit.parameters.items() if mine(name)}
+    buffers = [name for name in unit.buffers if mine(name)]
+    parts = tuple(f"{unit.path}.{part}" for part in half.parts)
+    return _Unit(f"{unit.path}.{half.name}", Role.LAYER, parameters, buffers, parts=parts)
 
 
 def _private_tables(model: nn.Module, paths: Sequence[Path]) -> set[Path]:
@@ -188,6 +210,7 @@ def _layer_map(units: Sequence[_Unit], model: nn.Module) -> LayerMap:
                 tuple(_spec(canonical[key], p) for key, p in own.items()),
                 tuple(TensorName(name) for name in unit.buffers),
                 tuple(LayerName(units[j].path) for j in sorted(ties)),
+                unit.parts,
             )
         )
     return LayerMap(tuple(made[Role.LAYER]), tuple(made[Role.ALWAYS]), tuple(made[Role.NEVER]))

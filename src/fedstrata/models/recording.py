@@ -59,6 +59,7 @@ class Call:
         spec: Their structure.
         entry: Storages that the model's own code held when the call began.
         grad: Whether autograd was on.
+        since: Storages that were held since the call before had returned, such as both terms of a residual sum.
         outputs: Leaves of what was returned.
         outputs_spec: Their structure.
         signature: A number, equal for calls that do the same operations on the same shapes.
@@ -73,6 +74,7 @@ class Call:
     spec: TreeSpec
     entry: frozenset[Serial]
     grad: bool
+    since: frozenset[Serial] = frozenset()
     outputs: list[Any] = field(default_factory=list)
     outputs_spec: TreeSpec | None = None
     signature: int = 0
@@ -96,16 +98,21 @@ class Recording:
     exit: frozenset[Serial]
 
 
-def modules_of(model: nn.Module, block: Layer) -> list[nn.Module]:
-    """Return the modules that do a block's work: itself, and the holders of what was joined to it."""
+def owners_of(model: nn.Module, blocks: Sequence[Layer]) -> dict[nn.Module, int]:
+    """Return the modules that do each block's work: its own, and then the holders of what was joined to it."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    found = [modules[block.name]] if block.name in modules else []
-    for tensor in block.tensors:
-        if not tensor.name.startswith(f"{block.name}."):
-            holder = modules[tensor.name.rpartition(".")[0]]
-            if holder not in found and not any(True for _ in holder.children()):
-                found.append(holder)
-    return found
+    owners: dict[nn.Module, int] = {}
+    for i, block in enumerate(blocks):
+        for part in block.parts or (block.name,):
+            if part in modules:
+                owners.setdefault(modules[part], i)
+    for i, block in enumerate(blocks):
+        for tensor in block.tensors:
+            if not any(tensor.name.startswith(f"{part}.") for part in block.parts or (block.name,)):
+                holder = modules[tensor.name.rpartition(".")[0]]
+                if not any(True for _ in holder.children()):
+                    owners.setdefault(holder, i)
+    return owners
 
 
 def record(model: nn.Module, layers: LayerMap, anyway: Iterable[Tensor], run: Callable[[], Tensor]) -> Recording:
@@ -143,10 +150,7 @@ class _Recorder:
         self.tracker = tracker
         self.calls: list[Call] = []
         self.exit: frozenset[Serial] = frozenset()
-        self._owners: dict[nn.Module, int] = {}
-        for i, block in enumerate(blocks):
-            for module in modules_of(model, block):
-                self._owners.setdefault(module, i)
+        self._owners = owners_of(model, blocks)
         self._structures: dict[nn.Module, object] = {}
         self._own = {id(p): i for i, block in enumerate(blocks) for p in _parameters(model, block)}
         self._signatures: dict[object, int] = {}
@@ -171,7 +175,8 @@ class _Recorder:
         leaves, spec = tree_flatten((args, kwargs))
         inputs, sources = self._outside(leaves)
         self._sources.append(sources)
-        self.calls.append(Call(self._owners[module], module, inputs, spec, held, torch.is_grad_enabled()))
+        grad = torch.is_grad_enabled()
+        self.calls.append(Call(self._owners[module], module, inputs, spec, held, grad, since=held | self.exit))
         self.tracker.trace = []
 
     def _leave(self, module: nn.Module, _args: object, output: object) -> None:

@@ -9,8 +9,7 @@ What lies between blocks is measured with blocks replaced by their shapes. Nothi
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ModelError
 from fedstrata.models.between import Between, measure_between
 from fedstrata.models.fake import OnePerRow, as_trained, fake_batch, faked
+from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.recording import Recording, record
 from fedstrata.models.step_rows import BETWEEN as BETWEEN
 from fedstrata.models.step_rows import Meter, profile_of, reach_of
@@ -40,9 +40,14 @@ class Network(Protocol):
         """Its blocks."""
         ...
 
+    @property
+    def objective(self) -> Objective:
+        """What it is trained for."""
+        ...
+
 
 def measure_model(network: Network, *, rows: int, length: int = 128, size: int | None = None) -> StepProfile:
-    """Return what one local step of a ``transformers`` classifier costs for a batch of some shape.
+    """Return what one local step of a ``transformers`` model costs for a batch of some shape.
 
     Args:
         network: A loaded or fake model.
@@ -59,28 +64,34 @@ def measure_model(network: Network, *, rows: int, length: int = 128, size: int |
         >>> profile.rows, profile.layers, profile.blocks[0], profile.blocks[-1]
         (16, 6, 'vit.embeddings', '(between blocks)')
     """
-    inputs = fake_batch(network.model, rows=rows, length=length, size=size)
+    inputs, objective = fake_batch(network.model, rows=rows, length=length, size=size), network.objective
     try:
-        return measure_step(network.model, network.layers, inputs)
+        return measure_step(network.model, network.layers, objective.shaped(inputs), objective)
     except ModelError as error:
         if "attention_mask" not in inputs:
             raise
+        unmasked = objective.shaped({"input_ids": inputs["input_ids"]})
         try:
-            return measure_step(network.model, network.layers, {"input_ids": inputs["input_ids"]})
+            return measure_step(network.model, network.layers, unmasked, objective)
         except ModelError:
             raise error from None
 
 
-def measure_step(model: nn.Module, layers: LayerMap, inputs: Mapping[str, Tensor]) -> StepProfile:
+def measure_step(
+    model: nn.Module,
+    layers: LayerMap,
+    inputs: Mapping[str, Tensor],
+    objective: Objective = Classification(),  # noqa: B008  a value
+) -> StepProfile:
     """Return what one forward and backward pass over one batch costs, for every mask.
 
-    Dropout is on and normalisation layers use their stored statistics, as in local training; the loss is the
-    cross-entropy of the model's logits.
+    Dropout is on and normalisation layers use their stored statistics, as in local training.
 
     Args:
-        model: A classifier; real, on whatever device, or fake (``fake_model``). It is left as it was.
+        model: The network; real, on whatever device, or fake (``fake_model``). It is left as it was.
         layers: Its blocks.
         inputs: One batch; of its tensors, shapes and types count alone.
+        objective: What the loss is; by default the cross-entropy of the model's logits.
 
     Raises:
         ModelError: The model's code cannot run on shapes alone, or does not run all of its layers.
@@ -100,10 +111,11 @@ def measure_step(model: nn.Module, layers: LayerMap, inputs: Mapping[str, Tensor
         as_trained(network),
         OnePerRow(next(iter(batch.values())).shape),
     ):
+        run = partial(_loss, network, batch, objective)
         try:
-            recording = _recorded(network, layers, batch)
+            recording = _recorded(network, layers, batch, run)
             meter = Meter(network, layers, recording)
-            outside = _outside(network, layers, recording, batch)
+            outside = _outside(network, layers, recording, batch, run)
             return profile_of(meter, outside, batch)
         except ModelError:
             raise
@@ -111,9 +123,9 @@ def measure_step(model: nn.Module, layers: LayerMap, inputs: Mapping[str, Tensor
             raise ModelError(f"cannot measure {type(model).__name__}: {_sentence(error)}") from error
 
 
-def _recorded(model: nn.Module, layers: LayerMap, batch: Mapping[str, Tensor]) -> Recording:
+def _recorded(model: nn.Module, layers: LayerMap, batch: Mapping[str, Tensor], run: Callable[[], Tensor]) -> Recording:
     _train(model, layers, reach_of(layers, 0))
-    recording = record(model, layers, batch.values(), partial(_loss, model, batch))
+    recording = record(model, layers, batch.values(), run)
     called = {call.block - len(layers.never) for call in recording.calls}
     for index, layer in enumerate(layers):
         if index not in called and not layer.tied_with:
@@ -125,7 +137,7 @@ def _recorded(model: nn.Module, layers: LayerMap, batch: Mapping[str, Tensor]) -
 
 
 def _outside(
-    model: nn.Module, layers: LayerMap, recording: Recording, batch: Mapping[str, Tensor]
+    model: nn.Module, layers: LayerMap, recording: Recording, batch: Mapping[str, Tensor], run: Callable[[], Tensor]
 ) -> tuple[Between, ...]:
     """Return what happens between blocks for every lowest layer, and last for the empty mask.
 
@@ -138,7 +150,6 @@ def _outside(
         if lowest not in found:
             trained = reach_of(layers, lowest)
             _train(model, layers, trained)
-            run = partial(_loss, model, batch)
             found[lowest] = measure_between(model, recording, trained=trained, anyway=batch.values(), run=run)
         return found[lowest]
 
@@ -164,16 +175,11 @@ def _train(model: nn.Module, layers: LayerMap, trained: int) -> None:
             named[tensor.name].requires_grad_(True)
 
 
-def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def _loss(model: nn.Module, batch: Mapping[str, Tensor], objective: Objective) -> Tensor:
     """Return the loss of local training."""
-    takes = inspect.signature(model.forward).parameters
-    if set(takes) & {"pixel_values", "input_ids"}:
-        output = model(**batch, **({"use_cache": False} if "use_cache" in takes else {}))
-    else:
-        output = model(next(iter(batch.values())))
-    logits: Tensor = output if isinstance(output, Tensor) else output.logits
-    labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-    return nn.functional.cross_entropy(logits.float(), labels)
+    logits = objective.logits(model, batch)
+    labels = torch.zeros(len(next(iter(batch.values()))), dtype=torch.long, device=logits.device)
+    return objective.loss(logits, batch, labels, reduction="mean")
 
 
 def _sentence(error: Exception) -> str:

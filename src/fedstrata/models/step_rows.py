@@ -161,7 +161,8 @@ def _row(meter: Meter, between: Between, lowest: int, columns: Mapping[int, int]
     for call in meter.recording.calls:
         column, found = columns[call.block], meter.base(call, lowest)
         kept = meter.kept(call, found)
-        events.append((column, meter.bytes(call.entry | seen) + inner + found.forward_peak))
+        most = max(meter.bytes(call.since | seen), meter.bytes(call.entry | seen) + found.forward_peak)
+        events.append((column, inner + most))
         row.users.update(kept)
         row.carry[column] += found.backward
         row.saved[column] += found.own + meter.bytes(kept - seen)
