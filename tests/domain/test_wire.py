@@ -58,5 +58,8 @@ def test_a_mask_is_a_bit_per_layer(count: int, size: int) -> None:
 def test_what_a_probe_is_priced_at_is_what_its_reply_counts_for(halves: bool, samples: bool) -> None:
     wanted = {Statistic.NORM} | {s for s, on in ((Statistic.HALVES, halves), (Statistic.SAMPLES, samples)) if on}
     tensor = TensorStats(4, 1.0, 1.0, 0.5 if halves else None, *((1.0, 1.0) if samples else (None, None)))
+    sketched = (LayerStats((tensor, tensor), 8, sketch=(0.5,) * 16),) * 3
+    assert statistics_bytes(sketched) - probe_bytes(layers(3), frozenset(wanted)) == 3 * 4 * 16
+    assert statistics_bytes(sketched) == probe_bytes(layers(3), frozenset(wanted), 16)
     stats = (LayerStats((tensor, tensor), 8),) * 3
     assert statistics_bytes(stats) == probe_bytes(layers(3), frozenset(wanted)) == 12 * (1 + halves + 2 * samples)

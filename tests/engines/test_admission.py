@@ -141,13 +141,38 @@ def changed_stats(**changes: float | None) -> Probed:
     first, *others = probed().stats
     weight, bias = first.tensors
     odd = replace(bias, **changes)  # type: ignore[arg-type]
-    return replace(probed(), stats=(LayerStats((weight, odd), first.num_examples), *others))
+    return replace(probed(), stats=(replace(first, tensors=(weight, odd)), *others))
 
 
 @pytest.mark.parametrize("name", ["weight_sq", "grad_sq", "half_dot", "snr_sum", "noise_sum"])
 @pytest.mark.parametrize("value", [nan, inf, -inf])
 def test_a_statistic_that_is_not_finite_is_refused(name: str, value: float) -> None:
     assert why(admit(changed_stats(**{name: value}), asked("probed")))[0] == "NONFINITE"
+
+
+def sketching(*values: float, asked_for: int = 16) -> tuple[str, str]:
+    """Return why a first layer's sketch of these numbers is refused; its gradient has the squared norm 4."""
+    first, *others = probed().stats
+    odd = replace(first, sketch=values or None)
+    return why(admit(replace(probed(), stats=(odd, *others)), replace(asked("probed"), sketch=asked_for)))
+
+
+def test_a_sketch_has_the_numbers_that_were_asked_for() -> None:
+    blank = (0.0,) * 16
+    assert sketching(*blank[1:])[0] == sketching()[0] == sketching(*blank, asked_for=0)[0] == "SCHEMA"
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_a_sketch_that_is_not_finite_is_refused(value: float) -> None:
+    assert sketching(value, *(0.0,) * 15) == ("NONFINITE", "the sketch of h.0 is not finite")
+
+
+def test_a_sketch_longer_than_its_gradient_can_make_it_is_refused() -> None:
+    """All eight coordinates of a gradient of squared norm 4 in one bucket give 8 * 4 = 32, and no more."""
+    first, *others = probed().stats
+    sound = replace(probed(), stats=(replace(first, sketch=(32**0.5, *(0.0,) * 15)), *others))
+    assert admit(sound, asked("probed")) is None
+    assert sketching(33**0.5, *(0.0,) * 15) == ("NORM", "the sketch of h.0 is larger than its gradient can be")
 
 
 @pytest.mark.parametrize("name", ["weight_sq", "grad_sq"])
@@ -163,7 +188,7 @@ def test_what_may_be_negative_may_be_but_may_not_be_missing(name: str) -> None:
 
 
 def test_statistics_that_were_not_asked_for_are_refused() -> None:
-    expected = replace(asked("probed"), statistics=frozenset({Statistic.NORM, Statistic.HALVES}))
+    expected = replace(asked("probed"), statistics=frozenset({Statistic.NORM, Statistic.HALVES}), sketch=0)
     assert why(admit(probed(), expected))[0] == "SCHEMA"
     plain = [tuple(replace(t, snr_sum=None, noise_sum=None) for t in s.tensors) for s in probed().stats]
     fitting = replace(probed(), stats=tuple(LayerStats(tensors, 8) for tensors in plain))

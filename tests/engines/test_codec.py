@@ -6,6 +6,7 @@ import json
 import struct
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from safetensors.torch import load as load_blob
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Role
-from fedstrata.domain.messages import Failure, Reject, Update
+from fedstrata.domain.messages import Failure, Probed, Reject, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.wire import Encoding
@@ -30,6 +31,7 @@ from frames import (
     asked,
     block,
     deltas,
+    edited,
     frame,
     parts,
     probed,
@@ -142,7 +144,7 @@ def test_statistics_of_many_layers_may_ride_on_an_update_of_few() -> None:
     layers = tuple(block(f"h.{i}", w=(1,)) for i in range(2000))
     stats = tuple(LayerStats((TensorStats(1, 1 / 3, 1 / 7, 1 / 9, 2 / 3, 3 / 7),), 8) for _ in layers)
     sent = replace(update(), ridden=replace(probed(), stats=stats))
-    expected = replace(asked("ridden"), ridden=replace(asked("probed"), blocks=layers))
+    expected = replace(asked("ridden"), ridden=replace(asked("probed"), blocks=layers, sketch=0))
     data = encode(sent, expected.blocks)
     assert len(parts(data)[0]) > 64 * 1024
     assert len(data) <= frame_limit(expected)
@@ -199,6 +201,45 @@ def test_a_manifest_has_64_kib_and_256_bytes_per_tensor() -> None:
     most = 64 * 1024 + 256 * 6
     assert isinstance(decode(sealed(said.rjust(most), body), asked()), Update)
     assert reason(sealed(said.rjust(most + 1), body)) == "SIZE"
+
+
+def test_a_manifest_has_six_bytes_more_per_number_of_a_sketch() -> None:
+    """Three layers of 16 numbers, and six tensors."""
+    said, _ = parts(frame("probed"))
+    most = 64 * 1024 + 256 * 6 + 6 * 3 * 16
+    assert isinstance(decode(sealed(said.rjust(most)), asked("probed")), Probed)
+    assert reason(sealed(said.rjust(most + 1)), asked("probed")) == "SIZE"
+
+
+def told(text: object) -> object:
+    """Return what becomes of a probe whose sketches have one number, if every layer says this of it."""
+
+    def edit(said: dict[str, Any]) -> dict[str, Any]:
+        return said | {"stats": [[rows, tensors, text] for rows, tensors, _ in said["stats"]]}
+
+    return decode(edited(frame("probed"), edit), replace(asked("probed"), sketch=1))
+
+
+def test_a_sketch_is_base64_of_float32() -> None:
+    found = told("AAAAPw==")
+    assert isinstance(found, Probed)
+    assert [stats.sketch for stats in found.stats] == [(0.5,)] * 3
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "AAAAPw", "AAAAPw==\n", "AAAAPx==", "!AAAPw==", None, 0, [0.5]])
+def test_a_sketch_has_one_form(text: object) -> None:
+    """Another text of the same bytes, of no whole number, of no base64, or no text at all."""
+    found = told(text)
+    assert isinstance(found, Reject)
+    assert found.reason == "SCHEMA"
+
+
+def test_a_layer_says_nothing_after_its_sketch() -> None:
+    def edit(said: dict[str, Any]) -> dict[str, Any]:
+        said["stats"][0].append(said["stats"][0][2])
+        return said
+
+    assert reason(edited(frame("probed"), edit), asked("probed")) == "SCHEMA"
 
 
 def test_bytes_after_the_frame_are_refused() -> None:

@@ -16,6 +16,7 @@ from fedstrata.domain.messages import (
     ProbePlan,
     Update,
 )
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.asked import asked_of
@@ -117,7 +118,7 @@ def test_a_lie_about_scores_is_well_formed() -> None:
 
 @pytest.mark.parametrize("frames", [False, True])
 def test_scores_that_ride_on_an_update_are_lied_about_too(frames: bool) -> None:
-    request = replace(ask("train", B)[0], probe=ProbePlan(statistics=frozenset(Statistic)))  # type: ignore[arg-type]
+    request = replace(ask("train", B)[0], probe=ProbePlan(statistics=frozenset(Statistic), sketch=Hashing(0, 16)))  # type: ignore[arg-type]
     (lie,) = engine(one(Kind.SCORE_LIE, amount=100.0), frames=frames).send([request])
     assert verdict(lie, expected_of(request)) == "sound"
     reply = decode(lie.data, expected_of(request)) if isinstance(lie, Frame) else lie

@@ -152,7 +152,7 @@ def test_every_single_norm_of_a_probe_is_looked_at(column: int, bad: object) -> 
 def test_a_probe_of_other_layers_is_refused() -> None:
     data, expected = frame("probed"), asked("probed")
     stats = json.loads(parts(data)[0])["stats"]
-    for wrong in ([], stats[:-1], [*stats, stats[0]], stats[::-1], [[8, []]] * 3, [[0, t] for _, t in stats]):
+    for wrong in ([], stats[:-1], [*stats, stats[0]], stats[::-1], [[8, []]] * 3, [[0, *t] for _, *t in stats]):
         assert reason(saying(data, stats=wrong), expected) == "SCHEMA"
 
 

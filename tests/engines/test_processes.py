@@ -26,6 +26,7 @@ from fedstrata.domain.messages import (
     Update,
     Weights,
 )
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.digests import content_of
@@ -54,7 +55,7 @@ def work(encoding: Encoding = Encoding.FLOAT32) -> list[Request]:
     Masks are from none to all.
     """
     origin = Origin("run", 1, "base")
-    probe = ProbePlan(0, 4, frozenset(Statistic))
+    probe = ProbePlan(0, 4, frozenset(Statistic), Hashing(3, 16))
     plan = TrainPlan(steps=3, epochs=None, batch_size=3, lr=0.1, optimizer="momentum", encoding=encoding)
     masks = [frozenset({i for i in range(3) if number >> i & 1}) for number in range(8)]
     return [

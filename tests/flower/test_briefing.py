@@ -10,6 +10,7 @@ import pytest
 from flwr.app import RecordDict
 
 from fedstrata.config.load import check_config
+from fedstrata.config.schema import AdapterSection
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened
 from fedstrata.flower.briefing import briefing
 from fedstrata.site.briefing import Briefing, read_briefing
@@ -62,6 +63,12 @@ def test_the_model_is_described_whole() -> None:
     model = {"path": "models/vit", "head": "new", "always": ["norm"], "never": ["embeddings"], "candidates": "last 4"}
     read = read_briefing(said(model=model)).model
     assert (read.path, read.head, read.never) == ("models/vit", "new", ["embeddings"])
+
+
+def test_halves_and_adapter_are_in_it() -> None:
+    model = {"path": "models/vit", "units": "halves", "adapter": {"kind": "lora", "rank": 4, "targets": ["query"]}}
+    read = read_briefing(json.loads(json.dumps(said(model=model)))).model
+    assert (read.units, read.adapter) == ("halves", AdapterSection(kind="lora", rank=4, targets=["query"]))
 
 
 def test_how_sites_evaluate_and_train_is_in_it() -> None:

@@ -13,7 +13,7 @@ from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
 from fedstrata.server.checkpoint import Place, generations, load, save
-from fedstrata.server.state import Best, Ridden, ServerState
+from fedstrata.server.state import Best, Measured, ServerState
 
 W = TensorName("w")
 
@@ -28,7 +28,7 @@ def state(round: int = 3) -> ServerState:
         best=Best(1, 0.5, 0.25, "held-out"),
         attempt=2,
         run="ab",
-        ridden={ClientId("b"): Ridden(2, 0.1 + 0.2, (1 / 3, 5e-324, -0.0)), ClientId("a"): Ridden(2, 1e-300, ())},
+        ridden={ClientId("b"): Measured(2, 0.1 + 0.2, (1 / 3, 5e-324, -0.0)), ClientId("a"): Measured(2, 1e-300, ())},
     )
 
 
@@ -79,7 +79,7 @@ def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, tor
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"schema": 9}, "it has schema 9 and this version reads 3; resume it with the fedstrata that wrote it"),
+        ({"schema": 9}, "it has schema 9 and this version reads 4; resume it with the fedstrata that wrote it"),
         ({"round": 4}, "state.json is not as it was written"),
     ],
 )

@@ -24,7 +24,7 @@ from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.warmup import Warmup
-from fedstrata.server.state import Ridden
+from fedstrata.server.state import Measured
 from riding_runs import noting, play, riding
 from small_runs import SIZES, toy_run
 from toys import toy_clients, toy_model
@@ -77,7 +77,7 @@ def test_the_state_holds_what_rode_in_the_round_just_played_and_nothing_older() 
     assert [{r.round for r in s.ridden.values()} for s in played.states] == [set(), {0}, {1}, set()]
     assert list(played.states[1].ridden) == list(SIZES)
     one, record = played.states[1].ridden[ClientId("b")], played.client(1, "b")
-    assert one == Ridden(0, record.probe_loss or 0.0, record.scores)
+    assert one == Measured(0, record.probe_loss or 0.0, record.scores)
 
 
 @pytest.mark.parametrize("seed", range(3))

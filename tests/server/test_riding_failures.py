@@ -144,5 +144,5 @@ def test_a_checkpoint_holds_what_rode_to_the_bit(tmp_path: Path) -> None:
     run.resume(weights)
     logged = [e for e in events(tmp_path, "client") if e["round"] == 1]
     assert first["ridden"] == {
-        e["client"]: {"round": 0, "loss": e["probe_loss"], "scores": e["scores"]} for e in logged
+        e["client"]: {"round": 0, "loss": e["probe_loss"], "scores": e["scores"], "sketches": []} for e in logged
     }

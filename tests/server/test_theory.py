@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fedstrata.domain.layers import Mask
-from fedstrata.server.theory import chi2, error_terms
+from fedstrata.domain.theory import chi2
+from fedstrata.server.theory import error_terms
 from toys import BLOCKS, toy_clients, toy_model
 
 

@@ -11,6 +11,7 @@ import torch
 from fedstrata.client.train import batches
 from fedstrata.domain.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.codec import decode, encode
 from fedstrata.scores.gradient_norm import GradientNorm
@@ -70,13 +71,14 @@ def test_statistics_of_a_refused_layer_score_nothing_and_are_admitted(
 
 
 def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_path: Path) -> None:
-    office = strict(tmp_path, refuse=[2])
-    request = train(server.weights, (1,), riding=ProbePlan(1, 8, ALL))
+    office = strict(tmp_path, refuse=[2], sketches=True)
+    request = train(server.weights, (1,), riding=ProbePlan(1, 8, ALL, Hashing(0, 16)))
     got = server.read(office.answer(server.work(request), server.heads(server.weights)), request)
     whole = server.local(request)
     assert isinstance(got, Update) and got.ridden  # noqa: PT018
     assert isinstance(whole, Update) and whole.ridden  # noqa: PT018
     assert all(t.grad_sq == t.half_dot == t.snr_sum == t.noise_sum == 0 for t in got.ridden.stats[2].tensors)
+    assert got.ridden.stats[2].sketch == (0.0,) * 16 != whole.ridden.stats[2].sketch
     assert got.ridden.stats[1] == whole.ridden.stats[1]
 
 
@@ -85,6 +87,12 @@ def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_
     [
         ({"scores": False}, "probe", "its own limits keep gradient statistics here (limits.scores)"),
         ({"scores": False}, "riding", "its own limits keep gradient statistics here (limits.scores)"),
+        ({}, "sketching", "its own limits keep sketches of gradients here (limits.sketches)"),
+        (
+            {"scores": False, "sketches": True},
+            "sketching",
+            "its own limits keep gradient statistics here (limits.scores)",
+        ),
         ({"evaluate": False}, "evaluate", "its own limits keep loss and accuracy here (limits.evaluate)"),
         ({"min_rows": 17}, "probe", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
         ({"min_rows": 9}, "riding", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
@@ -100,6 +108,7 @@ def test_what_the_limits_forbid_is_refused_by_name(
         "probe": probe(weights),
         "train": train(weights),
         "riding": train(weights, riding=ProbePlan(1, 8)),
+        "sketching": probe(weights, plan=ProbePlan(1, 8, sketch=Hashing(0, 16))),
         "evaluate": evaluation(weights),
     }
     office = strict(tmp_path, **limits)
@@ -107,6 +116,17 @@ def test_what_the_limits_forbid_is_refused_by_name(
     allowed = requests["probe" if limits == {"evaluate": False} else "evaluate"]
     answer = office.answer(server.work(allowed), server.heads(weights))
     assert not isinstance(server.read(answer, allowed), Failure)
+
+
+def test_a_site_that_lets_sketches_leave_says_how_many_numbers(server: Server, tmp_path: Path) -> None:
+    """Per layer 16 of the sketch and one norm per tensor, of which a block of the embedded model has 16; and a loss."""
+    request = probe(server.weights, plan=ProbePlan(1, 8, sketch=Hashing(0, 16)))
+    answer = strict(tmp_path, sketches=True).answer(server.work(request), server.heads(server.weights))
+    assert content(server.read(answer, request)) == content(server.local(request))
+    numbers = 6 * (16 + 16) + 1
+    said = f"sent gradient statistics of 6 layers, sketches of 16 numbers among them, and a loss ({numbers} numbers)"
+    assert log_of(tmp_path) == [f'run "trial" round 0: {said} from 8 rows']
+    assert facts_of(tmp_path)[0]["sketch"] == 16
 
 
 @pytest.mark.parametrize("limits", [{"min_rows": 16}, {"min_rows": 24}])

@@ -36,6 +36,7 @@ class Assignment:
         num_examples: Training rows that the client declared when the run began; ``None`` where they are not known.
         max_norm: Largest Euclidean norm of an update.
         statistics: What a probe measures.
+        sketch: Numbers of the sketch of each layer that it sends besides; 0 for none.
         ridden: The probe whose answer rides on the update; ``None`` where none does.
     """
 
@@ -49,6 +50,7 @@ class Assignment:
     num_examples: int | None = None
     max_norm: float = inf
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
+    sketch: int = 0
     ridden: Assignment | None = None
 
     @property
@@ -61,3 +63,8 @@ class Assignment:
         """Number of tensors that an answer tells of."""
         own = sum(len(block.tensors) for block in self.blocks)
         return own + (self.ridden.tensors if self.ridden else 0)
+
+    @property
+    def sketched(self) -> int:
+        """Numbers of all sketches that an answer holds."""
+        return self.sketch * len(self.blocks) + (self.ridden.sketched if self.ridden else 0)

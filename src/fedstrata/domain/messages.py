@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.domain.wire import Encoding
 
@@ -52,11 +53,13 @@ class ProbePlan:
         batches: Number of mini-batches; 0 means every row of the client.
         batch_size: Rows per mini-batch.
         statistics: What the score needs.
+        sketch: Which sketch of each layer's mean gradient to send besides; ``None`` for none.
     """
 
     batches: int = 1
     batch_size: int = 32
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
+    sketch: Hashing | None = None
 
 
 @dataclass(frozen=True, slots=True)

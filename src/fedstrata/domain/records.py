@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the event log's fields."""
 
 
@@ -90,6 +90,54 @@ class LayerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerTheory:
+    """One selectable layer's part in a round's error (``domain/theory.py``).
+
+    Attributes:
+        data_mass: A_l, as in the layer's own record.
+        gradient_sq: G_l, squared norm of the clients' mean gradient at the round's starting weights.
+        spread: kappa_l^2, mean squared distance of the clients' gradients from it.
+        error: The layer's part of E_t.
+    """
+
+    name: LayerName
+    data_mass: float
+    gradient_sq: float
+    spread: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class TheoryRecord:
+    """A round's error and its bound, over the clients whose updates counted and their training rows.
+
+    Attributes:
+        error: E_t, how far the round's direction was from the full gradient, squared.
+        missing_layers: E_t1, from the layers that nobody trained.
+        wrong_weights: E_t2, from the layers that only some trained; E_t is at most E_t1 + E_t2.
+        layers: One per selectable layer, input to output.
+        loss_before: f at the round's starting weights; ``None`` where it was not measured or is not finite.
+        loss_after: f at its outcome, over the same rows.
+        estimated: Whether all this comes from sketches of the probes' rows; if not, it is exact.
+        seconds: What measuring took; not in the round's.
+    """
+
+    error: float
+    missing_layers: float
+    wrong_weights: float
+    layers: tuple[LayerTheory, ...] = ()
+    loss_before: float | None = None
+    loss_after: float | None = None
+    estimated: bool = False
+    seconds: float = 0.0
+
+    @property
+    def bound(self) -> float:
+        """``E_t1 + E_t2``."""
+        return self.missing_layers + self.wrong_weights
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """An attempt at a round that did not count: the weights are those from before it.
 
@@ -141,6 +189,7 @@ class RoundRecord:
         bytes_down: Sum over the cohort.
         seconds: Wall time of the round without evaluation.
         peak_bytes: Peak memory seen so far (resident set on CPU, allocator on a GPU).
+        theory: The round's error and its bound, where they are measured.
     """
 
     round: int
@@ -158,3 +207,4 @@ class RoundRecord:
     bytes_down: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
+    theory: TheoryRecord | None = None

@@ -20,9 +20,16 @@ class Phase(IntEnum):
     BUDGET = 5
     DATA = 6
     MODEL = 7
+    SKETCH = 8
 
 
-def _words(text: str) -> tuple[int, ...]:
+def words(text: str) -> tuple[int, ...]:
+    """Return a text as four 32-bit numbers, for a seed sequence.
+
+    Example:
+        >>> len(words("client"))
+        4
+    """
     digest = sha256(text.encode()).digest()[:16]
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
 
@@ -45,7 +52,7 @@ class Seeds:
 
     def sequence(self, phase: Phase, *, round: int = 0, client: str = "") -> np.random.SeedSequence:
         """Return the seed sequence of one (phase, round, client)."""
-        return np.random.SeedSequence([self.run, int(phase), round, *_words(client)])
+        return np.random.SeedSequence([self.run, int(phase), round, *words(client)])
 
     def generator(self, phase: Phase, *, round: int = 0, client: str = "") -> np.random.Generator:
         """Return a fresh generator for one (phase, round, client)."""

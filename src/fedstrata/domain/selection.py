@@ -43,6 +43,8 @@ class SelectionProblem:
             ``None`` where the selector asked for no probe.
         prices: Prices of every mask for a client.
         rng: The round's stream for selectors that draw.
+        sketches: Sketches of the clients' mean gradients (``domain/sketch.py``), shape ``[clients, layers, numbers]``,
+            float64, rows as in ``scores``; ``None`` where the selector asked for none.
     """
 
     round: int
@@ -51,6 +53,7 @@ class SelectionProblem:
     scores: NDArray[np.float64] | None
     prices: Callable[[ClientId], Prices]
     rng: np.random.Generator
+    sketches: NDArray[np.float64] | None = None
 
     @property
     def clients(self) -> tuple[ClientId, ...]:

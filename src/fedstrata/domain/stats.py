@@ -54,6 +54,7 @@ class LayerStats:
     Attributes:
         tensors: One entry per parameter tensor; their order does not matter.
         num_examples: Number of rows probed.
+        sketch: Sketch of the layer's mean gradient (``domain/sketch.py``), in float32; ``None`` if not asked for.
 
     Example:
         >>> LayerStats((TensorStats(2, 4.0, 9.0), TensorStats(1, 0.0, 16.0)), num_examples=8).grad_sq
@@ -62,6 +63,7 @@ class LayerStats:
 
     tensors: tuple[TensorStats, ...]
     num_examples: int
+    sketch: tuple[float, ...] | None = None
 
     @property
     def grad_sq(self) -> float:

@@ -61,10 +61,15 @@ def mask_bytes(layers: LayerMap) -> int:
     return (len(layers) + 7) // 8
 
 
-def probe_bytes(layers: LayerMap, statistics: frozenset[Statistic]) -> int:
-    """Return the bytes of a probe's reply: per layer the squared norm and what else the score needs.
+def probe_bytes(layers: LayerMap, statistics: frozenset[Statistic], sketch: int = 0) -> int:
+    """Return the bytes of a probe's reply: per layer the squared norm, what else the score needs, and a sketch.
 
     Norms of weights do not travel: the server holds the weights that were probed.
+
+    Args:
+        layers: All are probed.
+        statistics: What is measured.
+        sketch: Numbers of each layer's sketch.
 
     Example:
         >>> from fedstrata.domain.layers import Layer, LayerName, Role
@@ -72,14 +77,17 @@ def probe_bytes(layers: LayerMap, statistics: frozenset[Statistic]) -> int:
         >>> probe_bytes(three, frozenset({Statistic.NORM})), probe_bytes(three, frozenset({Statistic.SAMPLES}))
         (12, 36)
     """
-    values = 1 + (Statistic.HALVES in statistics) + 2 * (Statistic.SAMPLES in statistics)
+    values = 1 + (Statistic.HALVES in statistics) + 2 * (Statistic.SAMPLES in statistics) + sketch
     return STATISTIC_BYTES * values * len(layers)
 
 
 def statistics_bytes(stats: tuple[LayerStats, ...]) -> int:
     """Return the bytes of the statistics that a client has measured."""
     values = [
-        1 + any(t.half_dot is not None for t in s.tensors) + 2 * any(t.snr_sum is not None for t in s.tensors)
+        1
+        + any(t.half_dot is not None for t in s.tensors)
+        + 2 * any(t.snr_sum is not None for t in s.tensors)
+        + len(s.sketch or ())
         for s in stats
     ]
     return STATISTIC_BYTES * sum(values)

@@ -13,12 +13,16 @@ import torch
 
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import TensorName
+from fedstrata.domain.layers import Layer
 from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
 """No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
+
+_SLACK, _TINY = 1e-3, 1e-30
+"""What rounding to float32 may add to the square of a sketch, relative and absolute."""
 
 Norms = Mapping[TensorName, float]
 """Euclidean norm of each tensor's delta."""
@@ -118,6 +122,21 @@ def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} hold a negative squared norm")
         if any(max(t.weight_sq, t.grad_sq, abs(t.half_dot or 0.0)) > t.elements * _MOST_SQUARE for t in stats.tensors):
             return Reject(Reason.NORM, f"the statistics of {block.name} are larger than float32 gradients can be")
+        odd = _admit_sketch(block, stats, expected)
+        if odd is not None:
+            return odd
+    return None
+
+
+def _admit_sketch(block: Layer, stats: LayerStats, expected: Assignment) -> Reject | None:
+    """Refuse a sketch that was not asked for, or of a longer gradient than the layer's squared norm allows."""
+    if len(stats.sketch or ()) != expected.sketch or (stats.sketch is None) != (expected.sketch == 0):
+        return Reject(Reason.SCHEMA, f"the sketch of {block.name} does not have {expected.sketch} numbers")
+    square = sum(value * value for value in stats.sketch or ())
+    if not isfinite(square):
+        return Reject(Reason.NONFINITE, f"the sketch of {block.name} is not finite")
+    if square > block.parameters * stats.grad_sq * (1 + _SLACK) + _TINY:
+        return Reject(Reason.NORM, f"the sketch of {block.name} is larger than its gradient can be")
     return None
 
 

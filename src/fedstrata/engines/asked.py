@@ -23,4 +23,6 @@ def asked_of(request: Request, layers: LayerMap) -> Assignment:
 
 def _probe_of(request: Request, plan: ProbePlan, layers: LayerMap) -> Assignment:
     asked = Assignment(request.client, request.round, "probe", request.origin)
-    return replace(asked, blocks=layers.layers, statistics=plan.statistics)
+    return replace(
+        asked, blocks=layers.layers, statistics=plan.statistics, sketch=plan.sketch.dimension if plan.sketch else 0
+    )

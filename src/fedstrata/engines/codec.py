@@ -34,6 +34,7 @@ from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.messages import Reject, Reply, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding, update_bytes
+from fedstrata.engines import numbers
 from fedstrata.engines.admission import admit, belongs
 from fedstrata.engines.encodings import decode_tensor, encode_block, encoded_specs
 from fedstrata.engines.manifest import read_manifest, write_manifest
@@ -45,6 +46,8 @@ PREFIX = _HEAD.size + _DIGEST
 """Bytes before the manifest."""
 MANIFEST_BASE, MANIFEST_PER_TENSOR = 64 * 1024, 256
 """A manifest is no longer than this, and so much per tensor that was asked for."""
+MANIFEST_PER_NUMBER = numbers.BYTES
+"""And so much per number of the sketches that were asked for."""
 
 
 def encode(reply: Reply, blocks: tuple[Layer, ...] = (), encoding: Encoding = Encoding.FLOAT32) -> bytes:
@@ -147,7 +150,7 @@ def _opened(data: bytes, expected: Assignment) -> tuple[bytes, memoryview]:
         _damaged("the frame does not begin as ours do")
     if version != VERSION:
         _damaged(f"frame version {version} is not {VERSION}; update the older side")
-    if said_bytes > MANIFEST_BASE + MANIFEST_PER_TENSOR * expected.tensors:
+    if said_bytes > _most_said(expected):
         _damaged(f"a manifest of {said_bytes} bytes is too long", Reason.SIZE)
     if len(data) != PREFIX + said_bytes + body_bytes:
         _damaged(f"{len(data)} bytes came of {PREFIX + said_bytes + body_bytes}", Reason.SIZE)
@@ -156,6 +159,11 @@ def _opened(data: bytes, expected: Assignment) -> tuple[bytes, memoryview]:
     if _digest(view[: _HEAD.size], said, body) != view[_HEAD.size : PREFIX]:
         _damaged("the frame is not as it was sent: its sha256 differs")
     return bytes(said), body
+
+
+def _most_said(expected: Assignment) -> int:
+    """Return the most bytes that the manifest of an answer can have."""
+    return MANIFEST_BASE + MANIFEST_PER_TENSOR * expected.tensors + MANIFEST_PER_NUMBER * expected.sketched
 
 
 def _tensors(body: memoryview, expected: Assignment) -> dict[TensorName, torch.Tensor]:
@@ -197,7 +205,7 @@ def frame_limit(expected: Assignment) -> int:
         >>> frame_limit(Assignment(ClientId("a"), 0, "evaluate"))
         65588
     """
-    return PREFIX + MANIFEST_BASE + MANIFEST_PER_TENSOR * expected.tensors + _body_bytes(expected)
+    return PREFIX + _most_said(expected) + _body_bytes(expected)
 
 
 def overhead(expected: Assignment, data: bytes) -> int:

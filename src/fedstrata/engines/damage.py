@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import inf, nan
+from math import inf, nan, sqrt
 
 import numpy as np
 import torch
@@ -128,7 +128,11 @@ def _loud(reply: Probed, factor: float) -> Probed:
     def loud(t: TensorStats) -> TensorStats:
         return replace(t, grad_sq=t.grad_sq * factor, half_dot=times(t.half_dot), snr_sum=times(t.snr_sum))
 
-    return replace(reply, stats=tuple(replace(s, tensors=tuple(map(loud, s.tensors))) for s in reply.stats))
+    def told(s: LayerStats) -> LayerStats:
+        sketch = None if s.sketch is None else tuple(value * sqrt(factor) for value in s.sketch)
+        return replace(s, tensors=tuple(map(loud, s.tensors)), sketch=sketch)
+
+    return replace(reply, stats=tuple(map(told, reply.stats)))
 
 
 def _with_last(reply: Probed, change: Callable[[TensorStats], TensorStats]) -> Probed | None:
@@ -137,7 +141,7 @@ def _with_last(reply: Probed, change: Callable[[TensorStats], TensorStats]) -> P
         return None
     *layers, last = reply.stats
     *tensors, odd = last.tensors
-    return replace(reply, stats=(*layers, LayerStats((*tensors, change(odd)), last.num_examples)))
+    return replace(reply, stats=(*layers, replace(last, tensors=(*tensors, change(odd)))))
 
 
 def _with_delta(reply: Update, change: Callable[[Tensor], Tensor]) -> Update | None:

@@ -61,6 +61,7 @@ def content_of(reply: Probed | Update | Evaluated) -> str:
             [
                 s.num_examples,
                 [[t.elements, t.weight_sq, t.grad_sq, t.half_dot, t.snr_sum, t.noise_sum] for t in s.tensors],
+                s.sketch,
             ]
             for s in reply.stats
         ]

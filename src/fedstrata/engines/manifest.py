@@ -12,6 +12,7 @@ from fedstrata.domain.messages import Evaluated, Failure, Origin, Probed, Reply,
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.wire import Encoding
+from fedstrata.engines.numbers import read, written
 
 _MOST_TEXT = 2000
 """Characters of a failure's message that are kept."""
@@ -84,8 +85,13 @@ def _measured(probed: Probed) -> dict[str, Any]:
         "loss": probed.loss,
         "seconds": probed.seconds,
         "peak_bytes": probed.peak_bytes,
-        "stats": [[s.num_examples, [_numbers(t) for t in s.tensors]] for s in probed.stats],
+        "stats": [_layer(s) for s in probed.stats],
     }
+
+
+def _layer(s: LayerStats) -> list[object]:
+    sketch = [] if s.sketch is None else [written(s.sketch)]
+    return [s.num_examples, [_numbers(t) for t in s.tensors], *sketch]
 
 
 def _numbers(t: TensorStats) -> list[float | None]:
@@ -138,7 +144,7 @@ def _origin(said: Mapping[str, Any]) -> Origin:
     return Origin(_text(said["run"]), _whole(said["attempt"]), _text(said["base"]))
 
 
-def _stats(rows: object, tensors: list[list[Any]]) -> LayerStats:
+def _stats(rows: object, tensors: list[list[Any]], *sketch: object) -> LayerStats:
     def maybe(value: object) -> float | None:
         return None if value is None else _number(value)
 
@@ -146,7 +152,10 @@ def _stats(rows: object, tensors: list[list[Any]]) -> LayerStats:
         TensorStats(_whole(n), _number(w), _number(g), maybe(h), maybe(snr), maybe(noise))
         for n, w, g, h, snr, noise in tensors
     )
-    return LayerStats(found, num_examples=_whole(rows))
+    if len(sketch) > 1:
+        raise ValueError("a layer says more than its statistics and its sketch")
+    numbers = [read(_text(one)) for one in sketch]
+    return LayerStats(found, num_examples=_whole(rows), sketch=numbers[0] if numbers else None)
 
 
 def _text(value: object) -> str:

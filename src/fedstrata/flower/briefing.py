@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedstrata.config.load import Loaded
+from fedstrata.config.sources import task_of
 
 
 def briefing(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def briefing(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
         "seed": config.seed,
         "threads": config.threads,
         "labels": list(labels),
-        "model": config.model.model_dump(mode="json"),
+        "model": {**config.model.model_dump(mode="json"), "task": task_of(loaded)},
         "data": rows,
         "evaluate": {"batch_size": config.evaluate.batch_size},
         "train": {"precision": config.train.precision},

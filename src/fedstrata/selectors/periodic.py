@@ -10,7 +10,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.errors import ConfigError
-from fedstrata.selectors.protocol import Selector, SelectorState
+from fedstrata.selectors.protocol import Selector, SelectorState, sketch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Periodic:
         """Refuse a period below one round."""
         if self.every < 1:
             raise ConfigError(f"selector 'periodic' has every: {self.every}; it must be 1 or more")
+
+    @property
+    def sketch(self) -> int:
+        """What the inner selector asks for."""
+        return sketch_of(self.inner)
 
     def init(self, layers: LayerMap) -> SelectorState:
         """Return the inner selector's memory, and no masks."""
@@ -78,4 +83,5 @@ def _part(problem: SelectionProblem, clients: Sequence[ClientId]) -> SelectionPr
         problem,
         profiles={client: problem.profiles[client] for client in clients},
         scores=None if problem.scores is None else problem.scores[rows],
+        sketches=None if problem.sketches is None else problem.sketches[rows],
     )

@@ -14,6 +14,25 @@ SelectorState = Mapping[str, Any]
 
 
 @runtime_checkable
+class Sketching(Protocol):
+    """What a selector is besides, if it reads sketches of the clients' gradients."""
+
+    @property
+    def sketch(self) -> int:
+        """Numbers of each layer's sketch: a power of two from 16 to 4,096; 0 for none."""
+        ...
+
+
+def sketch_of(selector: Selector) -> int:
+    """Return how many numbers of each layer's gradient a selector asks for; 0 where it reads no sketches.
+
+    Example:
+        See ``tests/selectors/test_bound.py``.
+    """
+    return selector.sketch if isinstance(selector, Sketching) else 0
+
+
+@runtime_checkable
 class Selector(Protocol):
     """Decides which layers every client of a round trains, within each one's budget."""
 

@@ -12,7 +12,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.errors import ConfigError
-from fedstrata.selectors.protocol import Selector, SelectorState
+from fedstrata.selectors.protocol import Selector, SelectorState, sketch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Warmup:
         """Refuse a negative number of rounds."""
         if self.rounds < 0:
             raise ConfigError(f"warmup rounds must be 0 or more, got {self.rounds}")
+
+    @property
+    def sketch(self) -> int:
+        """What the inner selector asks for."""
+        return sketch_of(self.inner)
 
     def init(self, layers: LayerMap) -> SelectorState:
         """Return the inner selector's memory."""

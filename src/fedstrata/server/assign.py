@@ -17,8 +17,16 @@ def to_probe(clients: Sequence[ClientId], state: ServerState, setting: Setting) 
 
 
 def _probe(client: ClientId, state: ServerState, setting: Setting) -> Assignment:
-    blocks, asked = setting.layers.layers, setting.method.score.needs
-    return Assignment(client, state.round, "probe", state.origin, blocks=blocks, statistics=asked)
+    plan = setting.probe_plan()
+    return Assignment(
+        client,
+        state.round,
+        "probe",
+        state.origin,
+        blocks=setting.layers.layers,
+        statistics=plan.statistics,
+        sketch=plan.sketch.dimension if plan.sketch else 0,
+    )
 
 
 def to_train(

@@ -18,15 +18,16 @@ from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import Layer, Mask
 from fedstrata.domain.messages import PhaseName, Probed, Reject, Update, Weights
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, RoundRecord
+from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.domain.selection import Selection
+from fedstrata.domain.theory import chi2
 from fedstrata.domain.wire import mask_bytes, statistics_bytes, update_bytes
 from fedstrata.engines.admission import Norms
 from fedstrata.server.inbox import Loss
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
-from fedstrata.server.state import Ridden, ServerState
-from fedstrata.server.theory import chi2
+from fedstrata.server.state import Measured, ServerState
+from fedstrata.server.theory import sketched_moments, theory_record
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Ledger:
         self._few: Mapping[LayerName, int] = {}
         self._probed: dict[ClientId, Probed] = {}
         self._scores: dict[ClientId, tuple[float, ...]] = {}
-        self._measured: Mapping[ClientId, Ridden] = {}
+        self._measured: Mapping[ClientId, Measured] = {}
         self._masks: Mapping[ClientId, Mask] = {}
         self._prices: Mapping[ClientId, Cost] = {}
         self._updates: dict[ClientId, dict[str, Any]] = {}
@@ -107,7 +108,7 @@ class Ledger:
         selection: Selection,
         scores: NDArray[np.float64] | None,
         prices: Mapping[ClientId, Cost],
-        measured: Mapping[ClientId, Ridden],
+        measured: Mapping[ClientId, Measured],
     ) -> None:
         """Keep masks and their prices, and the scores of those who have some.
 
@@ -154,9 +155,20 @@ class Ledger:
             bytes_down=sum(c.bytes_down for c in clients),
             seconds=perf_counter() - self._start,
             peak_bytes=peak_bytes(),
+            theory=self._estimated(layers),
         )
         before, blocks = self._state.weights, self._setting.layers.trainable
         return record, tuple(b for b in blocks if any(weights[n] is not before[n] for n in b.tensor_names))
+
+    def _estimated(self, layers: Sequence[LayerRecord]) -> TheoryRecord | None:
+        """Estimate the round's error, where all whose updates counted sent sketches of gradients at its weights."""
+        sent = [[s.sketch for s in self._probed[c].stats] for c in self.contributors if c in self._probed]
+        if len(sent) < len(self.contributors) or any(sketch is None for own in sent for sketch in own):
+            return None
+        start = perf_counter()
+        found = sketched_moments(np.array(sent), self.contributors, [layer.contributors > 0 for layer in layers])
+        masses = [layer.data_mass for layer in layers[: len(found)]]
+        return theory_record(self._setting.layers, found, masses, estimated=True, seconds=perf_counter() - start)
 
     def _client_record(self, client: ClientId) -> ClientRecord:
         setting, layers = self._setting, self._setting.layers
@@ -187,7 +199,7 @@ class Ledger:
             **facts,
         )
 
-    def _measured_at(self, client: ClientId) -> Probed | Ridden | None:
+    def _measured_at(self, client: ClientId) -> Probed | Measured | None:
         """Return what a client's scores of this round come from."""
         return self._measured.get(client) or self._probed.get(client)
 

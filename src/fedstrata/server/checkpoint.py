@@ -27,9 +27,9 @@ from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
-from fedstrata.server.state import Best, Ridden, ServerState
+from fedstrata.server.state import Best, Measured, ServerState
 
-SCHEMA = 3
+SCHEMA = 4
 KEPT = 2
 """Generations on disk; the older one serves where the newest cannot be read."""
 
@@ -129,9 +129,13 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Plac
         best=Best(**data["best"]) if data["best"] else None,
         attempt=data["attempt"],
         run=data["run"],
-        ridden={ClientId(c): Ridden(r["round"], r["loss"], tuple(r["scores"])) for c, r in data["ridden"].items()},
+        ridden={ClientId(c): _measured(r) for c, r in data["ridden"].items()},
     )
     return state, Place(data["log_bytes"], data["log_sha256"], data["journal_bytes"], data["seed"], data["identity"])
+
+
+def _measured(data: Mapping[str, Any]) -> Measured:
+    return Measured(data["round"], data["loss"], tuple(data["scores"]), tuple(map(tuple, data["sketches"])))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

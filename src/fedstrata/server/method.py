@@ -18,9 +18,10 @@ from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
+from fedstrata.domain.sketch import Hashing
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
-from fedstrata.selectors.protocol import Selector
+from fedstrata.selectors.protocol import Selector, sketch_of
 from fedstrata.server.rules import Rules
 
 
@@ -50,6 +51,8 @@ class Setting:
         train: How clients train, at the first round's learning rate.
         lr_decay: Factor on the learning rate per round.
         rules: Who has to answer, by when, and what happens if too few do.
+        sketch: Numbers of the sketch of each layer's gradient that probes send, where the selector asks for none; 0 for
+            no sketch. Rounds whose clients all sent one have their error and its bound estimated.
     """
 
     name: str
@@ -63,10 +66,13 @@ class Setting:
     train: TrainPlan = field(default_factory=TrainPlan)
     lr_decay: float = 1.0
     rules: Rules = field(default_factory=Rules)
+    sketch: int = 0
 
     def probe_plan(self) -> ProbePlan:
-        """Return the probe, measuring what the score needs."""
-        return replace(self.probe, statistics=self.method.score.needs)
+        """Return the probe, measuring what the score needs and the selector or the record of the error."""
+        dimension = sketch_of(self.method.selector) or self.sketch
+        sketch = Hashing(self.seeds.integer(Phase.SKETCH), dimension) if dimension else None
+        return replace(self.probe, statistics=self.method.score.needs, sketch=sketch)
 
     def cohort(self, round: int, attempt: int) -> tuple[ClientId, ...]:
         """Return the clients of a round, ascending by name; another attempt draws anew."""
@@ -75,7 +81,11 @@ class Setting:
         return tuple(self.sampler.sample(list(self.profiles), rng))
 
     def problem(
-        self, round: int, visits: Mapping[ClientId, Visit], scores: NDArray[np.float64] | None
+        self,
+        round: int,
+        visits: Mapping[ClientId, Visit],
+        scores: NDArray[np.float64] | None,
+        sketches: NDArray[np.float64] | None = None,
     ) -> SelectionProblem:
         """Return the selection problem of a round.
 
@@ -83,6 +93,7 @@ class Setting:
             round: 0-based round number.
             visits: The clients to select for, ascending by name, with what is known of their round.
             scores: Shape ``[clients, layers]``, or ``None`` where nobody was probed.
+            sketches: Shape ``[clients, layers, numbers]``, or ``None`` where nobody sent any.
         """
 
         @cache
@@ -96,6 +107,7 @@ class Setting:
             scores=scores,
             prices=prices,
             rng=self.seeds.generator(Phase.SELECT, round=round),
+            sketches=sketches,
         )
 
     def prices(self, masks: Mapping[ClientId, Mask], visits: Mapping[ClientId, Visit]) -> dict[ClientId, Cost]:

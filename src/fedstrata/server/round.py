@@ -28,7 +28,7 @@ from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.riding import Ride, more
-from fedstrata.server.scoring import ridden_scores, score_table, scores_of
+from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
 from fedstrata.server.state import ServerState
 
 
@@ -65,15 +65,15 @@ def play_round(
     wanted = method.selector.probes(state.round, cohort, state.selector)
     measured = {c: state.ridden[c] for c in wanted if c in state.ridden}
     probed = asking.probes([c for c in wanted if c not in measured])
-    fresh = {r.client: s for r in probed if (s := scores_of(r, method.score, ledger)) is not None}
+    fresh = {r.client: m for r in probed if (m := measured_by(r, method.score, ledger)) is not None}
     present = [c for c in cohort if c not in ledger.failures]
     require(len(present), "probe", ledger, rules)
-    scored = {c: one.scores for c, one in measured.items()} | fresh
-    scores = score_table(present, scored, layers=len(setting.layers))
+    scored = measured | fresh
+    scores, sketches = score_table(present, scored, layers=len(setting.layers)), sketch_table(present, scored)
 
     ride = Ride.after(setting, method.selector, state.round, last=last)
     visits = _visits(state, setting, present, fresh)
-    problem = setting.problem(state.round, ride.with_room(visits, scored, state.selector), scores)
+    problem = setting.problem(state.round, ride.with_room(visits, scored, state.selector), scores, sketches)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
     riders = ride.riders(selection.masks, visits, selector_state)

@@ -23,6 +23,7 @@ from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.session import Session
 from fedstrata.server.state import ServerState, initial_state
+from fedstrata.server.theory import Instrument
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Run:
         stop: Asked after each round; true ends the run early with everything saved.
         frozen: Measures the drift of the ``never`` blocks, by block name.
         identity: What the bits depend on besides the seed: hash of the configuration, versions of packages.
+        instrument: Measures each round's error and its bound; ``None`` for no measurement.
     """
 
     setting: Setting
@@ -86,6 +88,7 @@ class Run:
     stop: Callable[[], bool] = lambda: False
     frozen: Callable[[], Mapping[LayerName, float]] = dict
     identity: Mapping[str, str] = field(default_factory=dict)
+    instrument: Instrument | None = None
 
     def start(self, weights: Weights) -> RunResult:
         """Run from the beginning.

@@ -1,4 +1,4 @@
-"""Scores of a round: one number per client and layer from the statistics that the clients sent.
+"""Scores of a round: one number per client and layer from the statistics that the clients sent; and their sketches.
 
 Statistics are what a client says, so a score that they make infinite loses that client, and never ends the run. Scores
 for the next round cost nobody this one: where they are not finite they are not kept, and the client is probed then.
@@ -17,41 +17,42 @@ from fedstrata.domain.messages import Probed, Reject
 from fedstrata.domain.reasons import Reason
 from fedstrata.scores.protocol import Score
 from fedstrata.server.bookkeeping import Ledger
-from fedstrata.server.state import Ridden
+from fedstrata.server.state import Measured
 
 _MESSAGE = "the score of its statistics is not finite for every layer; if it happens to all, use another score"
 
 
-def scores_of(probed: Probed, score: Score, ledger: Ledger) -> tuple[float, ...] | None:
-    """Return a client's score of every layer, or ``None`` if it is lost for want of one."""
-    values = _finite(probed, score)
-    if values is None:
+def measured_by(probed: Probed, score: Score, ledger: Ledger) -> Measured | None:
+    """Return what a client's probe says of every layer, or ``None`` if it is lost for want of a score."""
+    found = _finite(probed, score)
+    if found is None:
         ledger.losses_of("probe")(probed.client, Reject(Reason.NONFINITE, _MESSAGE), True)
-    return values
+    return found
 
 
-def ridden_scores(score: Score, ledger: Ledger) -> dict[ClientId, Ridden]:
-    """Return the scores for the next round of the clients whose statistics rode on their updates."""
+def ridden_scores(score: Score, ledger: Ledger) -> dict[ClientId, Measured]:
+    """Return what was measured for the next round by the clients whose statistics rode on their updates."""
     kept = {}
     for client, probed in ledger.ridden.items():
-        values = _finite(probed, score)
-        if values is None:
+        found = _finite(probed, score)
+        if found is None:
             ledger.losses_of("train")(client, Reject(Reason.NONFINITE, _MESSAGE), False)
         else:
-            kept[client] = Ridden(probed.round, probed.loss, values)
+            kept[client] = found
     return kept
 
 
-def _finite(probed: Probed, score: Score) -> tuple[float, ...] | None:
+def _finite(probed: Probed, score: Score) -> Measured | None:
     try:
         values = tuple(float(score(stats)) for stats in probed.stats)
     except ArithmeticError:
         return None
-    return values if all(map(isfinite, values)) else None
+    sketches = tuple(stats.sketch for stats in probed.stats if stats.sketch is not None)
+    return Measured(probed.round, probed.loss, values, sketches) if all(map(isfinite, values)) else None
 
 
 def score_table(
-    present: Sequence[ClientId], scored: Mapping[ClientId, Sequence[float]], *, layers: int
+    present: Sequence[ClientId], scored: Mapping[ClientId, Measured], *, layers: int
 ) -> NDArray[np.float64] | None:
     """Return scores, shape ``[clients, layers]``; rows of clients that were not asked are NaN.
 
@@ -62,5 +63,20 @@ def score_table(
     table = np.full((len(present), layers), np.nan)
     for row, client in enumerate(present):
         if client in scored:
-            table[row] = scored[client]
+            table[row] = scored[client].scores
+    return table
+
+
+def sketch_table(present: Sequence[ClientId], scored: Mapping[ClientId, Measured]) -> NDArray[np.float64] | None:
+    """Return sketches, shape ``[clients, layers, numbers]``; those of clients that were not asked are NaN.
+
+    Where nobody sent any there is no table.
+    """
+    shape = next((np.shape(one.sketches) for one in scored.values() if one.sketches), None)
+    if shape is None:
+        return None
+    table = np.full((len(present), *shape), np.nan)
+    for row, client in enumerate(present):
+        if client in scored and scored[client].sketches:
+            table[row] = scored[client].sketches
     return table

@@ -14,7 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord
+from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.errors import AbandonedError, StorageError, TrainingError
 from fedstrata.server.checkpoint import Place, generations, round_of, save
 from fedstrata.server.evaluation import Evaluation, evaluate_all
@@ -23,6 +23,7 @@ from fedstrata.server.journal import FileJournal
 from fedstrata.server.round import play_round
 from fedstrata.server.state import Best, ServerState
 from fedstrata.server.tables import write_tables
+from fedstrata.server.theory import measured
 
 if TYPE_CHECKING:
     from fedstrata.server.run import Run
@@ -78,7 +79,7 @@ class Session:
 
     def _round(self) -> None:
         after, record, given_up = self._committed()
-        record = replace(record, frozen_norms=self.run.frozen())
+        record = replace(record, frozen_norms=self.run.frozen(), theory=self._theory(after, record))
         self.state, before = after, self.state
         if self._due(after.round, self.run.schedule.evaluate_every):
             try:
@@ -95,6 +96,13 @@ class Session:
             self.state = before
             raise
         self.run.observer.round_done(record)
+
+    def _theory(self, after: ServerState, record: RoundRecord) -> TheoryRecord | None:
+        """Measure the round's error where the run has an instrument for it; the round is not logged yet."""
+        run = self.run
+        if run.instrument is None:
+            return record.theory
+        return measured(run.instrument, self.state.weights, after.weights, record, run.setting.layers)
 
     def _committed(self) -> tuple[ServerState, RoundRecord, list[Event]]:
         """Play a round, again if it is abandoned, and return what came out of it, with what is logged before it.

@@ -32,18 +32,20 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Ridden:
-    """Scores whose statistics rode on a client's update; one aggregate old when they are used.
+class Measured:
+    """What a client's probe said, as selectors read it; one aggregate old where it rode on an update.
 
     Attributes:
         round: The round at whose start the weights were that they were measured at.
         loss: Mean loss over the probed rows.
         scores: One per selectable layer.
+        sketches: One per selectable layer, where sketches were asked for.
     """
 
     round: int
     loss: float
     scores: tuple[float, ...]
+    sketches: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class ServerState:
         best: Best round so far.
         attempt: How often the next round was abandoned already.
         run: Name of the run; messages of other runs do not count.
-        ridden: Scores for the next round that rode on the updates of the one before it, by client, ascending by name.
+        ridden: What was measured for the next round and rode on the updates of the one before it, by client, ascending
+            by name.
     """
 
     round: int
@@ -70,7 +73,7 @@ class ServerState:
     best: Best | None = None
     attempt: int = 0
     run: str = ""
-    ridden: Mapping[ClientId, Ridden] = field(default_factory=dict)
+    ridden: Mapping[ClientId, Measured] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:

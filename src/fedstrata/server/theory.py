@@ -1,68 +1,167 @@
-"""The error terms of the convergence bound, computed exactly where gradients are at hand.
+"""What a round's gradients say of its error and of the bound on it (``domain/theory.py`` has the formulas).
 
-For clients i with data shares alpha_i, masks m and layer gradients g_il (Sun et al., arXiv 2408.15600, section 4; the
-Cauchy-Schwarz form):
-
-    E_t  = || sum_i alpha_i g_i  -  sum_{l selected} sum_i w_il g_il ||^2
-    E_t1 = sum_{l nobody trained} || sum_i alpha_i g_il ||^2
-    E_t2 = sum_{l selected} chi2_l * kappa_l^2,   chi2_l = 1 / A_l - 1,   kappa_l^2 = sum_i alpha_i || g_il - g_l ||^2
-
-with A_l the data share of the clients that trained layer l; always E_t <= E_t1 + E_t2.
+An instrument that has the clients' rows at hand takes the gradients; it is used between rounds, so that it changes no
+bit of them and none of their times. Where there is none, sketches that came with the probes give estimates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorTerms:
-    """True error and the two terms of its bound."""
-
-    error: float
-    missing_layers: float
-    wrong_weights: float
-
-    @property
-    def bound(self) -> float:
-        """``E_t1 + E_t2``."""
-        return self.missing_layers + self.wrong_weights
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.messages import Weights
+from fedstrata.domain.records import LayerTheory, RoundRecord, TheoryRecord
+from fedstrata.domain.theory import ErrorTerms, LayerMoments, terms_of
 
 
-def chi2(data_mass: float) -> float | None:
-    """Return ``1 / A - 1``: chi-square distance of a layer's weights from the data shares; ``None`` for A = 0.
+class Instrument(Protocol):
+    """Measures with the rows of all clients; ``client/exact.py`` is the one there is."""
+
+    def moments(
+        self, weights: Weights, shares: Mapping[ClientId, float], masks: Mapping[ClientId, Mask]
+    ) -> tuple[tuple[LayerMoments, ...], float]:
+        """Return each layer's moments over all training rows of these clients, and their loss.
+
+        Args:
+            weights: Where the gradients are taken.
+            shares: alpha_i, summing to 1; ascending by client.
+            masks: The layers that each of them trained and that counted.
+        """
+        ...
+
+    def loss(self, weights: Weights, shares: Mapping[ClientId, float]) -> float:
+        """Return the loss over all training rows of these clients."""
+        ...
+
+
+def measured(
+    instrument: Instrument, before: Weights, after: Weights, record: RoundRecord, layers: LayerMap
+) -> TheoryRecord | None:
+    """Return what a committed round's error was, or ``None`` of a round that did not happen.
+
+    Args:
+        instrument: Has the rows.
+        before: The round's starting weights.
+        after: Its outcome.
+        record: Who trained what.
+        layers: The model's layers.
+    """
+    if not record.committed:
+        return None
+    start = perf_counter()
+    counted = [client for client in record.clients if client.steps]
+    shares = shares_of({client.client: client.num_examples for client in counted})
+    moved = frozenset(index for index, layer in enumerate(record.layers[: len(layers)]) if layer.contributors)
+    masks = {client.client: frozenset(client.mask) & moved for client in counted}
+    found, loss = instrument.moments(before, shares, masks)
+    later = instrument.loss(after, shares)
+    return theory_record(
+        layers, found, [layer.data_mass for layer in record.layers[: len(layers)]],
+        losses=(loss, later), seconds=perf_counter() - start,
+    )  # fmt: skip
+
+
+def theory_record(
+    layers: LayerMap,
+    moments: Sequence[LayerMoments],
+    masses: Sequence[float],
+    *,
+    losses: tuple[float | None, float | None] = (None, None),
+    estimated: bool = False,
+    seconds: float = 0.0,
+) -> TheoryRecord:
+    """Return moments and their terms as the round's record has them.
+
+    Args:
+        layers: The model's layers.
+        moments: One per layer.
+        masses: A_l of each.
+        losses: f before and after the round, where they were measured.
+        estimated: Whether the moments come from sketches.
+        seconds: What measuring took.
+    """
+    terms = terms_of(moments, masses)
+    return TheoryRecord(
+        error=terms.error,
+        missing_layers=terms.missing_layers,
+        wrong_weights=terms.wrong_weights,
+        layers=tuple(
+            LayerTheory(name, mass, one.gradient_sq, one.spread, one.off)
+            for name, one, mass in zip(layers.names, moments, masses, strict=True)
+        ),
+        loss_before=losses[0],
+        loss_after=losses[1],
+        estimated=estimated,
+        seconds=seconds,
+    )
+
+
+def shares_of(rows: Mapping[ClientId, int]) -> dict[ClientId, float]:
+    """Return each client's share of the training rows of all of them.
 
     Example:
-        >>> chi2(0.25), chi2(1.0), chi2(0.0)
-        (3.0, 0.0, None)
+        >>> shares_of({ClientId("a"): 1, ClientId("b"): 3})
+        {'a': 0.25, 'b': 0.75}
     """
-    return None if data_mass == 0 else 1.0 / data_mass - 1.0
+    total = sum(rows.values())
+    return {client: own / total for client, own in rows.items()}
+
+
+def moments_of(vectors: NDArray[np.float64], shares: NDArray[np.float64], mask: NDArray[np.bool_]) -> LayerMoments:
+    """Return the moments of gradients (or of their sketches) that are all at hand.
+
+    Args:
+        vectors: Shape ``[clients, parameters of the layer]``.
+        shares: alpha_i, shape ``[clients]``, summing to 1.
+        mask: Who trained the layer, shape ``[clients]``.
+    """
+    mean = shares @ vectors
+    chosen = np.where(mask, shares, 0.0)
+    mass = float(chosen.sum())
+    off = mean if mass == 0 else (shares - (shares if mask.all() else chosen / mass)) @ vectors
+    return LayerMoments(
+        gradient_sq=float(mean @ mean),
+        spread=float(shares @ np.square(vectors - mean).sum(axis=1)),
+        off=float(off @ off),
+    )
+
+
+def sketched_moments(
+    sketches: NDArray[np.float64], work: Mapping[ClientId, tuple[int, Mask]], moved: Sequence[bool]
+) -> list[LayerMoments]:
+    """Return each layer's moments estimated from sketches of the clients' gradients.
+
+    In the space of sketches the formulas are the same ones, so the estimates keep ``E_t <= E_t1 + E_t2``.
+
+    Args:
+        sketches: Shape ``[clients, layers, numbers]``, rows in the order of ``work``.
+        work: Training rows and mask of each client whose update counted.
+        moved: Whether what was trained of a layer counted.
+    """
+    rows = np.array([own for own, _ in work.values()], dtype=np.float64)
+    layers = range(sketches.shape[1])
+    masks = np.array([[moved[layer] and layer in mask for layer in layers] for _, mask in work.values()])
+    return [moments_of(sketches[:, layer], rows / rows.sum(), masks[:, layer]) for layer in layers]
 
 
 def error_terms(
     gradients: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], masks: NDArray[np.bool_]
 ) -> ErrorTerms:
-    """Compute E_t, E_t1 and E_t2.
+    """Compute E_t, E_t1 and E_t2 from gradients that are all at hand.
 
     Args:
         gradients: One array per layer, shape ``[clients, parameters of the layer]``.
         shares: alpha_i, shape ``[clients]``, summing to 1.
         masks: Shape ``[clients, layers]``.
+
+    Example:
+        See ``tests/server/test_theory.py``.
     """
-    error = missing = wrong = 0.0
-    for layer, g in enumerate(gradients):
-        mean = shares @ g
-        mass = float(shares[masks[:, layer]].sum())
-        if mass == 0:
-            missing += float(mean @ mean)
-            error += float(mean @ mean)
-            continue
-        weights = np.where(masks[:, layer], shares, 0.0) / mass
-        off = mean - weights @ g
-        error += float(off @ off)
-        wrong += (1.0 / mass - 1.0) * float(shares @ np.square(g - mean).sum(axis=1))
-    return ErrorTerms(error, missing, wrong)
+    moments = [moments_of(g, shares, masks[:, layer]) for layer, g in enumerate(gradients)]
+    return terms_of(moments, [float(shares[masks[:, layer]].sum()) for layer in range(len(gradients))])

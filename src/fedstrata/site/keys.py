@@ -14,20 +14,26 @@ class RowsSection(Section):
 
     Attributes:
         train: File, glob, or image folder.
-        text: Column of texts; exclusive with ``image``.
+        text: Column of texts; exclusive with ``image`` and ``question``.
         image: Column of images.
+        question: Column of questions, whose right choice ``label`` names by its position.
+        choices: Column of lists of choices; with ``question``.
         label: Column of labels.
     """
 
     train: str
     text: str | None = None
     image: str | None = None
+    question: str | None = None
+    choices: str | None = None
     label: str = "label"
 
     @model_validator(mode="after")
     def _one_input(self) -> RowsSection:
-        if (self.text is None) == (self.image is None):
-            raise ValueError("give one input column, either 'text' or 'image'")
+        if sum(name is not None for name in (self.text, self.image, self.question)) != 1:
+            raise ValueError("give one input column, either 'text' or 'image', or 'question' with 'choices'")
+        if (self.question is None) != (self.choices is None):
+            raise ValueError("'question' and 'choices' go together; give both columns, or neither")
         return self
 
 
@@ -49,6 +55,7 @@ class LimitsSection(Section):
     Attributes:
         refuse: Layers that it neither trains nor tells anything of, in the layer language.
         scores: Whether gradient statistics may leave.
+        sketches: Whether sketches of gradients may leave, which tell more than norms; never where ``scores`` is false.
         evaluate: Whether loss and accuracy over its held-out rows may leave.
         min_rows: Rows that an update or a probe is computed from, at least.
         rounds: Updates that it sends in a run, at most; null sets no limit.
@@ -56,6 +63,7 @@ class LimitsSection(Section):
 
     refuse: LayerTerms = Field(default_factory=list)
     scores: bool = True
+    sketches: bool = False
     evaluate: bool = True
     min_rows: Whole = Field(default=1, ge=1)
     rounds: Whole | None = Field(default=None, ge=0)

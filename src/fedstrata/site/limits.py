@@ -112,6 +112,8 @@ def _check_training(request: Train, limits: LimitsSection, refused: Mask, layers
 def _check_probe(plan: ProbePlan, limits: LimitsSection, rows: int) -> None:
     if not limits.scores:
         raise _refusal("its own limits keep gradient statistics here (limits.scores)")
+    if plan.sketch is not None and not limits.sketches:
+        raise _refusal("its own limits keep sketches of gradients here (limits.sketches)")
     _check_rows(probed_rows(plan, rows), limits)
 
 
@@ -130,6 +132,7 @@ def _zeros(stats: LayerStats) -> LayerStats:
 
     return replace(
         stats,
+        sketch=None if stats.sketch is None else (0.0,) * len(stats.sketch),
         tensors=tuple(
             TensorStats(t.elements, t.weight_sq, 0.0, zero(t.half_dot), zero(t.snr_sum), zero(t.noise_sum))
             for t in stats.tensors

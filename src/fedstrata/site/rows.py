@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
+from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import DataError, nearest
 
@@ -18,12 +18,8 @@ def rows_alone(data: FederatedData, client: ClientId) -> FederatedData:
     if client not in data.clients:
         raise DataError(f"the configuration has no client {client}; {nearest(client, data.clients)}")
     own = data.clients[client]
-    rows = _taken(own.rows, torch.cat([own.train, own.held_out]))
+    rows = own.rows.only(torch.cat([own.train, own.held_out]))
     places = torch.arange(len(rows))
     train, held_out = places[: len(own.train)], places[len(own.train) :]
-    test = _taken(data.test, places[:0])
+    test = data.test.only(places[:0])
     return FederatedData({client: ClientRows(rows, train, held_out)}, test, data.labels, data.card)
-
-
-def _taken(rows: TensorRows, indices: torch.Tensor) -> TensorRows:
-    return TensorRows({name: tensor[indices] for name, tensor in rows.inputs.items()}, rows.labels[indices], rows.notes)

@@ -81,10 +81,13 @@ def _of_update(update: Update, size: int, blocks: Sequence[Layer], told: Mapping
 
 def _of_statistics(probed: Probed, told: Mapping[int, str]) -> Told:
     measured = [stats for index, stats in enumerate(probed.stats) if index in told]
-    numbers = sum(_measured(tensor) for stats in measured for tensor in stats.tensors) + 1
+    sketched = max((len(stats.sketch or ()) for stats in measured), default=0)
+    numbers = sum(_measured(tensor) for stats in measured for tensor in stats.tensors) + sketched * len(measured) + 1
     rows = _rows(probed.stats)
-    sentence = f"gradient statistics of {_count(len(told), 'layer')} and a loss ({numbers} numbers)"
-    return f"{sentence} from {_count(rows, 'row')}", {"layers": list(told.values()), "numbers": numbers, "rows": rows}
+    sketch = f", sketches of {sketched} numbers among them," if sketched else ""
+    sentence = f"gradient statistics of {_count(len(told), 'layer')}{sketch} and a loss ({numbers} numbers)"
+    facts = {"layers": list(told.values()), "numbers": numbers, "rows": rows}
+    return f"{sentence} from {_count(rows, 'row')}", facts | ({"sketch": sketched} if sketched else {})
 
 
 def _rows(stats: Sequence[LayerStats]) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.workers.requests import from_json, to_json
@@ -20,7 +21,7 @@ PLAN = TrainPlan(None, 3, 0, "adamw", 0.1 + 0.2, 0.5, 1e-300, 1 / 3, "bf16", Enc
 
 REQUESTS: list[Request] = [
     Probe(A, 0, WEIGHTS, ProbePlan()),
-    Probe(A, 7, WEIGHTS, ProbePlan(0, 8, frozenset(Statistic)), ORIGIN),
+    Probe(A, 7, WEIGHTS, ProbePlan(0, 8, frozenset(Statistic), Hashing(2**63 - 1, 64)), ORIGIN),
     Train(A, 0, WEIGHTS, frozenset(), TrainPlan()),
     Train(A, 7, WEIGHTS, frozenset({11, 2, 0}), PLAN, ORIGIN),
     Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, ProbePlan(0, 8, frozenset(Statistic))),

@@ -18,6 +18,7 @@ from fedstrata.domain.messages import (
     Weights,
     phase_of,
 )
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 
@@ -64,4 +65,5 @@ def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
 
 
 def _read_probe_plan(said: Mapping[str, Any]) -> ProbePlan:
-    return ProbePlan(**{**said, "statistics": frozenset(map(Statistic, said["statistics"]))})
+    sketch = Hashing(**said["sketch"]) if said["sketch"] is not None else None
+    return ProbePlan(**{**said, "statistics": frozenset(map(Statistic, said["statistics"])), "sketch": sketch})
