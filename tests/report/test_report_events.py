@@ -69,7 +69,7 @@ def test_resume_after_a_cut_line_is_read(tmp_path: Path) -> None:
 
 def test_event_glued_to_a_cut_line_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=2)
-    end = '{"event": "end", "schema": 4, "state": "finished", "message": null}'
+    end = '{"event": "end", "schema": 5, "state": "finished", "message": null}'
     log = read_log(rewrite(folder, lambda lines: [*lines[:-1], '{"event": "cli' + end, ""]))
     assert log.state == "finished"
     assert "cut off" in log.notes[0]
@@ -92,7 +92,7 @@ def test_round_played_again_counts_once_and_the_last_stands(tmp_path: Path) -> N
 
 def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=1)
-    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 4}'])
+    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 5}'])
     assert len(read_log(path).rounds) == 1
 
 
@@ -103,7 +103,7 @@ def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
         (lambda lines: lines[1:], "first event is 'baseline'"),
         (lambda lines: [lines[0][:20]], "no whole event"),
         (lambda lines: [lines[0], "nonsense", *lines[1:]], "events.jsonl:2: the line is not a JSON object"),
-        (lambda lines: [line.replace('"schema": 4', '"schema": 1') for line in lines], "schema 1 is not 4"),
+        (lambda lines: [line.replace('"schema": 5', '"schema": 1') for line in lines], "schema 1 is not 5"),
         (lambda lines: ['{"a": 1}', *lines], "has no 'event'"),
         (
             lambda lines: [lines[0].replace('"seed": 7', '"seed": "x"'), *lines[1:]],

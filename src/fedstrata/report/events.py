@@ -150,9 +150,20 @@ def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
         event = {**event, "certificate": _filled(certificate, inf, "bound", "gap")}
     if isinstance(layers, list):
         event = {**event, "layers": [_filled(b, nan, "update_norm") if isinstance(b, dict) else b for b in layers]}
+    if isinstance(theory := event.get("theory"), dict):
+        event = {**event, "theory": _theory(theory)}
     record = reader.valid(_ROUND, {**event, "clients": clients}, line)
     reader.rounds[record.round] = record
     reader.clients.clear()
+
+
+def _theory(found: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a record of the theory with infinity where gradients were too large for a number."""
+    layers = found.get("layers")
+    parts = ("gradient_sq", "spread", "error")
+    if isinstance(layers, list):
+        found = {**found, "layers": [_filled(one, inf, *parts) if isinstance(one, dict) else one for one in layers]}
+    return _filled(found, inf, "error", "missing_layers", "wrong_weights")
 
 
 def _abandoned(reader: _Reader, event: Mapping[str, object], line: int) -> None:

@@ -26,6 +26,7 @@ from fedstrata.report.sections.identity import identity, state
 from fedstrata.report.sections.predicted import predicted, predicted_in_words
 from fedstrata.report.sections.proof import passed, proof
 from fedstrata.report.sections.selection import selection
+from fedstrata.report.sections.theory import theory
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.report.words import listing, percent, plural
 
@@ -59,6 +60,11 @@ def render(runs: Sequence[Run], *, title: str | None = None) -> str:
     """Return the page as text."""
     groups = group(runs)
     sections = _single(groups[0]) if len(runs) == 1 else _several(runs, groups)
+    return page(title or _title(runs), sections)
+
+
+def page(title: str, sections: Sequence[Section]) -> str:
+    """Return a self-contained page of sections; see ``tests/report/test_report_html.py``."""
     environment = Environment(
         loader=PackageLoader("fedstrata.report"),
         autoescape=True,
@@ -67,7 +73,7 @@ def render(runs: Sequence[Run], *, title: str | None = None) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("report.html.j2")
-    return template.render(title=title or _title(runs), sections=sections, swatches=SWATCHES)
+    return template.render(title=title, sections=sections, swatches=SWATCHES)
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -106,6 +112,8 @@ def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool
     ]
     if alone:
         parts.append(("data", "Data per client", data(card)))
+    if measured := theory(run, key=f"{key}theory"):
+        parts.append(("theory", "Error of each round, and its bound", measured))
     parts += [
         ("solver", "Solver certificates", certificates(run)),
         ("failures", "Failures", failures(run)),

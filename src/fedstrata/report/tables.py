@@ -74,7 +74,7 @@ def markdown_table(results: Sequence[Result]) -> str:
     lines = [_line(head), f"|{rule}|"]
     for result in results:
         shown = (result.setting,) if settings else ()
-        lines.append(_line([_escaped(cell) for cell in (*shown, *_cells(result))]))
+        lines.append(_line([escaped(cell) for cell in (*shown, *_cells(result))]))
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +114,13 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    r"""Return a text as one line in which Markdown sees nothing.
+
+    Example:
+        >>> print(escaped("a|b *c*"))
+        a\|b \*c\*
+    """
     flat = " ".join(clean(text).split())
     for character in "\\|`*_<[":
         flat = flat.replace(character, "\\" + character)

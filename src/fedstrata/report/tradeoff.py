@@ -28,7 +28,7 @@ def tradeoff(
     that is to be had at each cost.
 
     Args:
-        points: Methods; costs at least 0.
+        points: Methods; costs at least 0. One without a label is drawn and not named.
         unit: Unit of the costs, of ``domain.units``.
         x_title: What the cost is.
         y_title: What the accuracy is of.
@@ -95,6 +95,8 @@ def _labels(picture: ET.Element, points: Sequence[Standing], x: Scale, y: Scale,
     places = [(x.at(p.cost), y.at(p.accuracy), text) for p, text in zip(points, texts, strict=True)]
     room = Box(x.start, y.end - 6, x.end + 6, y.start)
     for (a, b, text), point, label in zip(places, points, place(places, room, steps), strict=True):
+        if not text:
+            continue
         if label.far:
             svg.add(picture, "path", class_="leader", d=f"M{a:.1f} {b:.1f}L{label.x:.1f} {label.y - 3.5:.1f}")
         written = svg.add(picture, "text", text, x=label.x, y=label.y, class_="beside end" if label.end else "beside")

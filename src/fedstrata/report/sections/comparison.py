@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
+from fedstrata.report.compare import compare
+from fedstrata.report.contest import Rules
 from fedstrata.report.grouping import Group, Series, final_accuracy
+from fedstrata.report.outcome import outcome_of
 from fedstrata.report.records import Run
 from fedstrata.report.sections.fairness import spread
+from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.tables import layers_chosen
 from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural, quantity
@@ -35,11 +39,26 @@ def comparison(group: Group) -> tuple[Block, ...]:
     table = Table(caption, _HEAD, rows, strong=leaders)
     done = sorted({len(run.log.rounds) for run in group.runs})
     if len(done) < 2:
-        return (table,)
+        return (table, *_paired(group))
     return (
         table,
+        *_paired(group),
         Note(f"These runs differ in length, from {plural(done[0], 'round')} to {plural(done[-1], 'round')}."),
     )
+
+
+def _paired(group: Group) -> tuple[Block, ...]:
+    """Return the differences to one method over the seeds that it shares with others, where seeds are several."""
+    if max(len(series.seeds) for series in group.series) < 2 or len(group.series) < 2:
+        return ()
+    outcomes = [
+        outcome_of(run, row=group.label, size="", method=series.label, budget="")
+        for series in group.series
+        for run in series.runs
+    ]
+    (contest,) = compare(outcomes, Rules())
+    few = tuple(Note(note) for note in contest.notes if note.startswith("Fewer"))
+    return (*difference_blocks(contest), *few)
 
 
 def _row(series: Series, top: float) -> tuple[TableCell, ...]:

@@ -1,0 +1,153 @@
+"""The error of each round, its bound, and whether either tells how much the round gains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from statistics import median
+
+from fedstrata.report.blocks import Block, Key, Picture, Pictures, Table, Text, folded
+from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.records import Run
+from fedstrata.report.theory_table import Correlation, TheoryLine, correlation, theory_lines
+from fedstrata.report.words import NOTHING, number, plural
+
+_HEAD = ("# round", "# E", "# E1", "# E2", "# E / (E1 + E2)", "# f before", "# f after", "# decrease")
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    label: str
+    style: int
+    of: Callable[[TheoryLine], float]
+
+
+_TERMS = (
+    _Term("E, the error", 0, lambda line: line.error),
+    _Term("E1 + E2, its bound", 1, lambda line: line.bound),
+    _Term("E1, layers that nobody trained", 2, lambda line: line.missing_layers),
+    _Term("E2, layers that only some trained", 3, lambda line: line.wrong_weights),
+)
+
+
+def theory(run: Run, *, key: str) -> tuple[Block, ...]:
+    """Return plots, words and a table of a run's measured errors; nothing where none was measured.
+
+    Args:
+        run: The run.
+        key: Unique in the page.
+
+    Example:
+        See ``tests/report/test_report_theory.py``.
+    """
+    head = run.log.header
+    lines = theory_lines(run, "", head.method, "", head.seed)
+    if not lines:
+        return ()
+    pictures = [*_terms(lines, key=key), *_gains(lines, key=key)]
+    return (
+        Text(_lead(lines)),
+        *((Key(tuple((term.label, term.style) for term in _TERMS)),) if pictures else ()),
+        *((Pictures(tuple(pictures)),) if pictures else ()),
+        *(Text(sentence) for sentence in _verdicts(lines)),
+        folded(Table("Error and bound by round", _HEAD, tuple(map(_row, lines))), limit=5),
+    )
+
+
+def _lead(lines: Sequence[TheoryLine]) -> str:
+    exact = "from full gradients over all training rows of the clients whose updates counted"
+    how = "estimated from sketches of the probes' gradients" if lines[0].estimated else exact
+    ratios = [line.error / line.bound for line in lines if line.bound > 0 and isfinite(line.bound)]
+    text = f"How far each round's direction was from the full gradient, squared, {how}."
+    if not ratios:
+        return f"{text} It is 0 in all of {plural(len(lines), 'round')}: everybody trained everything."
+    return (
+        f"{text} The error is {number(median(ratios))} of its bound in the median of {plural(len(ratios), 'round')}, "
+        f"from {number(min(ratios))} to {number(max(ratios))}; it cannot be more than 1."
+    )
+
+
+def _verdicts(lines: Sequence[TheoryLine]) -> list[str]:
+    found = [(name, correlation(lines, term.of)) for name, term in zip(("E", "E1 + E2"), _TERMS, strict=False)]
+    if not found[0][1].rounds:
+        return ["What the rounds gained was not measured (theory: exact does it)."]
+    caveat = "Gradients shrink as training goes on, so all three fall together; compare methods before rounds."
+    return [*(f"Decrease of f in a round against {name}: {_said(one)}." for name, one in found), caveat]
+
+
+def _said(one: Correlation) -> str:
+    if one.pearson is None or one.spearman is None:
+        return f"{plural(one.rounds, 'round')} are too few, or too much alike, to tell"
+    return f"correlation {number(one.pearson)}, of ranks {number(one.spearman)}, over {plural(one.rounds, 'round')}"
+
+
+def _terms(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
+    drawn = [
+        Line(
+            term.label,
+            [line.round for line in lines],
+            [_above_zero(term.of(line)) for line in lines],
+            term.style,
+            [f"{term.label}, round {line.round}: {number(term.of(line))}" for line in lines],
+        )
+        for term in _TERMS
+    ]
+    drawn = [line for line in drawn if any(map(isfinite, line.y))]
+    if not drawn:
+        return []
+    chart = line_chart(
+        drawn,
+        key=f"{key}-terms",
+        title="Error and bound against rounds",
+        description="; ".join(f"{line.label}: from {number(_first(line))} to {number(_last(line))}" for line in drawn),
+        x_label="round",
+        y_label="squared norm",
+        whole_x=True,
+        y="log",
+    )
+    return [Picture(chart, "Error and bound against rounds, on a logarithmic axis; what is 0 is left out.")]
+
+
+def _gains(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
+    drawn = []
+    for term in reversed(_TERMS[:2]):  # the error on top, which is at most the bound
+        some = [(term.of(line), line) for line in lines if line.decrease is not None and isfinite(term.of(line))]
+        some = [(x, line) for x, line in some if x > 0]
+        tips = [f"round {line.round}: {term.label} {number(x)}, f falls by {number(line.decrease)}" for x, line in some]
+        gains = [nan if line.decrease is None else line.decrease for _, line in some]
+        if some:
+            drawn.append(Line(term.label, [x for x, _ in some], gains, term.style, tips, dots=True))
+    if not drawn:
+        return []
+    chart = line_chart(
+        drawn,
+        key=f"{key}-gains",
+        title="Decrease of f against error and bound",
+        description=f"{plural(len(lines), 'round')}, one dot each",
+        x_label="squared norm",
+        y_label="decrease of f",
+        log_x=True,
+        y="number",
+    )
+    caption = "What a round gained against its error and the bound; if they told, dots would fall to the right."
+    return [Picture(chart, caption)]
+
+
+def _above_zero(value: float) -> float:
+    return value if value > 0 and isfinite(value) else nan
+
+
+def _first(line: Line) -> float:
+    return next(y for y in line.y if isfinite(y))
+
+
+def _last(line: Line) -> float:
+    return next(y for y in reversed(line.y) if isfinite(y))
+
+
+def _row(line: TheoryLine) -> tuple[str, ...]:
+    ratio = number(line.error / line.bound) if line.bound > 0 else NOTHING
+    terms = (number(v) for v in (line.error, line.missing_layers, line.wrong_weights))
+    losses = (number(v, digits=5) for v in (line.loss_before, line.loss_after))
+    return (str(line.round), *terms, ratio, *losses, number(line.decrease))

@@ -1,0 +1,194 @@
+"""Rounds whose error was measured, as rows of a table, and how far error and bound go with what the rounds gained."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from fedstrata.errors import DataError
+from fedstrata.files import write_atomic
+from fedstrata.report.records import Run
+
+
+@dataclass(frozen=True, slots=True)
+class TheoryLine:
+    """One round.
+
+    Attributes:
+        row: Which experiment it belongs to.
+        method: Name of the method.
+        budget: Of its clients, in words.
+        seed: Of its run.
+        round: 0-based.
+        loss_before: f at its start; ``None`` where it was not measured.
+        loss_after: f at its end.
+        error: E_t.
+        missing_layers: E_t1.
+        wrong_weights: E_t2.
+        estimated: Whether these come from sketches.
+    """
+
+    row: str
+    method: str
+    budget: str
+    seed: int
+    round: int
+    loss_before: float | None
+    loss_after: float | None
+    error: float
+    missing_layers: float
+    wrong_weights: float
+    estimated: bool
+
+    @property
+    def bound(self) -> float:
+        """``E_t1 + E_t2``."""
+        return self.missing_layers + self.wrong_weights
+
+    @property
+    def decrease(self) -> float | None:
+        """By how much the round lowered f; ``None`` where that was not measured."""
+        return None if self.loss_before is None or self.loss_after is None else self.loss_before - self.loss_after
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How far a quantity goes with the decrease of f over rounds; -1 is against, 0 is not at all.
+
+    Attributes:
+        rounds: How many rounds were compared.
+        pearson: Of the numbers; ``None`` of fewer than three rounds, or where all are equal.
+        spearman: Of their ranks; likewise.
+    """
+
+    rounds: int
+    pearson: float | None
+    spearman: float | None
+
+
+MEASURES: Mapping[str, Callable[[TheoryLine], float]] = {
+    "error": lambda line: line.error,
+    "bound": lambda line: line.bound,
+    "missing_layers": lambda line: line.missing_layers,
+    "wrong_weights": lambda line: line.wrong_weights,
+}
+"""What the decrease of f is held against."""
+
+
+def theory_lines(run: Run, row: str, method: str, budget: str, seed: int) -> list[TheoryLine]:
+    """Return a run's rounds whose error was measured.
+
+    Args:
+        run: The run.
+        row: Which experiment it belongs to.
+        method: Name of the method.
+        budget: Of its clients, in words.
+        seed: Of the run.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    return [
+        TheoryLine(
+            row,
+            method,
+            budget,
+            seed,
+            record.round,
+            record.theory.loss_before,
+            record.theory.loss_after,
+            record.theory.error,
+            record.theory.missing_layers,
+            record.theory.wrong_weights,
+            record.theory.estimated,
+        )
+        for record in run.log.committed
+        if record.theory is not None
+    ]
+
+
+def write_theory(path: Path, lines: Sequence[TheoryLine]) -> None:
+    """Write lines as CSV, at once; numbers keep all their digits, and what was not measured is empty.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    names = [field.name for field in fields(TheoryLine)]
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(names)
+    for line in lines:
+        values = (getattr(line, name) for name in names)
+        table.writerow("" if value is None else repr(value) if isinstance(value, float) else value for value in values)
+    write_atomic(path, text.getvalue())
+
+
+def read_theory(path: Path) -> list[TheoryLine]:
+    """Return the lines that ``write_theory`` wrote.
+
+    Raises:
+        DataError: The file is no such table.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    names = [field.name for field in fields(TheoryLine)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = csv.reader(file)
+        if head != names:
+            raise ValueError(f"its columns are {', '.join(head)[:80]}")
+        return [_line(dict(zip(names, row, strict=True))) for row in rows]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no table of measured errors: {error}; write it with write_theory") from error
+
+
+def _line(values: Mapping[str, str]) -> TheoryLine:
+    if values["estimated"] not in ("True", "False"):
+        raise ValueError(f"'{values['estimated'][:20]}' in column estimated is neither True nor False")
+    return TheoryLine(
+        values["row"],
+        values["method"],
+        values["budget"],
+        int(values["seed"]),
+        int(values["round"]),
+        float(values["loss_before"]) if values["loss_before"] else None,
+        float(values["loss_after"]) if values["loss_after"] else None,
+        float(values["error"]),
+        float(values["missing_layers"]),
+        float(values["wrong_weights"]),
+        values["estimated"] == "True",
+    )
+
+
+def correlations(lines: Sequence[TheoryLine]) -> dict[tuple[str, str], dict[str, Correlation]]:
+    """Return, by row and method, how each of ``MEASURES`` goes with the decrease of f over all their rounds.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    groups: dict[tuple[str, str], list[TheoryLine]] = {}
+    for line in lines:
+        groups.setdefault((line.row, line.method), []).append(line)
+    return {key: {name: correlation(own, of) for name, of in MEASURES.items()} for key, own in groups.items()}
+
+
+def correlation(lines: Sequence[TheoryLine], of: Callable[[TheoryLine], float]) -> Correlation:
+    """Return how a quantity goes with the decrease of f over the rounds that have both.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    pairs = [(of(line), line.decrease) for line in lines if line.decrease is not None]
+    found = np.array([(x, y) for x, y in pairs if isfinite(x) and isfinite(y)]).reshape(-1, 2)
+    if len(found) < 3 or (np.ptp(found, axis=0) == 0).any():
+        return Correlation(len(found), None, None)
+    x, y = found.T
+    return Correlation(len(found), float(np.corrcoef(x, y)[0, 1]), float(stats.spearmanr(x, y).statistic))

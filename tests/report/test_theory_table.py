@@ -1,0 +1,69 @@
+"""Measured errors as a table, and what they have to do with what rounds gain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedstrata.domain.records import RoundRecord, TheoryRecord
+from fedstrata.errors import DataError
+from fedstrata.report.folder import read_run
+from fedstrata.report.theory_table import TheoryLine, correlations, read_theory, theory_lines, write_theory
+from report.synthetic_run import write_run
+
+
+def line(error: float, decrease: float | None, *, method: str = "m", bound: float = 9.0) -> TheoryLine:
+    after = None if decrease is None else 2.0 - decrease
+    return TheoryLine("row", method, "2 layers", 0, 0, 2.0, after, error, bound - 1, 1.0, estimated=False)
+
+
+def test_rounds_with_a_measured_error_are_lines(tmp_path: Path) -> None:
+    def measured(record: RoundRecord) -> RoundRecord:
+        theory = TheoryRecord(1.0, 2.0, 3.0, loss_before=0.5, loss_after=float("inf"), estimated=True)
+        return replace(record, theory=theory if record.round % 2 else None)
+
+    run = read_run(write_run(tmp_path / "run", rounds=4, change=measured))
+    found = theory_lines(run, "a", "b", "c", 5)
+    assert found == [TheoryLine("a", "b", "c", 5, r, 0.5, None, 1.0, 2.0, 3.0, estimated=True) for r in (1, 3)]
+    assert (found[0].bound, found[0].decrease) == (5.0, None)
+
+
+NUMBER = st.floats(allow_nan=False)
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(TEXT, st.integers(0, 2**40), NUMBER, st.none() | NUMBER, st.booleans())))
+def test_what_is_written_is_read_to_the_bit(tmp_path_factory: pytest.TempPathFactory, drawn: list) -> None:  # type: ignore[type-arg]
+    path = tmp_path_factory.mktemp("theory") / "theory.csv"
+    lines = [TheoryLine(t, t[::-1], "b,\n", n, n, maybe, x, x, x, x, estimated=e) for t, n, x, maybe, e in drawn]
+    write_theory(path, lines)
+    assert read_theory(path) == lines
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "{head}\nrow,m,2,zero,0,,,1,1,1,True\n", "{head}\nrow\n"])
+def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "theory.csv"
+    write_theory(path, [])
+    path.write_text(text.replace("{head}", path.read_text().strip()))
+    with pytest.raises(DataError, match="no table of measured errors"):
+        read_theory(path)
+    with pytest.raises(DataError, match="no table"):
+        read_theory(tmp_path / "absent.csv")
+
+
+def test_correlations_by_hand() -> None:
+    """Decreases 3, 2, 1 against errors 1, 2, 6: ranks are opposite; r = -5 / sqrt(2 * 14)."""
+    lines = [line(1.0, 3.0), line(2.0, 2.0), line(6.0, 1.0), line(0.0, None)]
+    found = correlations([*lines, line(1.0, 1.0, method="other")])
+    error = found["row", "m"]["error"]
+    assert error.rounds == 3
+    assert error.spearman == pytest.approx(-1.0)
+    assert error.pearson == pytest.approx(-5 / 28**0.5)
+    assert found["row", "m"]["bound"].pearson is None
+    assert found["row", "other"]["error"].rounds == 1
+    assert found["row", "other"]["error"].spearman is None
