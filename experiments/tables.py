@@ -1,0 +1,170 @@
+"""Make the tables and figures of ``docs/results.md`` from ``experiments/results``, and nothing else.
+
+    python experiments/tables.py                                   # tables and figures, from the files that are stored
+    python experiments/tables.py --stamp runs/sweeps/pacs-small    # and note how this sweep's runs were made
+
+Text outside the marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is left alone. Run it from the repository's
+root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date
+from math import inf
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib as mpl
+import yaml
+from matplotlib import pyplot as plt
+
+from fedstrata.files import write_atomic
+from fedstrata.report.compare import compare
+from fedstrata.report.compare_views import markdown
+from fedstrata.report.contest import Rules
+from fedstrata.report.intervals import estimate
+from fedstrata.report.outcome import Outcome
+from fedstrata.report.results import read_outcomes
+
+HERE = Path("experiments")
+PAGE = Path("docs/results.md")
+FIGURES = Path("docs/figures")
+ROWS = ("cifar10", "pacs", "ag_news", "banking77", "sib200", "masakhanews", "qa")
+VERSIONS = ("fedstrata", "torch", "transformers", "numpy", "scipy")
+ORACLE = "layer *"
+KNOB = re.compile(r"knob rho=(?P<rho>\S+)")
+"""Methods of the signed-knob curve; ``consensus`` and ``diversity`` are its points 1 and -1."""
+SAME = {"consensus": 1.0, "diversity": -1.0}
+
+
+def sweep_file(row: str, size: str) -> dict[str, Any]:
+    """Return the keys of a row's sweep file."""
+    found: dict[str, Any] = yaml.safe_load((HERE / size / f"{row}.yaml").read_text())
+    return found
+
+
+def outcomes_of(row: str) -> tuple[Outcome, ...]:
+    """Return the stored results of a row; empty where it has not been run."""
+    path = HERE / "results" / f"{row}.csv"
+    return read_outcomes(path) if path.exists() else ()
+
+
+def stamp(folder: Path) -> None:
+    """Note with which versions, seeds and when the runs of a sweep's output were made."""
+    last = max(folder.glob("**/env.json"), key=lambda path: path.stat().st_mtime)
+    facts = json.loads(last.read_text())
+    first = read_outcomes(folder / "results.csv")
+    row, size = first[0].row, first[0].size
+    made = {
+        "command": f"fedstrata sweep experiments/{size}/{row}.yaml",
+        "seeds": sorted({o.seed for o in first}),
+        "runs": len(first),
+        "date": date.fromtimestamp(last.stat().st_mtime).isoformat(),
+        "versions": {name: facts["packages"][name] for name in VERSIONS},
+        "python": facts["python"],
+        "threads": facts["threads"],
+    }
+    write_atomic(HERE / "results" / f"{row}.made.json", json.dumps(made, indent=1) + "\n")
+
+
+def notes_of(row: str) -> list[str]:
+    """Return a line that says how a row's results were made."""
+    path = HERE / "results" / f"{row}.made.json"
+    if not path.exists():
+        return []
+    made = json.loads(path.read_text())
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    seeds = ", ".join(map(str, made["seeds"]))
+    return [f"{made['command']}; seeds {seeds}; {versions}, Python {made['python']}; {made['date']}"]
+
+
+def tables(row: str) -> str:
+    """Return the tables of a row as Markdown."""
+    outcomes = [o for o in outcomes_of(row) if not KNOB.fullmatch(o.method)]
+    if not outcomes:
+        return "Not run yet."
+    sweep = sweep_file(row, outcomes[0].size)
+    names = {o.method for o in outcomes}
+    oracle = ORACLE if any(name.startswith(ORACLE[:-1]) for name in names) else None
+    reference = sweep.get("reference", "consensus")
+    rules = Rules(reference=reference if reference in names else None, target=sweep.get("target"), oracle=oracle)
+    return markdown(compare(outcomes, rules), notes=notes_of(row)).strip()
+
+
+def knob(outcomes: Sequence[Outcome]) -> dict[float, list[float]]:
+    """Return the accuracies of all seeds by signed weight rho, under the sweep's first budget."""
+    first = next((o.budget for o in outcomes if KNOB.fullmatch(o.method)), None)
+    found: dict[float, list[float]] = {}
+    for o in outcomes:
+        hit = KNOB.fullmatch(o.method)
+        rho = float(hit["rho"].lstrip(".")) if hit and "inf" in hit["rho"] else float(hit["rho"]) if hit else None
+        rho = SAME.get(o.method) if rho is None else rho
+        if rho is not None and o.budget == first and o.accuracy is not None:
+            found.setdefault(rho, []).append(o.accuracy)
+    return dict(sorted(found.items()))
+
+
+def draw_knob(rows: Sequence[str]) -> Iterator[str]:
+    """Draw accuracy against the signed knob, one panel per row that has it; yield the rows drawn."""
+    curves = {row: curve for row in rows if len(curve := knob(outcomes_of(row))) > 3}
+    if not curves:
+        return
+    figure, axes = plt.subplots(1, len(curves), figsize=(3.1 * len(curves), 3.0), squeeze=False, layout="constrained")
+    for axis, (row, curve) in zip(axes[0], curves.items(), strict=True):
+        places = list(range(len(curve)))
+        found = [estimate(values) for values in curve.values()]
+        means = [100 * fmean(values) for values in curve.values()]
+        for place, one, mean in zip(places, found, means, strict=True):
+            low, high = (mean if end is None else 100 * end for end in (one.low, one.high))
+            axis.plot([place, place], [low, high], color="#6b7a8f", linewidth=2, zorder=1)
+        axis.plot(places, means, color="#1f4e8c", marker="o", markersize=4, linewidth=1.2)
+        axis.set_xticks(places, ["∞" if rho == inf else f"{rho:g}" for rho in curve], fontsize=8)
+        axis.set_title(row, fontsize=10)
+        axis.set_xlabel("ρ: diversity < 0 < consensus", fontsize=8)
+        axis.tick_params(axis="y", labelsize=8)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        yield row
+    axes[0][0].set_ylabel("accuracy, %", fontsize=9)
+    save(figure, "knob")
+
+
+def save(figure: Any, name: str) -> None:  # noqa: ANN401  matplotlib's figure
+    """Write a figure as SVG, the same bytes for the same content."""
+    FIGURES.mkdir(exist_ok=True)
+    figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def fill(page: str, name: str, content: str) -> str:
+    """Return the page with what stands between a name's marks replaced."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    if begin not in page:
+        return page
+    before, _, rest = page.partition(begin)
+    after = rest.partition(end)[2]
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+
+
+def main() -> None:
+    """Stamp a sweep if asked, and make everything anew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stamp", type=Path, action="append", default=[], metavar="FOLDER")
+    chosen = parser.parse_args()
+    mpl.rcParams["svg.hashsalt"] = "fedstrata"
+    for folder in chosen.stamp:
+        stamp(folder)
+    page = PAGE.read_text(encoding="utf-8")
+    for row in ROWS:
+        page = fill(page, row, tables(row))
+    drawn = list(draw_knob(ROWS))
+    write_atomic(PAGE, page)
+    print(f"{PAGE}; signed knob of {', '.join(drawn) or 'no row'}")
+
+
+if __name__ == "__main__":
+    main()
