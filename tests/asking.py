@@ -20,6 +20,7 @@ from fedstrata.domain.messages import (
     Train,
     TrainPlan,
 )
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.admission import admit, belongs
@@ -53,7 +54,10 @@ def answer(request: Request) -> Reply:
 def ask(phase: PhaseName, *clients: ClientId, round: int = 2, encoding: Encoding = Encoding.FLOAT32) -> list[Request]:
     match phase:
         case "probe":
-            return [Probe(c, round, {}, ProbePlan(statistics=frozenset(Statistic)), ORIGIN) for c in clients]
+            return [
+                Probe(c, round, {}, ProbePlan(statistics=frozenset(Statistic), sketch=Hashing(0, 16)), ORIGIN)
+                for c in clients
+            ]
         case "train":
             return [Train(c, round, {}, MASK, TrainPlan(encoding=encoding), ORIGIN) for c in clients]
         case "evaluate":

@@ -48,7 +48,7 @@ def asked(kind: str = "update", encoding: Encoding = Encoding.FLOAT32) -> Assign
     if kind == "evaluated":
         return Assignment(A, 5, "evaluate", ORIGIN)
     if kind == "probed":
-        return Assignment(A, 5, "probe", ORIGIN, blocks=LAYERS.layers, statistics=frozenset(Statistic))
+        return Assignment(A, 5, "probe", ORIGIN, blocks=LAYERS.layers, statistics=frozenset(Statistic), sketch=16)
     train = Assignment(A, 5, "train", ORIGIN, MASK, LAYERS.blocks(MASK), encoding, num_examples=7, max_norm=1e6)
     return replace(train, ridden=asked("probed")) if kind == "ridden" else train
 
@@ -66,7 +66,8 @@ def update() -> Update:
 def probed() -> Probed:
     def stats(layer: Layer) -> LayerStats:
         sizes = [spec.elements for spec in layer.tensors]
-        return LayerStats(tuple(TensorStats(n, 4.0 * n, n / 2, -0.5 * n, 2.0, 1.0) for n in sizes), 8)
+        tensors = tuple(TensorStats(n, 4.0 * n, n / 2, -0.5 * n, 2.0, 1.0) for n in sizes)
+        return LayerStats(tensors, 8, sketch=(0.5, -0.25, *(0.0,) * 14))
 
     return Probed(A, 5, tuple(map(stats, LAYERS)), 1.5, 0.25, peak_bytes=None, origin=ORIGIN)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.client.evaluate import evaluate
+from fedstrata.client.exact import ExactGradients
 from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
 from fedstrata.domain.messages import TrainPlan, Weights
@@ -66,6 +67,8 @@ def toy_run(
     lr: float = 0.1,
     rules: Rules | None = None,
     ride: bool = False,
+    exact: bool = False,
+    sketch: int = 0,
 ) -> tuple[Run, Weights]:
     """Return a run of the toy model and its starting point."""
     model, clients = toy_model(dropout=dropout), toy_clients(SIZES, held_out=held_out)
@@ -80,6 +83,7 @@ def toy_run(
         train=TrainPlan(steps=2, epochs=None, batch_size=4, lr=lr),
         rules=rules,
         ride=ride,
+        sketch=sketch,
     )
     rows = toy_rows(40, seed=9)
 
@@ -98,6 +102,7 @@ def toy_run(
         header={"method": "toy", "seed": seed, "model": "toy", "data": "toy", "layers": list(model.layers.names)},
         stop=stop,
         frozen=model.frozen_drift,
+        instrument=ExactGradients(model, clients, batch_size=5) if exact else None,
     )
     return run, model.weights()
 
@@ -133,9 +138,9 @@ def start(values: Mapping[str, Any], *, stop: Callable[[], bool] = never, base: 
     return _end(prepared, prepared.run(observer=Quiet(), stop=stop).start(prepared.weights))
 
 
-def resume(folder: Path, *, stop: Callable[[], bool] = never) -> RunResult:
+def resume(folder: Path, *, stop: Callable[[], bool] = never, overrides: Sequence[str] = ()) -> RunResult:
     """Go on with a run."""
-    prepared = reopen_run(folder)
+    prepared = reopen_run(folder, overrides)
     return _end(prepared, prepared.run(observer=Quiet(), stop=stop).resume(prepared.weights))
 
 

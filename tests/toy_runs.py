@@ -42,6 +42,7 @@ def toy_setting(
     per_round: int | None = None,
     rules: Rules | None = None,
     ride: bool = False,
+    sketch: int = 0,
 ) -> Setting:
     return Setting(
         name="toy",
@@ -55,6 +56,7 @@ def toy_setting(
         train=train or TrainPlan(steps=2, epochs=None, batch_size=4, lr=0.1),
         lr_decay=lr_decay,
         rules=rules or Rules(),
+        sketch=sketch,
     )
 
 

@@ -87,7 +87,8 @@ def assignment(request: Request, layers: LayerMap) -> Assignment:
     facts = request.client, request.round, phase_of(request), request.origin
     match request:
         case Probe():
-            return Assignment(*facts, blocks=layers.layers, statistics=request.plan.statistics)
+            sketch = request.plan.sketch.dimension if request.plan.sketch else 0
+            return Assignment(*facts, blocks=layers.layers, statistics=request.plan.statistics, sketch=sketch)
         case Train():
             asked = Assignment(*facts, request.mask, layers.blocks(request.mask), Encoding(request.plan.encoding))
             if request.probe is None:

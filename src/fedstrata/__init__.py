@@ -2,7 +2,7 @@
 
 >>> import fedstrata
 >>> fedstrata.__all__
-['FedstrataError', '__version__', 'run', 'solve']
+['FedstrataError', '__version__', 'run', 'solve', 'sweep']
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from fedstrata.errors import FedstrataError
 
 if TYPE_CHECKING:
     from fedstrata.api import run as run
+    from fedstrata.api import sweep as sweep
     from fedstrata.solvers import solve as solve
 
 __version__ = version("fedstrata")
-__all__ = ["FedstrataError", "__version__", "run", "solve"]
+__all__ = ["FedstrataError", "__version__", "run", "solve", "sweep"]
 
-_HOME = {"run": "fedstrata.api", "solve": "fedstrata.solvers"}
+_HOME = {"run": "fedstrata.api", "solve": "fedstrata.solvers", "sweep": "fedstrata.api"}
 """Where names live that are imported on first use: torch and transformers take seconds."""
 
 

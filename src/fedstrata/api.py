@@ -8,8 +8,10 @@ from typing import Any
 
 from fedstrata.config.build import finish, prepare_run
 from fedstrata.config.load import check_config, load_config
+from fedstrata.config.sweep import load_sweep
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
+from fedstrata.sweeping.run import SweepResult, clients_of, play_sweep
 
 
 def run(
@@ -36,3 +38,37 @@ def run(
     result = prepared.run(observer=observer or Quiet(), stop=lambda: False).start(prepared.weights)
     finish(prepared, result)
     return result
+
+
+def sweep(
+    file: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    workers: int = 2,
+    only: Sequence[str] = (),
+    output: str | Path | None = None,
+    redo: bool = False,
+) -> SweepResult:
+    """Play every run of a sweep that has not finished, each in one of a few worker processes.
+
+    Args:
+        file: The sweep's YAML file.
+        overrides: Texts such as ``train.lr=0.1``, for all runs.
+        workers: How many runs are played at the same time.
+        only: Names of methods; ``*`` and ``?`` match. None is all.
+        output: Folder of the runs, instead of the file's.
+        redo: Play runs anew whose configuration has changed.
+
+    Returns:
+        The table of results, and why runs failed: a failed run does not end a sweep.
+
+    Raises:
+        FedstrataError: The sweep cannot be played; its subclass says why.
+
+    Example:
+        See ``tests/sweeping/test_sweep_run.py``.
+    """
+    planned = load_sweep(
+        Path(file), overrides=overrides, output=None if output is None else Path(output), clients=clients_of
+    )
+    return play_sweep(planned, workers=workers, only=only, redo=redo)

@@ -17,7 +17,7 @@ import pytest
 from fedstrata.cli.main import _without_traceback
 from small_runs import digits, write_config
 
-VERBS = ["demo", "init", "layers", "plan", "bench", "run", "resume", "sites", "report", "flower"]
+VERBS = ["demo", "init", "layers", "plan", "bench", "run", "resume", "sites", "report", "compare", "flower"]
 HEAVY = ["torch", "transformers", "datasets", "numpy", "pandas", "sklearn", "matplotlib"]
 
 

@@ -71,6 +71,15 @@ def test_table_shows_every_block_and_marks_what_a_term_selects(vit: str) -> None
     assert "total" in result.stdout
 
 
+def test_halves_and_matrices_are_shown(vit: str) -> None:
+    words = ("--units", "halves", "--adapter", "lora", "--rank", "2", "--json", "--select", "/mlp/")
+    answer = json.loads(invoke(vit, *words).stdout)
+    assert [row["name"] for row in answer["blocks"][:2]] == ["vit.layers.0.attention", "vit.layers.0.mlp"]
+    assert answer["blocks"][0]["parameters"] == 4 * 2 * (8 + 8)
+    assert answer["selected"] == [1, 3, 5]
+    assert answer["blocks"][-1]["name"] == "vit.layers.2.mlp.base"
+
+
 def test_custom_network_is_shown_without_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = "from torch import nn\ndef net(n):\n    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))\n"
     (tmp_path / "nets_for_layers.py").write_text(source)
@@ -89,6 +98,9 @@ def test_custom_network_is_shown_without_operations(tmp_path: Path, monkeypatch:
         (["--task", "text-classification"], ModelError, "it can do image-classification"),
         (["--blocks", "vit.layer"], ModelError, "did you mean 'vit.layers'"),
         (["--labels", "0"], ModelError, "at least one label"),
+        (["--units", "halfs"], ConfigError, "did you mean 'halves'"),
+        (["--adapter", "loar"], ConfigError, "did you mean 'lora'"),
+        (["--rank", "4"], ConfigError, "add --adapter lora"),
     ],
 )
 def test_wrong_word_is_an_error_with_a_hint(

@@ -62,6 +62,12 @@ def test_the_key_ride_reaches_the_setting() -> None:
     assert prepare(probe={"ride": True}).setting.ride
 
 
+def test_a_sampler_s_name_that_nobody_has_is_said_before_the_run() -> None:
+    assert prepare(sampler={"kind": "only", "clients": "b"}).setting.cohort(3, 0) == (B,)
+    with pytest.raises(ConfigError, match=r"sampler: .* no client is called 'bb'; did you mean 'b'\?"):
+        prepare(sampler={"kind": "only", "clients": ["a", "bb"]})
+
+
 def masks(prepared: Prepared) -> dict[ClientId, Mask]:
     setting = prepared.setting
     problem = setting.problem(0, {c: Visit() for c in setting.profiles}, None)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedstrata.config.catalog import CATALOG, describe
 from fedstrata.costs.layer_count import counted
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
@@ -22,8 +23,10 @@ from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.errors import BudgetError, SelectionError
 from fedstrata.selectors.both import Both
 from fedstrata.selectors.bottom import Bottom
+from fedstrata.selectors.bound import Bound
 from fedstrata.selectors.common import Common
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.cyclic import Cyclic
 from fedstrata.selectors.fixed import FixedLayers
 from fedstrata.selectors.full import Full
 from fedstrata.selectors.head_only import HeadOnly
@@ -43,6 +46,8 @@ SCORED: list[Selector] = [
     Consensus(rho=-1.0),
     Periodic(every=2, inner=Consensus()),
     Warmup(rounds=0, inner=Common()),
+    Bound(),
+    Periodic(every=2, inner=Bound()),
 ]
 WITHIN_ANY_BUDGET: list[Selector] = [
     HeadOnly(),
@@ -50,6 +55,9 @@ WITHIN_ANY_BUDGET: list[Selector] = [
     Bottom(),
     Both(),
     Random(),
+    Random(shared=False),
+    Cyclic(),
+    Cyclic(every=2, order="random"),
     Periodic(every=3, inner=Random()),
     Warmup(rounds=1, inner=Top()),
     FixedLayers("none"),
@@ -84,7 +92,8 @@ def problem(
     profiles = {ClientId(f"c{i}"): ClientProfile(5, Cost.limits(layers=b)) for i, b in enumerate(budgets)}
     scores = np.ones((len(budgets), layers)) if ties else rng.normal(0.5, 1.0, size=(len(budgets), layers))
 
-    return SelectionProblem(0, layer_map, profiles, scores, lambda _: prices or counted(layers).table, rng)
+    sketches = np.repeat(scores[:, :, None], 4, axis=2) + (0.0 if ties else rng.normal(size=(*scores.shape, 4)))
+    return SelectionProblem(0, layer_map, profiles, scores, lambda _: prices or counted(layers).table, rng, sketches)
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
@@ -195,10 +204,15 @@ def test_state_survives_json_and_the_next_round_runs_on_it(selector: Selector) -
     assert selector.select(later, restored) == selector.select(later, state)
 
 
+def test_the_suite_runs_over_every_catalog_entry() -> None:
+    kinds = {describe(selector)["kind"] for selector in SELECTORS}
+    assert kinds == set(CATALOG["selector"])
+
+
 @pytest.mark.parametrize("selector", SCORED, ids=repr)
 def test_missing_scores_are_a_clear_error(selector: Selector) -> None:
-    case = replace(problem([1.0, 1.0], 3), scores=None)
-    with pytest.raises(SelectionError, match="needs scores"):
+    case = replace(problem([1.0, 1.0], 3), scores=None, sketches=None)
+    with pytest.raises(SelectionError, match=r"needs s(cores|ketches)"):
         selector.select(case, selector.init(case.layers))
 
 

@@ -15,6 +15,7 @@ from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import ALWAYS
+from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from price_lists import LAYERS, PHONE, profile
 
@@ -29,11 +30,12 @@ def bound(
     device: DeviceProfile | None = None,
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM}),
     probe: tuple[tuple[int, int | None], ...] = ((4, None),),
+    sketch: Hashing | None = None,
 ) -> Bound:
     facts = Facts(
         layers=LAYERS,
         train=TrainPlan(steps=STEPS, epochs=None, batch_size=4, optimizer=optimizer),  # type: ignore[arg-type]
-        probe=ProbePlan(1, 4, statistics),
+        probe=ProbePlan(1, 4, statistics, sketch),
         workloads={A: Workload(train=((4, None),) * STEPS, probe=probe)},
         devices={} if device is None else {A: device},
         profiles=lambda: (profile(),),
@@ -128,6 +130,14 @@ def test_peak_memory_is_the_largest_moment_of_the_step(optimizer: str) -> None:
 def test_a_probe_that_needs_more_than_training_sets_the_peak() -> None:
     every = frozenset({Statistic.SAMPLES})
     assert price(frozenset(), Visit(probes=1), statistics=every).bytes_peak > price(frozenset()).bytes_peak
+
+
+def test_a_sketch_is_paid_for_in_bytes_and_memory() -> None:
+    """Of 46 parameters the hash takes 2 bytes each, and the largest tensor's 13 take 16 while they are sketched."""
+    every = frozenset({Statistic.SAMPLES})
+    plain, sketched = (price(frozenset(), Visit(probes=1), statistics=every, sketch=s) for s in (None, Hashing(0, 16)))
+    assert sketched.bytes_up - plain.bytes_up == 4 * 4 * 16
+    assert sketched.bytes_peak - plain.bytes_peak == 2 * (10 + 11 + 12 + 13) + 16 * 13
 
 
 def test_where_the_step_cannot_be_measured_layers_and_bytes_are_priced() -> None:

@@ -23,8 +23,18 @@ import fedstrata.errors
 from fedstrata.cli.main import app
 from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
 from fedstrata.config.schema import Config
+from fedstrata.config.sweep_schema import MethodSection, SweepSection
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, LayerRecord, Metrics, RoundRecord
+from fedstrata.domain.records import (
+    SCHEMA,
+    Abandoned,
+    ClientRecord,
+    LayerRecord,
+    LayerTheory,
+    Metrics,
+    RoundRecord,
+    TheoryRecord,
+)
 from fedstrata.server.tables import COLUMNS
 from fedstrata.site.keys import SiteSection
 
@@ -119,9 +129,18 @@ def test_every_key_of_a_site_s_file_is_documented_with_its_default() -> None:
     assert table(text) == {key: shown(default) for key, default in schema_keys(SiteSection)}
 
 
-@pytest.mark.parametrize("record", [ClientRecord, RoundRecord, LayerRecord, Metrics, Abandoned])
+def test_every_key_of_a_sweep_s_file_is_documented_with_its_default() -> None:
+    text = (DOCS / "reference" / "sweep.md").read_text(encoding="utf-8")
+    sweep, _, method = text.partition("Keys of a method")
+    assert table(sweep) == {key: shown(default) for key, default in schema_keys(SweepSection)}
+    assert table(method) == {key: shown(default) for key, default in schema_keys(MethodSection)}
+
+
+@pytest.mark.parametrize(
+    "record", [ClientRecord, RoundRecord, LayerRecord, LayerTheory, TheoryRecord, Metrics, Abandoned]
+)
 def test_every_field_of_the_event_log_is_documented(
-    record: type[ClientRecord | RoundRecord | LayerRecord | Metrics | Abandoned],
+    record: type[ClientRecord | RoundRecord | LayerRecord | LayerTheory | TheoryRecord | Metrics | Abandoned],
 ) -> None:
     text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
     assert f"`schema` (now {SCHEMA})" in text
@@ -207,6 +226,9 @@ def check_options(family: str, spec: object) -> None:
 def test_configurations_in_examples_use_keys_and_options_that_exist(page: Path) -> None:
     for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
         of_site = block.startswith("# site.yaml")
+        if block.startswith("# sweep.yaml"):
+            SweepSection.model_validate(yaml.safe_load(block))
+            continue
         known = {key for key, _ in schema_keys(SiteSection if of_site else Config)}
         for key, value in yaml.safe_load(block).items():
             assert key in known

@@ -17,10 +17,13 @@ import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
 
-LIMIT = 60
+LIMIT = 300
 ROUNDS = 40
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1}
 OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
+
+HERE = ("engine=local", "workers=null")
+"""What a run of worker processes is resumed with, where it does not matter who works."""
 
 
 @pytest.fixture(scope="module")
@@ -56,36 +59,26 @@ def rounds_logged(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that was killed in its fourth round or later."""
+    """Return the folder of a run that was killed in its fourth round or later, with its workers at work."""
     folder = tmp_path_factory.mktemp("killed") / "run"
-    process = launch(folder)
-    wait_for(process, lambda: rounds_logged(folder) >= 4)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=LIMIT)
-    assert not (folder / "model").exists()
-    assert rounds_logged(folder) < ROUNDS
-    return folder
-
-
-def test_killed_in_mid_run_it_resumes_to_the_same_bits(killed: Path, tmp_path: Path, whole: dict[str, Any]) -> None:
-    folder = shutil.copytree(killed, tmp_path / "run")
-    assert list((folder / "checkpoints").glob("round-*"))
-    resume(folder)
-    assert essence(folder) == whole
-
-
-def test_killed_with_its_workers_at_work_it_leaves_none_and_resumes_to_the_same_bits(
-    tmp_path: Path, whole: dict[str, Any]
-) -> None:
-    folder = tmp_path / "run"
     process = launch(folder, "--workers", "2")
     wait_for(process, lambda: rounds_logged(folder) >= 4)
     workers = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT)
     assert len(workers) == 2
-    assert psutil.wait_procs(workers, timeout=LIMIT)[1] == []
-    resume(folder)
+    assert psutil.wait_procs(workers, timeout=LIMIT)[1] == [], "workers outlive their run"
+    assert not (folder / "model").exists()
+    assert rounds_logged(folder) < ROUNDS
+    return folder
+
+
+def test_killed_with_its_workers_at_work_it_leaves_none_and_resumes_to_the_same_bits(
+    killed: Path, tmp_path: Path, whole: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "run")
+    assert list((folder / "checkpoints").glob("round-*"))
+    resume(folder, overrides=HERE)
     assert essence(folder) == whole
 
 
@@ -94,7 +87,7 @@ def test_killed_before_its_first_checkpoint_it_starts_anew(killed: Path, tmp_pat
     folder = shutil.copytree(killed, tmp_path / "run")
     shutil.rmtree(folder / "checkpoints")
     (folder / "checkpoints").mkdir()
-    resume(folder)
+    resume(folder, overrides=HERE)
     assert essence(folder) == whole
 
 

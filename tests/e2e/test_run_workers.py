@@ -11,7 +11,14 @@ import pytest
 from commands import Said
 from small_runs import after, digits, essence, events, start, write_config
 
-OPTIONS: dict[str, Any] = {"seed": 5, "upload": {"encoding": "bf16"}}
+OPTIONS: dict[str, Any] = {
+    "seed": 5,
+    "upload": {"encoding": "bf16"},
+    "probe": {"batch_size": 8, "ride": True},
+    "sampler": {"kind": "uniform", "clients_per_round": 2},
+    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1},
+}
+"""Every kind of request: probes of their own, probes that ride, training, evaluation."""
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +37,13 @@ def test_a_run_in_two_workers_has_the_bits_of_a_run_in_one_process(
     assert (said.code, said.err) == (0, "")
     assert "engine: processes\nworkers: 2\n" in (tmp_path / "run" / "config.resolved.yaml").read_text()
     assert essence(tmp_path / "run") == local
+    ages = [e["round"] - e["probe_round"] for e in events(tmp_path / "run", "client")]
+    assert set(ages) == {0, 1}
 
 
 def test_a_run_may_be_resumed_in_workers(cli: Callable[..., Said], tmp_path: Path, local: dict[str, Any]) -> None:
-    start(digits(tmp_path / "run", **OPTIONS), stop=after(1))
+    start(digits(tmp_path / "run", **OPTIONS), stop=after(2))
     said = cli("resume", str(tmp_path / "run"), "--workers", "1", "--quiet")
     assert (said.code, said.err) == (0, "")
     assert "engine: local\n" in (tmp_path / "run" / "config.resolved.yaml").read_text()
     assert essence(tmp_path / "run") == local
-
-
-def test_probes_that_ride_have_the_same_bits_in_workers(cli: Callable[..., Said], tmp_path: Path) -> None:
-    options = {
-        **OPTIONS,
-        "probe": {"batch_size": 8, "ride": True},
-        "sampler": {"kind": "uniform", "clients_per_round": 2},
-    }
-    options["train"] = {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1}
-    start(digits(tmp_path / "local", **options))
-    config = write_config(tmp_path / "my.yaml", digits(tmp_path / "run", **options))
-    said = cli("run", str(config), "--workers", "2", "--quiet")
-    assert (said.code, said.err) == (0, "")
-    assert essence(tmp_path / "run") == essence(tmp_path / "local")
-    ages = [e["round"] - e["probe_round"] for e in events(tmp_path / "run", "client")]
-    assert set(ages) == {0, 1}

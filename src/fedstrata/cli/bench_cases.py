@@ -26,6 +26,7 @@ from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.stats import Statistic
+from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
 
@@ -86,6 +87,7 @@ def bench_of(loaded: Loaded | None, device: torch.device) -> Bench:
         batch=batch,
         plan=plan,
         device=device,
+        objective=network.objective,
     )
 
 
@@ -98,13 +100,14 @@ def bench(
     batch: Tensor,
     plan: TrainPlan,
     device: torch.device,
+    objective: Objective = Classification(),  # noqa: B008  a value
 ) -> Bench:
     """Return one batch to time on a model."""
     inputs, _ = rows.take(batch)
-    profile = measure_step(model, layers, inputs)
+    profile = measure_step(model, layers, inputs, objective)
     model.to(device)
     plan = replace(plan, steps=1, epochs=None, batch_size=len(batch))
-    return Bench(name, ResidentModel(model, layers), rows, batch, plan, profile)
+    return Bench(name, ResidentModel(model, layers, objective), rows, batch, plan, profile)
 
 
 def cases(bench: Bench) -> list[Case]:

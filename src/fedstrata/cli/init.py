@@ -35,7 +35,7 @@ data:
 
 selector:
   kind: consensus             # full | head-only | top | bottom | both | random | independent | common | consensus
-  rho: 1.0                    #   | fixed | periodic | warmup.   rho: 0 is independent, negative is diversity
+  rho: 1.0                    #   | cyclic | fixed | periodic | warmup.   rho: 0 is independent, negative is diversity
 score:
   kind: gradient-norm         # gradient-norm | relative-gradient-norm | signal-to-noise
 budget:
@@ -43,7 +43,7 @@ budget:
   layers: 2                   # per client and round; also  bytes_up: 25%   bytes_peak: 8 GiB   flops: 3 TFLOP
                               #   seconds: 90 s  (needs devices). See what masks cost:  fedstrata plan {name}
 sampler:
-  kind: uniform               # clients_per_round: 5 takes a part of them; by default all
+  kind: uniform               # clients_per_round: 5 takes a part of them; by default all.  Or only (clients: name)
 probe:
   batches: 1                  # mini-batches per probe; 0 measures on every row
   batch_size: 32

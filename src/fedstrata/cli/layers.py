@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from fedstrata.domain.layers import Layer, LayerMap
     from fedstrata.domain.profile import StepProfile
     from fedstrata.models.fake import FakeModel
-    from fedstrata.models.loaded import Task
+    from fedstrata.models.halves import Units
+    from fedstrata.models.loaded import Lora, Task
 
-_TASKS = ("image-classification", "text-classification")
+_TASKS = ("image-classification", "text-classification", "multiple-choice")
+_UNITS = ("blocks", "halves")
 
 
 def layers(
     model: Annotated[str, typer.Argument(help="Hugging Face folder (config.json is enough) or module:function.")],
     *,
-    task: Annotated[str | None, typer.Option(help="image-classification or text-classification.")] = None,
+    task: Annotated[str | None, typer.Option(help=f"{', '.join(_TASKS[:-1])} or {_TASKS[-1]}.")] = None,
     labels: Annotated[int | None, typer.Option(help="Number of labels; by default the folder's own.")] = None,
     select: Annotated[str | None, typer.Option(help="Mark the layers that this term names, e.g. 'last:2'.")] = None,
     blocks: Annotated[list[str] | None, typer.Option(help="Module path of a block or list of blocks.")] = None,
+    units: Annotated[str, typer.Option(help="blocks, or halves: the attention and the MLP of each block.")] = "blocks",
+    adapter: Annotated[str | None, typer.Option(help="lora: low-rank matrices in the place of the weights.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter's matrices; 8 by default.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of the batch that FLOPs are measured for.")] = 1,
     length: Annotated[int, typer.Option(min=1, help="Tokens per row.")] = 128,
     size: Annotated[int | None, typer.Option(min=1, help="Image height and width.")] = None,
@@ -35,7 +40,14 @@ def layers(
     from fedstrata.models.fake import fake_model
 
     where = blocks if blocks != ["children"] else "children"
-    network = fake_model(model, num_labels=labels, task=_task(task), blocks=where)
+    network = fake_model(
+        model,
+        num_labels=labels,
+        task=_task(task),
+        blocks=where,
+        units=_units(units),
+        adapter=_adapter(adapter, rank),
+    )
     chosen = parse_layers(select, network.layers) if select is not None else frozenset()
     profile, inputs, problem = _measure(network, rows=batch, length=length, size=size)
     table = describe(network.layers, profile, chosen)
@@ -88,6 +100,22 @@ def _task(task: str | None) -> Task | None:
     if task is not None and task not in _TASKS:
         raise ConfigError(f"--task '{task}' is unknown; {nearest(task, _TASKS)}")
     return task  # type: ignore[return-value]
+
+
+def _units(units: str) -> Units:
+    if units not in _UNITS:
+        raise ConfigError(f"--units '{units}' is unknown; {nearest(units, _UNITS)}")
+    return units  # type: ignore[return-value]
+
+
+def _adapter(kind: str | None, rank: int | None) -> Lora | None:
+    from fedstrata.models.loaded import Lora
+
+    if kind not in (None, "lora"):
+        raise ConfigError(f"--adapter '{kind}' is unknown; {nearest(str(kind), ['lora'])}")
+    if kind is None and rank is not None:
+        raise ConfigError("--rank is the rank of an adapter; add --adapter lora")
+    return None if kind is None else Lora() if rank is None else Lora(rank=rank)
 
 
 def _measure(

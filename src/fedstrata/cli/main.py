@@ -11,6 +11,7 @@ import click
 import typer
 
 from fedstrata.cli.bench import bench
+from fedstrata.cli.compare import compare
 from fedstrata.cli.demo import demo
 from fedstrata.cli.flower import flower
 from fedstrata.cli.init import init
@@ -20,6 +21,7 @@ from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import INTERRUPTED, run
 from fedstrata.cli.sites import sites
+from fedstrata.cli.sweep import sweep
 from fedstrata.errors import FedstrataError
 
 _OF_FLOWER = frozenset({"flwr", "cryptography", "httpx"})
@@ -33,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, layers, plan, run, resume, sites, report):
-    app.command(no_args_is_help=verb in (layers, plan, run, resume, report))(verb)
+for verb in (demo, init, layers, plan, run, resume, sweep, sites, report, compare):
+    app.command(no_args_is_help=verb in (layers, plan, run, resume, sweep, report, compare))(verb)
 
 app.add_typer(bench)
 app.add_typer(flower)

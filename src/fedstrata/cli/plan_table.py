@@ -17,6 +17,7 @@ from fedstrata.config.plan_forecast import Forecast
 from fedstrata.config.plan_json import cohort
 from fedstrata.config.plan_spans import Span
 from fedstrata.config.plan_warnings import plan_warnings
+from fedstrata.config.schema import ModelSection
 from fedstrata.domain.cost import Cost, spread
 from fedstrata.domain.units import UNITS, shown
 
@@ -52,11 +53,23 @@ def _about(plan: Plan, name: str) -> Iterator[str]:
         f"model    {config.model.path}, {about.task}: {len(setting.layers)} layers to choose from,"
         f" {parameters:,} parameters, {plain('bytes_peak', about.parameter_bytes)}"
     )
+    if made := _layers_of(config.model):
+        yield f"layers   {made}"
     yield f"data     {about.source}"
     kinds = {family: getattr(config, family) for family in ("score", "cost")}
     words = ", ".join(f"{key} {value if isinstance(value, str) else value['kind']}" for key, value in kinds.items())
     yield f"method   {setting.name}, {words}; budget {spread(p.budget for p in setting.profiles.values())} per client"
     yield f"a round  {cohort(plan)} of {len(setting.profiles)} clients, {_batches(plan)}; {config.train.rounds} rounds"
+
+
+def _layers_of(model: ModelSection) -> str:
+    """Return what a layer is, where it is not a block's weights."""
+    said = ["attention and MLP halves of blocks"] if model.units == "halves" else []
+    if model.adapter is not None:
+        given = model.adapter
+        targets = "" if given.targets == "auto" else f" on {', '.join(given.targets)}"
+        said.append(f"{given.kind} of rank {given.rank}, alpha {given.alpha:g}{targets}; the weights are frozen")
+    return "; ".join(said)
 
 
 def _batches(plan: Plan) -> str:

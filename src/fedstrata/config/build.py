@@ -16,15 +16,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate
+from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.config.declared import check_rows
 from fedstrata.config.engine import engine_of
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import begun, make_folder, output_folder
 from fedstrata.config.population import Population, population
-from fedstrata.config.pricing import measured
 from fedstrata.config.provenance import environment, header, identity, model_card, resolved
 from fedstrata.config.setting import Prepared, prepare_setting
+from fedstrata.config.shared import ALONE, Shared
 from fedstrata.config.sites_file import Sites, changes, read_sites, write_sites
 from fedstrata.config.sources import check_kind
 from fedstrata.config.workplace import Workplace, open_workplace
@@ -47,6 +48,7 @@ from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.server.theory import Instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,16 @@ class PreparedRun:
             stop=stop,
             frozen=self.resident.frozen_drift,
             identity=identity(self.loaded),
+            instrument=self._instrument(),
         )
+
+    def _instrument(self) -> Instrument | None:
+        """Return what measures the rounds' errors with the clients' rows, where that is asked for."""
+        config = self.loaded.config
+        if config.theory != "exact":
+            return None
+        batches = config.probe.batch_size, config.evaluate.batch_size
+        return ExactGradients(self.resident, self.data.clients, *batches)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +118,7 @@ class OpenedRun:
         folder: Where it will write.
         began: Whether the folder is that of a run that has begun.
         stored: What sites declared when it began; ``None`` of a run that has not, or that has no sites.
+        shared: What it may share with other runs of this process.
     """
 
     loaded: Loaded
@@ -114,6 +126,7 @@ class OpenedRun:
     folder: RunFolder
     began: bool = False
     stored: Sites | None = None
+    shared: Shared = ALONE
 
     @property
     def data(self) -> FederatedData:
@@ -159,7 +172,7 @@ class OpenedRun:
 
         def measure(workloads: Sequence[Workload]) -> tuple[StepProfile, ...]:
             guesses.extend(people.guesses)
-            return measured(network, _sample(people.data), workloads)
+            return self.shared.measure(network, _sample(people.data), workloads)
 
         prepared = prepare_setting(
             self.loaded,
@@ -173,8 +186,12 @@ class OpenedRun:
         return prepared, guesses
 
 
-def prepare_run(loaded: Loaded) -> PreparedRun:
+def prepare_run(loaded: Loaded, shared: Shared = ALONE) -> PreparedRun:
     """Load model and data, check that the method can run on them, and make the run folder.
+
+    Args:
+        loaded: The configuration.
+        shared: What it may share with other runs of this process.
 
     Raises:
         ConfigError: Something that the configuration names does not fit, or the rows lie at sites; with file and line.
@@ -182,10 +199,10 @@ def prepare_run(loaded: Loaded) -> PreparedRun:
         StorageError: The run folder cannot be written.
     """
     check_kind(loaded, here=True)
-    return open_run(loaded).prepare()
+    return open_run(loaded, shared).prepare()
 
 
-def open_run(loaded: Loaded) -> OpenedRun:
+def open_run(loaded: Loaded, shared: Shared = ALONE) -> OpenedRun:
     """Load model and data of a run; what its sites declare is still to come, and nothing is written yet.
 
     Raises:
@@ -197,22 +214,23 @@ def open_run(loaded: Loaded) -> OpenedRun:
     """
     check_kind(loaded, here=False)
     folder = output_folder(loaded)
-    return OpenedRun(loaded, open_workplace(loaded), folder)
+    return OpenedRun(loaded, open_workplace(loaded, shared.rows), folder, shared=shared)
 
 
-def reopen_run(path: Path, overrides: Sequence[str] = ()) -> PreparedRun:
+def reopen_run(path: Path, overrides: Sequence[str] = (), shared: Shared = ALONE) -> PreparedRun:
     """Prepare a run from its own folder, to go on with it on this machine.
 
     Args:
         path: The run folder.
         overrides: Texts such as ``engine=processes``, of keys that do not change the run's bits.
+        shared: What it may share with other runs of this process.
 
     Raises:
         CheckpointError: The folder is not a run's, or the run has already finished.
     """
     loaded, folder = begun(path, overrides)
     check_kind(loaded, here=True)
-    return _again(loaded, folder).prepare()
+    return _again(loaded, folder, shared).prepare()
 
 
 def reopen(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
@@ -229,9 +247,9 @@ def reopen(path: Path, overrides: Sequence[str] = ()) -> OpenedRun:
     return _again(loaded, folder)
 
 
-def _again(loaded: Loaded, folder: RunFolder) -> OpenedRun:
+def _again(loaded: Loaded, folder: RunFolder, shared: Shared = ALONE) -> OpenedRun:
     stored = read_sites(folder, needed=isinstance(loaded.components.data, Remote))
-    return OpenedRun(loaded, open_workplace(loaded), folder, began=True, stored=stored)
+    return OpenedRun(loaded, open_workplace(loaded, shared.rows), folder, began=True, stored=stored, shared=shared)
 
 
 def finish(prepared: PreparedRun, result: RunResult) -> None:
@@ -266,7 +284,7 @@ def _write(prepared: PreparedRun, sites: Sites | None) -> None:
 def _sample(data: FederatedData) -> Mapping[str, Tensor]:
     """Return the inputs of one row: a client's, or where no client is here one of the test rows."""
     rows = next((own.rows for own in data.clients.values()), data.test)
-    return rows.take(torch.zeros(1, dtype=torch.int64))[0]
+    return rows.typical()
 
 
 def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> CentralTest:

@@ -36,7 +36,10 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "device": "fedstrata.budgets.device:Device",
         "unlimited": "fedstrata.budgets.unlimited:Unlimited",
     },
-    "sampler": {"uniform": "fedstrata.samplers.uniform:Uniform"},
+    "sampler": {
+        "uniform": "fedstrata.samplers.uniform:Uniform",
+        "only": "fedstrata.samplers.only:Only",
+    },
     "selector": {
         "full": "fedstrata.selectors.full:Full",
         "head-only": "fedstrata.selectors.head_only:HeadOnly",
@@ -45,9 +48,11 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "both": "fedstrata.selectors.both:Both",
         "fixed": "fedstrata.selectors.fixed:FixedLayers",
         "random": "fedstrata.selectors.random:Random",
+        "cyclic": "fedstrata.selectors.cyclic:Cyclic",
         "independent": "fedstrata.selectors.independent:Independent",
         "common": "fedstrata.selectors.common:Common",
         "consensus": "fedstrata.selectors.consensus:Consensus",
+        "bound": "fedstrata.selectors.bound:Bound",
         "periodic": "fedstrata.selectors.periodic:Periodic",
         "warmup": "fedstrata.selectors.warmup:Warmup",
     },
@@ -62,7 +67,7 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "iid": "fedstrata.data.partition:Iid",
         "dirichlet": "fedstrata.data.partition:Dirichlet",
         "shard": "fedstrata.data.partition:Shard",
-        "natural-id": "fedstrata.data.partition:NaturalId",
+        "natural-id": "fedstrata.data.natural:NaturalId",
     },
 }
 """Family -> kind -> ``module:Class``."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from fedstrata.config.components import DEFAULTS, Components, build_components
+from fedstrata.config.changes import override
+from fedstrata.config.components import Components, build_components
 from fedstrata.config.flower import flower_problems
 from fedstrata.config.problems import Loc, Marks, config_error, in_order, problems_of
 from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
 from fedstrata.config.texts import odd_texts
-from fedstrata.errors import ConfigError, nearest
+from fedstrata.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def check_config(
     merged: dict[str, Any] = {**values}
     places = dict(marks or {})
     for text in overrides:
-        _override(merged, text, places)
+        override(merged, text, places)
     merged = {key: value for key, value in merged.items() if value is not None or key not in Config.model_fields}
     problems = list(odd_texts(merged))
     if problems:
@@ -82,34 +82,9 @@ def check_config(
     return Loaded(config, components, places, base)
 
 
-def _override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:
-    """Put one ``key.path=value`` into the values; a bare kind on the way becomes a mapping."""
-    path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise ConfigError(f"--set {text}: write it as key.path=value, such as train.lr=0.1")
-    target = values
-    for depth, key in enumerate(keys[:-1]):
-        inner = target.get(key, DEFAULTS.get(key) if depth == 0 else None)
-        if isinstance(inner, str):
-            inner = {"kind": inner}
-        if key == "budget" and depth == 0 and isinstance(inner, int) and not isinstance(inner, bool):
-            inner = {"kind": "fixed", "layers": inner}
-        if not isinstance(inner, Mapping | None):
-            raise ConfigError(f"--set {text}: '{'.'.join(keys[: depth + 1])}' is a single value and has no keys")
-        target[key] = {**(inner or {})}
-        target = target[key]
-    try:
-        target[keys[-1]] = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {text}: '{value}' is not a YAML value; put it in quotes") from error
-    for loc in [m for m in marks if m[: len(keys)] == tuple(keys)]:
-        del marks[loc]
-    marks[tuple(keys)] = f"--set {text}"
-
-
 def _unknown(loc: Loc) -> str:
     section: type[BaseModel] = Config
     for key in loc[:-1]:
-        section = section.model_fields[str(key)].annotation  # type: ignore[assignment]
+        given = section.model_fields[str(key)].annotation
+        section = next(a for a in (given, *get_args(given)) if isinstance(a, type) and issubclass(a, BaseModel))
     return f"no such key; {nearest(str(loc[-1]), section.model_fields)}"

@@ -47,6 +47,8 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "model": config.model.path,
         "task": about.task,
         "layers": len(setting.layers),
+        "units": config.model.units,
+        "adapter": config.model.adapter.model_dump() if config.model.adapter else None,
         "parameters": sum(block.parameters for block in plan.blocks),
         "parameter_bytes": about.parameter_bytes,
         "data": about.source,
@@ -66,10 +68,8 @@ def _planned(plan: Plan) -> dict[str, Any]:
 
 
 def cohort(plan: Plan) -> int:
-    """Return the number of clients of a round."""
-    about = plan.subject
-    each = getattr(about.loaded.components.sampler, "clients_per_round", None)
-    return int(each) if each is not None else len(about.prepared.setting.profiles)
+    """Return the number of clients of the first round."""
+    return len(plan.subject.prepared.setting.cohort(0, 0))
 
 
 def _block(block: Block) -> dict[str, Any]:

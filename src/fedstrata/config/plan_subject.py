@@ -15,7 +15,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import measured, probe_passes
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.setting import Prepared, prepare_setting, probe_plan, train_plan
-from fedstrata.config.sources import blamed, check_kind, load_rows, model_path, task_of
+from fedstrata.config.sources import adapter_of, blamed, check_kind, load_rows, model_path, model_problem, task_of
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.kinds import Digits, Remote
 from fedstrata.data.tensors import ClientRows
@@ -56,7 +56,7 @@ class Subject:
     Attributes:
         loaded: The configuration.
         network: The model, of tensors without numbers.
-        task: What it classifies.
+        task: What it does.
         prepared: The run's setting.
         profiles: The measured step; empty if it could not be measured.
         parameter_bytes: Bytes of the model, buffers included.
@@ -132,21 +132,20 @@ def _read(loaded: Loaded) -> _Rows:
         message = "the rows lie at the sites; plan with --clients and --rows, and --length for texts"
         raise config_error([Problem(("data",), message)], loaded.marks)
     data = load_rows(loaded)
-    own = data.test if len(data.test) else next(iter(data.clients.values())).rows
-    sample, _ = own.take(torch.zeros(1, dtype=torch.int64))
+    sample = (data.test if len(data.test) else next(iter(data.clients.values())).rows).typical()
     examples = {c: len(rows.train) for c, rows in data.clients.items()}
     source = f"{len(examples)} clients with {sum(examples.values()):,} training rows ({data.card.partition})"
     return _Rows(_network(loaded, len(data.labels)), sample, data.clients, examples, source, data.card.warnings)
 
 
 def _assume(loaded: Loaded, assumed: Assumed) -> _Rows:
-    text = task_of(loaded) == "text-classification"
+    text = task_of(loaded) != "image-classification"
     if text and assumed.length is None:
         raise ConfigError("planning without data needs the length of the texts too; add --length, such as --length 128")
     if not text and assumed.length is not None:
         raise ConfigError("--length is for texts, and the configuration's data are images; leave it out")
     network = _network(loaded, None)
-    sample = fake_batch(network.model, length=assumed.length or 1)
+    sample = network.objective.shaped(fake_batch(network.model, length=assumed.length or 1))
     if assumed.length is not None and sample["input_ids"].shape[1] < assumed.length:
         most = sample["input_ids"].shape[1]
         raise ConfigError(f"--length {assumed.length} is more than the model's {most} positions; give {most} or fewer")
@@ -185,11 +184,13 @@ def _network(loaded: Loaded, labels: int | None) -> FakeModel:
                 always=section.always,
                 never=section.never,
                 blocks=section.blocks,
+                units=section.units,
+                adapter=adapter_of(section),
             )
     except LayerError as error:
         raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error
     except ModelError as error:
-        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
+        raise config_error([model_problem(error)], loaded.marks) from error
 
 
 def _weights(loaded: Loaded) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def measured(network: Network, sample: Mapping[str, Tensor], workloads: Sequence
 
     Args:
         network: The model, with or without weights.
-        sample: Inputs of at least one row, as the model takes them.
+        sample: Inputs of one row, as the objective takes them.
         workloads: Every client's batches.
 
     Raises:
@@ -92,13 +92,20 @@ def measured(network: Network, sample: Mapping[str, Tensor], workloads: Sequence
     rows = max(count for w in workloads for count, _ in w.train)
 
     def batch(length: int | None) -> dict[str, Tensor]:
-        shapes = {name: (rows, *t.shape[1:]) if length is None else (rows, length) for name, t in sample.items()}
+        shapes = {name: _shape(t, rows, length) for name, t in sample.items()}
         return {name: torch.ones(shape, dtype=sample[name].dtype) for name, shape in shapes.items()}
 
     return tuple(
-        replace(measure_step(network.model, network.layers, batch(length)), rows=rows, length=length)
+        replace(measure_step(network.model, network.layers, batch(length), network.objective), rows=rows, length=length)
         for length in lengths_of(workloads)
     )
+
+
+def _shape(of_one: Tensor, rows: int, length: int | None) -> tuple[int, ...]:
+    """Return the shape of a batch's input, given one row's; a list of scored tokens has so many for every row."""
+    if length is None:
+        return (rows, *of_one.shape[1:])
+    return (rows, length) if of_one.dim() == 2 else (rows * len(of_one),)
 
 
 def check_units(setting: Setting, probed: Collection[ClientId]) -> None:

@@ -19,19 +19,24 @@ from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Digits
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.cost import spread
+from fedstrata.domain.layers import LayerMap
+from fedstrata.models.lora import BASE
+from fedstrata.models.merging import FOLDER
 from fedstrata.server.method import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
-_BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint"})
-PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy")
+BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint", "theory"})
+"""Keys of a configuration that may change while a run is resumed."""
+PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy", "peft")
 
 
 def resolved(loaded: Loaded) -> str:
     """Return the configuration as YAML that builds the same run again, every default written out."""
-    return yaml.safe_dump(_values(loaded), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(resolved_values(loaded), sort_keys=False, allow_unicode=True)
 
 
-def _values(loaded: Loaded) -> dict[str, Any]:
+def resolved_values(loaded: Loaded) -> dict[str, Any]:
+    """Return what ``resolved`` writes, as plain values."""
     values = loaded.config.model_dump(mode="json")
     values |= {family: describe(getattr(loaded.components, family)) for family in FAMILIES}
     return {**values, "base": str(loaded.base.resolve())}
@@ -57,10 +62,11 @@ def environment(loaded: Loaded) -> str:
 
 def identity(loaded: Loaded) -> dict[str, str]:
     """Return what a run's bits depend on besides its seed: hash of the configuration, versions of packages."""
-    values = _values(loaded)
-    said = {key: value for key, value in values.items() if key not in _BITS_DO_NOT_DEPEND_ON}
+    values = resolved_values(loaded)
+    said = {key: value for key, value in values.items() if key not in BITS_DO_NOT_DEPEND_ON}
     digest = sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
-    return {"configuration": digest, **{name: _version(name) or "none" for name in ("torch", "transformers", "numpy")}}
+    packages = ("torch", "transformers", "numpy", *(("peft",) if loaded.config.model.adapter else ()))
+    return {"configuration": digest, **{name: _version(name) or "none" for name in packages}}
 
 
 def short(path: str) -> str:
@@ -113,7 +119,8 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             f"- rounds: {summary['rounds']}, seed: {summary['seed']}",
             f"- selectable layers: {len(layers)} ({layers.names[0]} to {layers.names[-1]})",
             f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",
-            f"- frozen: {', '.join(b.name for b in layers.never) or 'nothing'}",
+            f"- frozen: {', '.join(_frozen(loaded, layers)) or 'nothing'}",
+            *_adapter(loaded),
             f"- budget: {shown} per client and round",
             f"- clients: {len(setting.profiles)}, "
             f"training rows: {sum(p.num_examples for p in setting.profiles.values())}, "
@@ -130,8 +137,29 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
     )
 
 
+def _frozen(loaded: Loaded, layers: LayerMap) -> list[str]:
+    """Return the frozen blocks; the own weights of adapted layers are said in one word."""
+    if loaded.config.model.adapter is None:
+        return [block.name for block in layers.never]
+    others = [block.name for block in layers.never if not block.name.endswith(f".{BASE}")]
+    return [*others, "the layers' own weights"]
+
+
+def _adapter(loaded: Loaded) -> tuple[str, ...]:
+    """Say what was trained in the place of weights, and how the two forms of it are loaded."""
+    given = loaded.config.model.adapter
+    if given is None:
+        return ()
+    return (
+        f"- adapter: {given.kind}, rank {given.rank}, alpha {given.alpha:g}; the weights here have it merged in and"
+        " load as any others",
+        f"- `{FOLDER}/` holds it alone: `PeftModel.from_pretrained(base, folder)` on"
+        f" {short(loaded.config.model.path)} with as many labels; what everyone trained is in it too",
+    )
+
+
 def _without_paths_of_this_machine(loaded: Loaded) -> str:
-    values = _values(loaded)
+    values = resolved_values(loaded)
     del values["base"], values["output"], values["flower"]  # nor who may take part
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 

@@ -13,6 +13,24 @@ Passes = Annotated[int, Field(ge=1, le=1_000_000)]
 """Steps or epochs: their batches are listed before the run, so they have an end."""
 
 
+class AdapterSection(Section):
+    """What is trained in the place of the layers' weights.
+
+    Attributes:
+        kind: ``lora``: low-rank matrices beside every linear module.
+        rank: Rank of the matrices.
+        alpha: Their product counts ``alpha / rank`` times.
+        dropout: Probability, on what they are multiplied with.
+        targets: Names of the linear modules that get matrices; ``auto`` is every one inside the layers.
+    """
+
+    kind: Literal["lora"]
+    rank: Whole = Field(default=8, ge=1)
+    alpha: Positive = 16
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: Literal["auto"] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = "auto"
+
+
 class ModelSection(Section):
     """Which model is trained.
 
@@ -24,15 +42,24 @@ class ModelSection(Section):
         always: Blocks that everyone trains, beyond the default.
         never: Blocks that stay frozen, beyond the default.
         blocks: For networks without block lists: where the blocks are.
+        units: Whether a layer is a block, or its attention half or its MLP half.
+        adapter: What is trained in the place of the layers' weights; a bare kind is short for one without options.
     """
 
     path: str
-    task: Literal["image-classification", "text-classification"] | None = None
+    task: Literal["image-classification", "text-classification", "multiple-choice"] | None = None
     head: Literal["auto", "keep", "new"] = "auto"
     candidates: LayerTerms = "all"
     always: LayerTerms = Field(default_factory=list)
     never: LayerTerms = Field(default_factory=list)
     blocks: str | list[str] | None = None
+    units: Literal["blocks", "halves"] = "blocks"
+    adapter: AdapterSection | None = None
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _by_its_kind(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
 
 
 class ProbeSection(Section):
@@ -129,6 +156,8 @@ class Config(Section):
         workers: Number of worker processes; null is one per GPU, or on the CPU one per ``threads`` cores.
         threads: Threads of torch; part of the run's identity, since it changes the bits.
         device: ``auto`` takes a GPU where there is one.
+        theory: Measure each round's error and its bound: ``exact``, with all rows of the clients whose updates counted,
+            or ``sketch``, estimated from their probes.
     """
 
     name: str | None = None
@@ -156,6 +185,7 @@ class Config(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1, le=4096)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    theory: Literal["off", "exact", "sketch"] = "off"
 
     @field_validator("name")
     @classmethod
@@ -164,6 +194,23 @@ class Config(Section):
             not value.strip() or not value.isprintable() or set(value) & set("/\\") or len(value.encode()) > 200
         ):
             raise ValueError("a name is part of the run folder's: up to 200 bytes that print, without / and \\")
+        return value
+
+    @field_validator("theory", mode="before")
+    @classmethod
+    def _off_in_yaml(cls, value: object) -> object:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
+    @field_validator("theory")
+    @classmethod
+    def _with_rows_at_hand(cls, value: str, info: ValidationInfo) -> str:
+        engine, probe = str(info.data.get("engine")), info.data.get("probe")
+        if value == "sketch" and isinstance(probe, ProbeSection) and probe.ride:
+            raise ValueError("sketches that ride are one aggregate old; set probe.ride: false, or theory: exact")
+        if value == "exact" and engine.startswith("flower"):
+            raise ValueError(
+                f"engine: {engine} leaves the rows at the sites, and exact gradients need them here; set theory: sketch"
+            )
         return value
 
     @field_validator("workers")

@@ -14,6 +14,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.pricing import check_units, workload
 from fedstrata.config.problems import Loc, Problem, config_error
 from fedstrata.config.rules import check_quorum, rules_of
+from fedstrata.config.sketches import check_sketches, sketch_plan, theory_sketch
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost, Visit
@@ -113,6 +114,9 @@ def prepare_setting(
     if probed:
         _located(loaded, ("probe",), lambda: _check_probe(probe))
 
+    if config.theory == "sketch":
+        _located(loaded, ("theory",), lambda: check_sketches(method_name(parts.selector), probed))
+
     def of_full(client: ClientId) -> Cost:
         return pricing.prices(client, Visit()).of(layers.everything) if client in workloads else Cost()
 
@@ -135,6 +139,7 @@ def prepare_setting(
         train=train,
         lr_decay=config.train.lr_decay,
         rules=rules_of(loaded),
+        sketch=theory_sketch(loaded),
     )
     _located(loaded, ("round", "quorum"), lambda: check_quorum(setting, "quorum"))
     _located(loaded, ("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
@@ -178,9 +183,9 @@ def train_plan(loaded: Loaded) -> TrainPlan:
 
 
 def probe_plan(loaded: Loaded) -> ProbePlan:
-    """Return how clients measure, with the statistics that the score needs."""
-    probe = loaded.config.probe
-    return ProbePlan(probe.batches, probe.batch_size, loaded.components.score.needs)
+    """Return how clients measure, with what the score, the selector and the record of the error need."""
+    probe, parts = loaded.config.probe, loaded.components
+    return ProbePlan(probe.batches, probe.batch_size, parts.score.needs, sketch_plan(loaded))
 
 
 def _check_probe(probe: ProbePlan) -> None:

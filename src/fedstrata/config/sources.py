@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Loc, Problem, config_error, located
+from fedstrata.config.schema import ModelSection
+from fedstrata.data.choice import prepare_choices
 from fedstrata.data.kinds import Digits, FromFiles, Own, Remote
 from fedstrata.data.load import Prepare, load_data
 from fedstrata.data.tensors import FederatedData
@@ -22,7 +25,14 @@ from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
-from fedstrata.models.loaded import LoadedModel, Task
+from fedstrata.models.loaded import LoadedModel, Lora, Task
+
+TASKS: Mapping[str, Task] = {
+    "text": "text-classification",
+    "image": "image-classification",
+    "choice": "multiple-choice",
+}
+"""What a model does with each kind of input."""
 
 
 def check_kind(loaded: Loaded, *, here: bool) -> None:
@@ -67,7 +77,7 @@ def load_rows(loaded: Loaded) -> FederatedData:
 
 
 def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
-    """Load the model with a head for the data's labels.
+    """Load the model: a classifier with a head for the data's labels, or a causal model with its own head.
 
     Raises:
         ConfigError: The model or a layer term does not fit.
@@ -81,6 +91,8 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         "always": section.always,
         "never": section.never,
         "blocks": section.blocks,
+        "units": section.units,
+        "adapter": adapter_of(section),
     }
     try:
         if is_custom(section.path):
@@ -90,7 +102,32 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
     except LayerError as error:
         raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error
     except ModelError as error:
-        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
+        raise config_error([model_problem(error)], loaded.marks) from error
+
+
+def adapter_of(section: ModelSection) -> Lora | None:
+    """Return what is trained in the place of the layers' weights.
+
+    Example:
+        >>> adapter_of(ModelSection(path="folder", adapter="lora"))
+        Lora(rank=8, alpha=16, dropout=0.0, targets=None)
+    """
+    given = section.adapter
+    if given is None:
+        return None
+    targets = None if given.targets == "auto" else tuple(given.targets)
+    return Lora(given.rank, given.alpha, given.dropout, targets)
+
+
+def model_problem(error: ModelError) -> Problem:
+    """Return a model's problem with the key that it is about: the one that the message starts with, or the path.
+
+    Example:
+        >>> model_problem(ModelError("model.adapter: LoRA needs peft")).loc, model_problem(ModelError("no folder")).loc
+        (('model', 'adapter'), ('model', 'path'))
+    """
+    found = re.match(r"model\.(\w+): ", str(error))
+    return Problem(("model", found[1] if found else "path"), str(error)[found.end() if found else 0 :])
 
 
 def model_path(loaded: Loaded) -> str | Path:
@@ -120,7 +157,7 @@ def task_of(loaded: Loaded) -> Task:
         ConfigError: They contradict each other.
     """
     source, asked = loaded.components.data, loaded.config.model.task
-    found: Task = "text-classification" if source.input == "text" else "image-classification"
+    found = TASKS[source.input]
     if asked is not None and asked != found:
         message = f"{asked} does not fit the data, whose inputs are for {found}; leave it out"
         raise config_error([Problem(("model", "task"), message)], loaded.marks)
@@ -142,15 +179,16 @@ def _names(message: str, term: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(term)}(?!\w)", message) is not None
 
 
+_PREPARE = {"text": prepare_texts, "choice": prepare_choices}
+
+
 def _prepare(source: FromFiles, loaded: Loaded) -> Prepare:
     if is_custom(loaded.config.model.path):
         return _prepare_for_custom(source)
     folder = model_folder(model_path(loaded))
-    if source.text is not None:
-        tokenizer = load_tokenizer(folder)
-        return lambda table: prepare_texts(
-            table, tokenizer=tokenizer, cache=cache_folder(), max_length=source.max_length
-        )
+    if source.input in _PREPARE:
+        prepare, tokenizer = _PREPARE[source.input], load_tokenizer(folder)
+        return lambda table: prepare(table, tokenizer=tokenizer, cache=cache_folder(), max_length=source.max_length)
     facts = load_model_config(folder)
     facts = getattr(facts, "vision_config", facts)
     size = getattr(facts, "image_size", None)
@@ -161,7 +199,7 @@ def _prepare(source: FromFiles, loaded: Loaded) -> Prepare:
 
 
 def _prepare_for_custom(source: FromFiles) -> Prepare:
-    if source.text is not None or source.image_size is None:
+    if source.image is None or source.image_size is None:
         raise ModelError(
             "a model given as module:function brings no tokenizer or image size; "
             "give data.image_size for images, or save the model as a Hugging Face folder"

@@ -20,6 +20,9 @@ from fedstrata.domain.seeds import Seeds
 from fedstrata.errors import ConfigError
 from fedstrata.models.loaded import LoadedModel
 
+LoadRows = Callable[[Loaded], FederatedData]
+"""Loads the rows of a configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -38,10 +41,10 @@ class Workplace:
     def resident(self) -> ResidentModel:
         """Move the model to the device, and return it as the one that all clients train on."""
         self.network.model.to(self.device)
-        return ResidentModel(self.network.model, self.network.layers)
+        return ResidentModel(self.network.model, self.network.layers, self.network.objective)
 
 
-def open_workplace(loaded: Loaded, rows: Callable[[Loaded], FederatedData] = load_rows) -> Workplace:
+def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
     """Set torch up in this process, and load rows and model.
 
     Args:

@@ -89,7 +89,8 @@ class Bound:
         layers = self._facts.layers
         encoding = self._facts.train.encoding
         base = update_bytes(layers.always, encoding)
-        base += probes * probe_bytes(layers, self._facts.probe.statistics)
+        sketch = self._facts.probe.sketch
+        base += probes * probe_bytes(layers, self._facts.probe.statistics, sketch.dimension if sketch else 0)
         each = np.array([update_bytes([layer], encoding) for layer in layers], dtype=np.float64)
         return self._flat("bytes_up", base, each)
 
@@ -146,6 +147,7 @@ class Bound:
                     facts.probe.statistics,
                     passes=len(workload.probe),
                     parameters=facts.parameter_bytes,
+                    sketched=facts.probe.sketch is not None,
                 )
                 found.append(self._flat("bytes_peak", peak, np.zeros(self._count)))
             self._moments[key] = found

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 STATES = {"sgd": 0, "momentum": 1, "adamw": 2}
 """Copies of a trained tensor that an optimizer keeps."""
 
+_HASHED, _SKETCHING = 2, 16
+"""Bytes of a sketch's hash per number of the layers, and of what is worked on per number of a tensor."""
 
 TEMPORARIES = {"sgd": 0, "momentum": 0, "adamw": 2}
 """Copies of the tensor being updated that an update makes for the moment."""
@@ -68,7 +70,13 @@ def training(profile: StepProfile, layers: LayerMap, plan: TrainPlan, *, paramet
 
 
 def probing(
-    profile: StepProfile, layers: LayerMap, statistics: frozenset[Statistic], *, passes: int, parameters: int
+    profile: StepProfile,
+    layers: LayerMap,
+    statistics: frozenset[Statistic],
+    *,
+    passes: int,
+    parameters: int,
+    sketched: bool = False,
 ) -> float:
     """Return the peak of the probe, which no mask changes: every selectable layer's gradient, reduced as it appears.
 
@@ -78,6 +86,7 @@ def probing(
         statistics: What is measured; all but plain norms keep gradients of earlier rows.
         passes: Backward passes; from the second on, sums of gradients are kept.
         parameters: Bytes of the whole model, buffers included.
+        sketched: Whether gradients are sketched: a hash is kept, and one tensor at a time is worked on in float64.
     """
     own = _bytes(layers.layers)
     kept = (2 if Statistic.SAMPLES in statistics else 0) + (1 if Statistic.HALVES in statistics else 0)
@@ -85,7 +94,9 @@ def probing(
     saved = np.cumsum(profile.saved[0]) + np.cumsum(_spread(profile, profile.saved_extra)[:, 1:].sum(axis=1))
     largest = _largest(layers.layers)
     moment = np.maximum(saved + profile.forward_peak[0], saved + profile.backward_peak[0] + 2 * largest)
-    return float(parameters + profile.batch_bytes + kept * own.sum() + moment.max(initial=0.0))
+    hashes = _HASHED * sum(block.parameters for block in layers.layers) if sketched else 0
+    working = _SKETCHING * max((t.elements for b in layers.layers for t in b.tensors), default=0) if sketched else 0
+    return float(parameters + profile.batch_bytes + kept * own.sum() + hashes + moment.max(initial=0.0) + working)
 
 
 def _bytes(blocks: Sequence[Layer]) -> Floats:

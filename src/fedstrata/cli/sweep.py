@@ -1,0 +1,95 @@
+"""``fedstrata sweep``: methods, budgets and seeds of one file as runs, resumable, and one table of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedstrata.cli.run import INTERRUPTED, Quiet, Set
+
+if TYPE_CHECKING:
+    from fedstrata.config.sweep import Sweep
+    from fedstrata.sweeping.run import SweepResult
+
+FAILED = 4
+"""Exit code of a sweep in which a run has failed; the others are done."""
+
+Only = Annotated[
+    list[str] | None, typer.Option("--only", metavar="METHOD", help="Only this method; * and ? match, may be repeated.")
+]
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="YAML file of the sweep.")],
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Runs at the same time.")] = 2,
+    only: Only = None,
+    set: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the runs, instead of the file's.")] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Play runs anew whose configuration has changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and play none.")] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Play every method under its budgets with every seed; runs that have finished are not played again.
+
+    Ctrl-C once finishes the rounds at work and saves; the same command goes on from there.
+    """
+    from rich.console import Console
+
+    from fedstrata.cli.session import StopFlag, finishing_the_round, say
+    from fedstrata.cli.sweep_progress import observer_of
+    from fedstrata.config.sweep import load_sweep
+    from fedstrata.sweeping.run import clients_of, play_sweep
+    from fedstrata.sweeping.standing import standing
+
+    console = Console(stderr=True, highlight=False)
+    planned = load_sweep(file, overrides=set or [], output=out, clients=clients_of)
+    chosen = planned.chosen(only or [])
+    if dry_run or not quiet:
+        say(console, _plan(planned, len(chosen)))
+    if planned.spared is not None:
+        say(console, f"note: values are overridden, so {planned.spared} is left alone")
+    if dry_run:
+        for job in chosen:
+            typer.echo(f"{standing(job)[0]:<8}  {job.title}  {job.folder}")
+        return 0
+    stop = StopFlag()
+    with finishing_the_round(stop, console):
+        try:
+            result = play_sweep(
+                planned,
+                workers=workers,
+                only=only or [],
+                redo=redo,
+                observer=observer_of(console, quiet=quiet),
+                stop=stop,
+            )
+        except KeyboardInterrupt:
+            say(console, "stopped; the same command goes on")
+            return INTERRUPTED
+    return _last_words(result, stopped=stop.wanted)
+
+
+def _plan(planned: Sweep, runs: int) -> str:
+    """Return what is going to be played, in a line."""
+    methods = dict.fromkeys(job.cell.method for job in planned.jobs)
+    budgets = dict.fromkeys(job.cell.budget for job in planned.jobs)
+    chosen = "" if runs == len(planned.jobs) else f", {runs} of them chosen"
+    return (
+        f"{planned.row} ({planned.size}): {len(planned.jobs)} runs: {len(methods)} methods, "
+        f"{len(budgets)} budgets, {len(planned.seeds)} seeds{chosen}; in {planned.output}"
+    )
+
+
+def _last_words(result: SweepResult, *, stopped: bool) -> int:
+    """Say what is done, what has failed and why, and what is left; return the exit code."""
+    for folder, why in result.failures.items():
+        typer.echo(f"failed: {folder}: {why}", err=True)
+    counts = [f"{len(result.outcomes)} lines"]
+    counts += [f"{len(result.failures)} runs failed"] if result.failures else []
+    counts += [f"{result.left} runs left; the same command goes on"] if result.left else []
+    typer.echo(f"results: {' and '.join(map(str, result.tables))}   ({', '.join(counts)})")
+    if stopped and result.left:
+        return INTERRUPTED
+    return FAILED if result.failures else 0

@@ -1,0 +1,104 @@
+"""Playing one run of a sweep in this process, to the same bits as ``fedstrata run`` of its configuration."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.config.load import check_config
+from fedstrata.config.problems import Marks
+from fedstrata.config.provenance import model_card
+from fedstrata.config.shared import Shared
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
+from fedstrata.errors import StorageError
+from fedstrata.files import new_folder, write_atomic
+from fedstrata.server.folder import RunFolder
+from fedstrata.server.run import RunResult
+
+
+def play(
+    path: Path,
+    *,
+    config: str,
+    marks: Marks,
+    keep_model: bool,
+    shared: Shared,
+    stop: Callable[[], bool],
+    tell: Callable[[int], None],
+) -> str:
+    """Start a run, or go on with one that has begun, and return its state: ``finished`` or ``interrupted``.
+
+    Args:
+        path: Its run folder.
+        config: Its configuration as YAML, every default written out.
+        marks: Where the values stand.
+        keep_model: Whether its model and checkpoints stay once it has finished.
+        shared: What it shares with other runs of this process.
+        stop: Asked after each round; true ends the run early with everything saved.
+        tell: Is told after each round how many are done.
+
+    Raises:
+        FedstrataError: The run cannot be played.
+    """
+    begun = RunFolder(path).config.is_file()
+    if begun:
+        prepared = reopen_run(path, shared=shared)
+    else:
+        if path.exists():  # what a beginning that was broken off has left; who asks has looked
+            shutil.rmtree(path)
+        prepared = prepare_run(check_config(yaml.safe_load(config), marks=marks), shared)
+    run = prepared.run(observer=_Rounds(tell), stop=stop)
+    result = run.resume(prepared.weights) if begun else run.start(prepared.weights)
+    if keep_model:
+        finish(prepared, result)
+    else:
+        _leave_card(prepared, result)
+    return result.state
+
+
+def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
+    """Let go of checkpoints, and leave the model's card alone, which says that the run has finished."""
+    if result.state != "finished":
+        return
+    card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
+    try:
+        with new_folder(prepared.folder.model) as folder:
+            write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n")
+        for generation in prepared.folder.checkpoints.iterdir():
+            shutil.rmtree(generation)
+    except OSError as error:
+        raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """Tells how many rounds are done."""
+
+    tell: Callable[[int], None]
+
+    def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
+        self.tell(first_round)
+
+    def round_started(self, round: int, cohort: int) -> None:
+        """Say nothing."""
+
+    def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def round_done(self, record: RoundRecord) -> None:
+        self.tell(record.round + 1)
+
+    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
+        """Say nothing: the run folder does."""
+
+    def evaluating(self, round: int) -> None:
+        """Say nothing."""
+
+    def run_done(self, state: str) -> None:
+        """Say nothing: whoever plays the run does."""

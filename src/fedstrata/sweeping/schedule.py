@@ -1,0 +1,142 @@
+"""Runs to workers: each free worker gets the next run, until none is left or the sweep is to stop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from fedstrata.config.sweep import Job, Sweep
+from fedstrata.engines.workers.pipe import Message
+from fedstrata.errors import CheckpointError, TrainingError
+from fedstrata.sweeping.crew import Crew, Worker
+from fedstrata.sweeping.observers import SweepObserver
+from fedstrata.sweeping.table import Table
+
+_TRIES = 2
+"""How many workers may end over a run before it counts as failed."""
+
+
+@dataclass(slots=True, eq=False)
+class Schedule:
+    """Who plays what.
+
+    Attributes:
+        sweep: The sweep.
+        table: Where outcomes go.
+        crew: The workers.
+        observer: Is told what happens.
+        todo: Runs that nobody plays yet.
+        playing: The run of each worker that has one.
+        failures: Why runs have failed.
+        stopping: Whether no more runs are to begin.
+    """
+
+    sweep: Sweep
+    table: Table
+    crew: Crew
+    observer: SweepObserver
+    todo: deque[Job]
+    playing: dict[int, Job] = field(default_factory=dict)
+    failures: dict[Job, str] = field(default_factory=dict)
+    stopping: bool = False
+    left: int = 0
+    _lost: dict[Job, int] = field(default_factory=dict)
+
+    def play(self, workers: int, stop: Callable[[], bool]) -> None:
+        """Play all runs.
+
+        Args:
+            workers: How many play at the same time.
+            stop: Asked often; true ends the sweep once the rounds at work are done.
+
+        Raises:
+            TrainingError: Workers cannot be started.
+            StorageError: The table of results cannot be written.
+        """
+        alive = {self.crew.hire(number).number for number in range(min(workers, len(self.todo)))}
+        while alive and (self.todo or self.playing):
+            for worker, message in self.crew.hear():
+                if message is not None:
+                    self._heard(worker, message)
+                    continue
+                alive.discard(worker.number)
+                self._gone(worker)
+                if self.todo and not self.stopping:
+                    alive.add(self.crew.hire(worker.number).number)
+            if stop() and not self.stopping:
+                self.stopping = True
+                self.left += len(self.todo)
+                self.todo.clear()
+                self.crew.tell_all({"stop": True})
+        self.crew.dismiss()
+
+    def _heard(self, worker: Worker, message: Message) -> None:
+        job = self.playing.get(worker.number)
+        if job is not None and "rounds" in message:
+            self.observer.rounds_done(worker.number, job, message["rounds"])
+            return
+        if job is not None:
+            del self.playing[worker.number]
+            self._ended(worker, job, message)
+        if self.todo:
+            self._give(worker, self.todo.popleft())
+
+    def _give(self, worker: Worker, job: Job) -> None:
+        self.playing[worker.number] = job
+        self.observer.run_given(worker.number, job)
+        self.crew.tell(worker, task_of(job, keep_model=self.sweep.keep_models))
+
+    def _ended(self, worker: Worker, job: Job, message: Message) -> None:
+        if "failed" in message:
+            see = f"; the traceback is in {worker.log}" if "logged" in message else ""
+            self._fail(worker, job, f"{message['failed']}{see}")
+        elif message["ended"] != "finished":
+            self.left += 1
+            self.observer.run_left(worker.number, job, "interrupted and saved")
+        else:
+            self._finished(worker, job)
+
+    def _finished(self, worker: Worker, job: Job) -> None:
+        try:
+            outcome = self.table.take(job)
+        except CheckpointError as error:
+            self._fail(worker, job, str(error))
+            return
+        if outcome is not None:
+            self.table.write()
+        self.observer.run_finished(worker.number, job, outcome)
+
+    def _fail(self, worker: Worker, job: Job, reason: str) -> None:
+        self.failures[job] = reason
+        self.observer.run_failed(worker.number, job, reason)
+
+    def _gone(self, worker: Worker) -> None:
+        """A worker has ended: its run goes on with another one, unless that happened to it before."""
+        how, job = worker.how_it_ended(), self.playing.pop(worker.number, None)
+        if job is None:
+            if not worker.ready and not self.stopping:
+                raise TrainingError(f"a worker of the sweep does not start: {worker.last_words() or how}")
+            return
+        self._lost[job] = self._lost.get(job, 0) + 1
+        if self._lost[job] < _TRIES and not self.stopping:
+            self.observer.run_left(worker.number, job, f"{how}; another goes on with it")
+            self.todo.appendleft(job)
+        elif self.stopping:
+            self.left += 1
+            self.observer.run_left(worker.number, job, how)
+        else:
+            self._fail(worker, job, f"{how}, {_TRIES} times")
+
+
+def task_of(job: Job, *, keep_model: bool) -> Mapping[str, Any]:
+    """Return what a worker is told of a run; see ``fedstrata.sweeping.worker``."""
+    return {
+        "folder": str(job.folder),
+        "config": yaml.safe_dump(job.values, sort_keys=False, allow_unicode=True),
+        "marks": [[list(loc), place] for loc, place in job.marks.items()],
+        "keep_model": keep_model,
+    }

@@ -1,0 +1,105 @@
+"""What runs inside a worker of a sweep: run after run in one process, until the other end of the pipe is gone.
+
+    python -m fedstrata.sweeping.worker PIPE PARENT
+
+PIPE is an inherited socket; PARENT is the process id of whoever started it. Libraries are imported once, and rows are
+loaded once for all runs that share them. Its standard error is the worker's log.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedstrata.config.shared import Shared
+from fedstrata.engines.workers.pipe import Message, Pipe
+from fedstrata.errors import FedstrataError
+from fedstrata.parents import end_with_parent
+from fedstrata.sweeping.play import play
+from fedstrata.sweeping.rows import LatestRows
+from fedstrata.sweeping.steps import KnownSteps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """The worker's end of the pipe: what it says, and whether it was told to stop."""
+
+    pipe: Pipe
+    stopping: bool = False
+
+    def stop(self) -> bool:
+        """Return whether the sweep wants to stop, or is gone; asked after each round."""
+        while not self.stopping and select.select([self.pipe], [], [], 0)[0]:
+            if not self.pipe.fill():
+                self.stopping = True
+            elif (message := self.pipe.taken()) is not None:
+                self.stopping = "stop" in message
+        return self.stopping
+
+    def next(self) -> Message | None:
+        """Wait for the next run, and return ``None`` if there is none."""
+        message = None if self.stopping else self.pipe.receive()
+        return None if message is None or "stop" in message else message
+
+    def say(self, **facts: object) -> None:
+        """Tell the sweep."""
+        self.pipe.send(facts)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Play runs until there is none."""
+    pipe, parent = map(int, arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the sweep decides
+    end_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it could be asked for
+        raise SystemExit("the sweep is gone")
+    os.set_inheritable(pipe, False)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    line, shared = Line(Pipe(socket.socket(fileno=pipe))), Shared(LatestRows(), KnownSteps())
+    try:
+        line.say(ready=True)
+        while (task := line.next()) is not None:
+            line.say(**_ended(task, line, shared))
+    except BrokenPipeError:
+        return
+
+
+def _ended(task: Message, line: Line, shared: Shared) -> Mapping[str, Any]:
+    """Play a run, and return how it ended."""
+    try:
+        marks = {tuple(loc): place for loc, place in task["marks"]}
+        state = play(
+            Path(task["folder"]),
+            config=task["config"],
+            marks=marks,
+            keep_model=task["keep_model"],
+            shared=shared,
+            stop=line.stop,
+            tell=lambda rounds: line.say(rounds=rounds),
+        )
+    except BrokenPipeError:
+        raise
+    except FedstrataError as error:
+        log.error("%s: %s", task["folder"], error)
+        return {"failed": str(error)}
+    except Exception as error:
+        log.exception("%s", task["folder"])
+        return {"failed": f"{type(error).__name__}: {error}", "logged": True}
+    finally:
+        gc.collect()  # models have cycles; the next run should not have to share the memory
+    return {"ended": state}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""Sweeps for tests: files that stand for tiny runs on the digits, and workers that only pretend to play them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fedstrata.config.load import Loaded
+from fedstrata.config.sweep import Sweep, load_sweep
+from fedstrata.sweeping import crew
+from report.synthetic_run import write_run
+from small_runs import digits
+
+TOY_WORKER = Path(__file__).with_name("toy_sweep_worker.py")
+
+
+def base() -> dict[str, Any]:
+    """Return the base configuration: two rounds of three clients."""
+    values = digits(Path("unused"))
+    del values["output"], values["selector"]
+    return values
+
+
+def sweep_file(folder: Path, **keys: Any) -> Path:  # noqa: ANN401  YAML values
+    """Write a sweep of two methods and two seeds, and return its file."""
+    values = {
+        "row": "digits",
+        "size": "tiny",
+        "config": base(),
+        "output": str(folder / "out"),
+        "seeds": [0, 1],
+        "methods": {"top": {"set": {"selector": "top"}}, "bottom": {"set": {"selector": "bottom"}}},
+        **keys,
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def loaded(folder: Path, *, overrides: Sequence[str] = (), **keys: Any) -> Sweep:  # noqa: ANN401  YAML values
+    """Return a checked sweep; its configurations have the clients ``a`` and ``b``."""
+    return load_sweep(sweep_file(folder, **keys), overrides=overrides, clients=two_clients)
+
+
+def two_clients(loaded: Loaded) -> tuple[str, ...]:
+    """Return two names, whatever the configuration."""
+    return ("a", "b")
+
+
+def with_toy_workers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have workers pretend: they leave a folder that another run wrote, and do what the method's name says."""
+    run = write_run(folder / "toy", seed=7, rounds=2, names=("a", "b"))
+    monkeypatch.setenv("TOY_RUN", str(run))
+    monkeypatch.setattr(crew, "WORKER", (str(TOY_WORKER),))

@@ -1,0 +1,58 @@
+"""A worker of a sweep that plays nothing: it copies a run folder, or fails, dies or waits as the method's name says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from fedstrata.engines.workers.pipe import Message, Pipe
+
+
+def main() -> None:
+    pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe.send({"ready": True})
+    while (task := pipe.receive()) is not None and "stop" not in task:
+        pipe.send({"rounds": 0})
+        pipe.send(answer(pipe, task))
+
+
+def answer(pipe: Pipe, task: Message) -> Message:
+    folder, config = Path(task["folder"]), task["config"]
+    name = re.search(r"^name: (.*)$", config, re.MULTILINE)[1]  # type: ignore[index]
+    begin(folder, config)
+    if name == "fails":
+        return {"failed": "no more rows"}
+    if name == "has a bug":
+        return {"failed": "ValueError: 3", "logged": True}
+    if name == "dies" or (name == "dies once" and not (folder / "checkpoints").exists()):
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "waits":
+        pipe.receive()  # until it is told to stop
+        return {"ended": "interrupted"}
+    end(folder, seed=re.search(r"^seed: (.*)$", config, re.MULTILINE)[1])  # type: ignore[index]
+    return {"ended": "finished"}
+
+
+def begin(folder: Path, config: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.resolved.yaml").write_text(config)
+
+
+def end(folder: Path, *, seed: str) -> None:
+    for file in Path(os.environ["TOY_RUN"]).iterdir():
+        if file.is_file() and file.name != "config.resolved.yaml":
+            shutil.copy(file, folder)
+    events = folder / "events.jsonl"
+    events.write_text(events.read_text().replace('"seed": 7', f'"seed": {seed}', 1))
+    (folder / "model").mkdir()
+
+
+if __name__ == "__main__":
+    main()
