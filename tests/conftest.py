@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 
 from commands import Said
 from fedstrata.cli.main import invoke
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C end the processes that tests start: a shell has its background jobs ignore it, and theirs would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

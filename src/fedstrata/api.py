@@ -46,6 +46,7 @@ def sweep(
     overrides: Sequence[str] = (),
     workers: int = 2,
     only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     output: str | Path | None = None,
     redo: bool = False,
 ) -> SweepResult:
@@ -56,6 +57,7 @@ def sweep(
         overrides: Texts such as ``train.lr=0.1``, for all runs.
         workers: How many runs are played at the same time.
         only: Names of methods; ``*`` and ``?`` match. None is all.
+        seeds: Some of the sweep's seeds. None is all.
         output: Folder of the runs, instead of the file's.
         redo: Play runs anew whose configuration has changed.
 
@@ -71,4 +73,4 @@ def sweep(
     planned = load_sweep(
         Path(file), overrides=overrides, output=None if output is None else Path(output), clients=clients_of
     )
-    return play_sweep(planned, workers=workers, only=only, redo=redo)
+    return play_sweep(planned, workers=workers, only=only, seeds=seeds, redo=redo)

@@ -16,7 +16,7 @@ from flower_deployment import ended, here, lines, model_bits, until
 
 from .conftest import TAPPED, World
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.flower]
+pytestmark = [pytest.mark.enable_socket, pytest.mark.waits]
 SLACK = 64 * 1024
 """Bytes that an exchange may need beyond layers and scores, besides one percent of them."""
 
@@ -56,9 +56,8 @@ def test_the_bits_are_those_of_the_local_engine_though_a_site_was_started_anew_a
     assert [len(e["failure"] or "") for e in events if e["event"] == "client"] == [0] * 8
 
 
-@pytest.mark.parametrize("engine", ["processes", "flower-simulation"])
-def test_the_bits_are_those_of_the_local_engine(engine: str) -> None:
-    assert model_bits(here(engine)) == model_bits(here("local"))
+def test_the_bits_are_those_of_the_local_engine_in_a_simulation() -> None:
+    assert model_bits(here("flower-simulation")) == model_bits(here("local"))
 
 
 def test_the_server_sends_what_a_site_lacks_and_the_site_what_it_trained(interrupted: Path, world: World) -> None:

@@ -141,6 +141,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from fedstrata.selectors.top import Top
+
+pytestmark = pytest.mark.waits
 @dataclass(frozen=True)
 class Slow:
     marker: str

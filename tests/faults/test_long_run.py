@@ -7,6 +7,8 @@ import pytest
 from faults.long_run import Figures
 from faults.measuring import MIB, measure
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:

@@ -27,9 +27,10 @@ def test_the_bound_is_never_below_the_optimum_on_five_thousand_tiny_instances(bl
     for seed in range(20_000 + 1000 * block, 21_000 + 1000 * block):
         it = case(seed, clients=2, layers=3)
         problem, best = problem_of(it), optimum(it)
-        multipliers = np.random.default_rng(seed).normal(0.5, 1.0, size=(2, 3))
-        masks = exact(problem, problem.everyone, it.scores).masks
-        for table in (multipliers, first_multipliers(problem, masks)):
+        tables = [np.random.default_rng(seed).normal(0.5, 1.0, size=(2, 3))]
+        if seed % 5 == 0:  # ten times the work of the bound itself
+            tables.append(first_multipliers(problem, exact(problem, problem.everyone, it.scores).masks))
+        for table in tables:
             assert evaluate(problem, table).bound >= best, (seed, table)
 
 

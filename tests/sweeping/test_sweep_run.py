@@ -125,6 +125,13 @@ def test_only_some_methods_are_played_and_the_table_keeps_the_others(tmp_path: P
     assert methods_of(tmp_path) == [("top", 0), ("bottom", 0)]
 
 
+def test_only_some_seeds_are_played_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    play_sweep(loaded(tmp_path, seeds=[0, 4]), seeds=[4], only=["top"])
+    assert methods_of(tmp_path) == [("top", 4)]
+    with pytest.raises(ConfigError, match="--seed 1: the sweep has 0, 4"):
+        play_sweep(loaded(tmp_path, seeds=[0, 4]), seeds=[1])
+
+
 def test_runs_of_another_configuration_are_refused_and_redo_plays_them_anew(tmp_path: Path) -> None:
     play_sweep(loaded(tmp_path, seeds=[0]))
     changed = loaded(tmp_path, seeds=[0], set={"train.rounds": 3})

@@ -20,11 +20,14 @@ Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="METHOD", help="Only this method; * and ? match, may be repeated.")
 ]
 
+Seeds = Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Only this seed; may be repeated.")]
+
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="YAML file of the sweep.")],
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Runs at the same time.")] = 2,
     only: Only = None,
+    seed: Seeds = None,
     set: Set = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the runs, instead of the file's.")] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Play runs anew whose configuration has changed.")] = False,
@@ -45,7 +48,7 @@ def sweep(
 
     console = Console(stderr=True, highlight=False)
     planned = load_sweep(file, overrides=set or [], output=out, clients=clients_of)
-    chosen = planned.chosen(only or [])
+    chosen = planned.chosen(only or [], seed or [])
     if dry_run or not quiet:
         say(console, _plan(planned, len(chosen)))
     if planned.spared is not None:
@@ -61,6 +64,7 @@ def sweep(
                 planned,
                 workers=workers,
                 only=only or [],
+                seeds=seed or [],
                 redo=redo,
                 observer=observer_of(console, quiet=quiet),
                 stop=stop,

@@ -88,20 +88,25 @@ class Sweep:
         """Where the table of results is written."""
         return (self.output / TABLE, *([] if self.results is None else [self.results]))
 
-    def chosen(self, patterns: Sequence[str]) -> tuple[Job, ...]:
-        """Return the jobs of some methods in the order in which they are played: seed by seed, so that data is shared.
+    def chosen(self, patterns: Sequence[str], seeds: Sequence[int] = ()) -> tuple[Job, ...]:
+        """Return some of the jobs in the order in which they are played: seed by seed, so that data is shared.
 
         Args:
             patterns: Names of methods, with ``*`` and ``?``; the name of a grid means all its points. None is all.
+            seeds: None is all.
 
         Raises:
-            ConfigError: A pattern matches no method.
+            ConfigError: A pattern matches no method, or a seed is none of the sweep's.
         """
         for pattern in patterns:
             if not any(_matches(job, pattern) for job in self.jobs):
                 names = dict.fromkeys(name for j in self.jobs for name in (j.cell.family, j.cell.method))
                 raise ConfigError(f"--only {pattern}: no method is called so; {nearest(pattern, names)}")
-        chosen = [j for j in self.jobs if not patterns or any(_matches(j, p) for p in patterns)]
+        for seed in seeds:
+            if seed not in self.seeds:
+                raise ConfigError(f"--seed {seed}: the sweep has {', '.join(map(str, self.seeds))}")
+        named = [j for j in self.jobs if not patterns or any(_matches(j, p) for p in patterns)]
+        chosen = [j for j in named if not seeds or j.seed in seeds]
         return tuple(sorted(chosen, key=lambda job: self.seeds.index(job.seed)))
 
 

@@ -55,6 +55,7 @@ def play_sweep(
     *,
     workers: int = 2,
     only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     redo: bool = False,
     observer: SweepObserver | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -65,13 +66,14 @@ def play_sweep(
         sweep: The sweep.
         workers: How many runs are played at the same time.
         only: Names of methods; none is all.
+        seeds: Some of the sweep's seeds; none is all.
         redo: Play runs anew whose configuration has changed.
         observer: Is told what happens.
         stop: Asked often; true ends the sweep once the rounds at work are done and saved.
 
     Raises:
-        ConfigError: A pattern matches no method, a run was made with another configuration, or a folder is none of a
-            run's.
+        ConfigError: A pattern matches no method, a seed is none of the sweep's, a run was made with another
+            configuration, or a folder is none of a run's.
         CheckpointError: Another process plays the sweep.
         StorageError: Something cannot be written.
         TrainingError: Workers cannot be started.
@@ -79,7 +81,7 @@ def play_sweep(
     Example:
         See ``tests/sweeping/test_sweep_run.py``.
     """
-    chosen, watching = sweep.chosen(only), observer or Quiet()
+    chosen, watching = sweep.chosen(only, seeds), observer or Quiet()
     lock = _locked(sweep)
     try:
         found = {job: standing(job) for job in sweep.jobs}
