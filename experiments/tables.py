@@ -2,6 +2,7 @@
 
     python experiments/tables.py                                   # tables and figures, from the files that are stored
     python experiments/tables.py --stamp runs/sweeps/pacs-small    # and note how this sweep's runs were made
+    python experiments/tables.py --theory runs/theory/pacs-small   # and keep what a sweep with theory: exact measured
 
 Text outside the marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is left alone. Run it from the repository's
 root.
@@ -14,6 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import cycle
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -24,12 +26,14 @@ import yaml
 from matplotlib import pyplot as plt
 
 from fedstrata.files import write_atomic
+from fedstrata.report import read_run
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import markdown
 from fedstrata.report.contest import Rules
 from fedstrata.report.intervals import estimate
 from fedstrata.report.outcome import Outcome
 from fedstrata.report.results import read_outcomes
+from fedstrata.report.theory_table import MEASURES, TheoryLine, correlation, read_theory, theory_lines, write_theory
 
 HERE = Path("experiments")
 PAGE = Path("docs/results.md")
@@ -140,6 +144,73 @@ def save(figure: Any, name: str) -> None:  # noqa: ANN401  matplotlib's figure
     plt.close(figure)
 
 
+def keep_theory(folder: Path) -> None:
+    """Keep the measured rounds of a sweep's output, one line per round, under ``results/theory``."""
+    first = read_outcomes(folder / "results.csv")[0]
+    lines: list[TheoryLine] = []
+    for place in sorted(folder.glob("*/*/s*/events.jsonl")):
+        run = read_run(place.parent)
+        budget, method = place.parts[-3], run.log.header.method
+        lines += theory_lines(run, row=first.row, method=method, budget=budget, seed=run.log.header.seed)
+    target = HERE / "results" / "theory" / f"{first.row}.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_theory(target, lines)
+
+
+def theory_of(row: str) -> tuple[TheoryLine, ...]:
+    """Return the measured rounds of a row; empty where none were."""
+    path = HERE / "results" / "theory" / f"{row}.csv"
+    return tuple(read_theory(path)) if path.exists() else ()
+
+
+def theory_table(row: str) -> str:
+    """Return what the rounds of a row say of the bound, by method, as Markdown."""
+    lines = theory_of(row)
+    if not lines:
+        return "Not measured yet."
+    head = (
+        "| method | rounds | E_t / (E_t1 + E_t2), mean | largest | E_t1, mean | E_t2, mean "
+        "| decrease with E_t | with the bound |"
+    )
+    methods = dict.fromkeys(line.method for line in lines)
+    rows = [_theory_row(method, [line for line in lines if line.method == method]) for method in methods]
+    return "\n".join([head, "|---|" + "---:|" * 7, *rows, _theory_row("all", lines)])
+
+
+def _theory_row(name: str, lines: Sequence[TheoryLine]) -> str:
+    ratios = [line.error / line.bound for line in lines if line.bound > 0]
+    ranks = (correlation(lines, MEASURES[measure]).spearman for measure in ("error", "bound"))
+    told = ["–" if rank is None else f"{rank:+.2f}" for rank in ranks]
+    mean, most = (f"{fmean(ratios):.2f}", f"{max(ratios):.3f}") if ratios else ("–", "–")
+    missing, wrong = (fmean(getattr(line, name) for line in lines) for name in ("missing_layers", "wrong_weights"))
+    return f"| {name} | {len(lines)} | {mean} | {most} | {missing:.3g} | {wrong:.3g} | {told[0]} | {told[1]} |"
+
+
+def draw_theory(rows: Sequence[str]) -> Iterator[str]:
+    """Draw error and bound of all measured rounds, one panel per row that has them; yield the rows drawn."""
+    measured = {row: lines for row in rows if (lines := theory_of(row))}
+    if not measured:
+        return
+    figure, axes = plt.subplots(
+        1, len(measured), figsize=(3.3 * len(measured), 3.2), squeeze=False, layout="constrained"
+    )
+    for axis, (row, lines) in zip(axes[0], measured.items(), strict=True):
+        for method, mark in zip(dict.fromkeys(line.method for line in lines), cycle("os^vDPX*+"), strict=False):
+            own = [line for line in lines if line.method == method and line.error > 0]
+            axis.scatter([x.bound for x in own], [x.error for x in own], marker=mark, s=14, label=method, alpha=0.8)
+        ends = [value for line in lines for value in (line.bound, line.error) if value > 0]
+        axis.plot([min(ends), max(ends)], [min(ends), max(ends)], color="#777777", linewidth=0.8, linestyle="--")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_title(row, fontsize=10)
+        axis.set_xlabel("bound, E_t1 + E_t2", fontsize=8)
+        axis.tick_params(labelsize=8)
+        yield row
+    axes[0][0].set_ylabel("error, E_t", fontsize=9)
+    axes[0][-1].legend(fontsize=6, frameon=False)
+    save(figure, "theory")
+
+
 def fill(page: str, name: str, content: str) -> str:
     """Return the page with what stands between a name's marks replaced."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
@@ -154,16 +225,21 @@ def main() -> None:
     """Stamp a sweep if asked, and make everything anew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stamp", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--theory", type=Path, action="append", default=[], metavar="FOLDER")
     chosen = parser.parse_args()
     mpl.rcParams["svg.hashsalt"] = "fedstrata"
     for folder in chosen.stamp:
         stamp(folder)
+    for folder in chosen.theory:
+        keep_theory(folder)
     page = PAGE.read_text(encoding="utf-8")
     for row in ROWS:
         page = fill(page, row, tables(row))
+        page = fill(page, f"{row} theory", theory_table(row))
     drawn = list(draw_knob(ROWS))
+    measured = list(draw_theory(ROWS))
     write_atomic(PAGE, page)
-    print(f"{PAGE}; signed knob of {', '.join(drawn) or 'no row'}")
+    print(f"{PAGE}; signed knob of {', '.join(drawn) or 'no row'}; theory of {', '.join(measured) or 'no row'}")
 
 
 if __name__ == "__main__":

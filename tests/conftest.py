@@ -13,7 +13,7 @@ from fedstrata.cli.main import invoke
 
 
 def pytest_configure() -> None:
-    """Have Ctrl-C end the processes that tests start: a shell has its background jobs ignore it, and theirs would too."""
+    """Let Ctrl-C reach the processes that tests start, though a shell has its background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

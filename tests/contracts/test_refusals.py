@@ -72,7 +72,7 @@ def layer_map(layers: int) -> LayerMap:
 
 
 def problem(layers: int, refused: Mapping[int, frozenset[int]], *, seed: int, several: bool) -> SelectionProblem:
-    """Return a problem with random scores and budgets, in which client ``ci`` refuses ``refused[i]``."""
+    """Return a problem with random scores, sketches and budgets, in which client ``ci`` refuses ``refused[i]``."""
     rng = np.random.default_rng(seed)
     inner = Several(layers, seed) if several else counted(layers)
     pricing = Refusing(inner, {ClientId(f"c{i}"): layers_ for i, layers_ in refused.items()})
@@ -84,7 +84,8 @@ def problem(layers: int, refused: Mapping[int, frozenset[int]], *, seed: int, se
             budget = Cost.limits(**limits)
         profiles[ClientId(f"c{i}")] = ClientProfile(5, within(budget, layers) if unwanted else budget)
     scores = rng.normal(0.5, 1.0, size=(len(refused), layers))
-    return SelectionProblem(0, layer_map(layers), profiles, scores, lambda c: pricing.prices(c, Visit()), rng)
+    sketches = np.random.default_rng(seed + 1).normal(size=(len(refused), layers, 16))
+    return SelectionProblem(0, layer_map(layers), profiles, scores, lambda c: pricing.prices(c, Visit()), rng, sketches)
 
 
 def refusals(layers: int, clients: int) -> st.SearchStrategy[dict[int, frozenset[int]]]:

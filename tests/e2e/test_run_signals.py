@@ -17,6 +17,8 @@ import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
 
+pytestmark = pytest.mark.waits
+
 LIMIT = 300
 ROUNDS = 40
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1}
@@ -141,8 +143,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from fedstrata.selectors.top import Top
-
-pytestmark = pytest.mark.waits
 @dataclass(frozen=True)
 class Slow:
     marker: str
