@@ -26,7 +26,7 @@ demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in und
 
 test: $(STAMP)  ## Run the whole test suite; what mostly waits for other processes runs beside the rest.
 	@$(BIN)/python -m pytest -m waits >.waiting-tests.log 2>&1 & over=$$!; trap 'kill $$over; exit 130' INT; \
-	$(BIN)/python -m pytest -m 'not waits'; here=$$?; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not waits'; here=$$?; \
 	wait $$over; over=$$?; cat .waiting-tests.log; rm .waiting-tests.log; test $$here -eq 0 -a $$over -eq 0
 
 soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour; see tests/soak/README.md.

@@ -98,6 +98,16 @@ def test_momentum_accelerates_a_constant_gradient() -> None:
     assert torch.allclose(run(plan).deltas["head.bias"], 2.5 * one, rtol=1e-2)  # type: ignore[index]
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
+def test_what_everyone_trains_has_a_learning_rate_of_its_own(optimizer: Literal["sgd", "momentum", "adamw"]) -> None:
+    plan = replace(ONE_STEP, lr=0.01, optimizer=optimizer)
+    one, own = run(plan).deltas, run(replace(plan, always_lr=0.03)).deltas
+    head = {block.name for block in toy_model().layers.always}
+    for name, delta in own.items():
+        factor = 3.0 if name.partition(".")[0] in head else 1.0
+        assert torch.allclose(delta, factor * one[name], rtol=1e-4, atol=1e-7)
+
+
 def test_clipping_bounds_the_step() -> None:
     deltas = run(replace(ONE_STEP, lr=1.0, clip_norm=0.01)).deltas
     assert float(torch.cat([d.flatten() for d in deltas.values()]).norm()) == pytest.approx(0.01, rel=1e-3)

@@ -7,11 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import fedstrata
-
-pytestmark = pytest.mark.waits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -17,8 +17,6 @@ import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
 
-pytestmark = pytest.mark.waits
-
 LIMIT = 300
 ROUNDS = 40
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1}

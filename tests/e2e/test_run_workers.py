@@ -11,8 +11,6 @@ import pytest
 from commands import Said
 from small_runs import after, digits, essence, events, start, write_config
 
-pytestmark = pytest.mark.waits
-
 OPTIONS: dict[str, Any] = {
     "seed": 5,
     "upload": {"encoding": "bf16"},

@@ -8,8 +8,6 @@ from faults.crash_points import POINTS
 from faults.kill_table import Table, kill
 from faults.variants import VARIANTS
 
-pytestmark = pytest.mark.waits
-
 RANDOM, RESUMED = 10, 3
 
 

@@ -7,8 +7,6 @@ import pytest
 from faults.long_run import Figures
 from faults.measuring import MIB, measure
 
-pytestmark = pytest.mark.waits
-
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:

@@ -70,7 +70,8 @@ def test_every_run_is_played_once_by_two_workers_and_told(tmp_path: Path) -> Non
     assert [(o.method, o.seed) for o in result.outcomes] == [("top", 0), ("top", 1), ("bottom", 0), ("bottom", 1)]
     assert methods_of(tmp_path) == [("top", 0), ("top", 1), ("bottom", 0), ("bottom", 1)]
     assert sorted(heard.of("finished")) == ["bottom 0", "bottom 1", "top 0", "top 1"]
-    assert (heard.workers, result.failures, result.left, heard.done) == ({0, 1}, {}, 0, 0)
+    assert heard.workers <= {0, 1}  # the first may be done with all before the second has started
+    assert (result.failures, result.left, heard.done) == ({}, 0, 0)
     assert heard.events[0] == ("started", "4")
     assert heard.events[-1] == ("done", "")
 

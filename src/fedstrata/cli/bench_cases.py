@@ -180,8 +180,8 @@ def _train(bench: Bench, mask: Mask, plan: TrainPlan) -> None:
 
 def _updater(bench: Bench) -> Callable[[], None]:
     """Return a function that updates copies of all trained tensors, once."""
-    copies = [nn.Parameter(tensor.detach().clone()) for tensor in bench.model.weights().values()]
-    for copy in copies:
+    copies = {name: nn.Parameter(tensor.detach().clone()) for name, tensor in bench.model.weights().items()}
+    for copy in copies.values():
         copy.grad = torch.full_like(copy, 1e-6)
     optimizer = optimizer_of(copies, bench.plan)
 

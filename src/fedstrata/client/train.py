@@ -6,7 +6,7 @@ outlive the mask that they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
+from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.messages import TrainPlan, Weights
 from fedstrata.errors import ClientError, ConfigError
@@ -67,7 +68,7 @@ def train(
     model.set_training()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         torch.manual_seed(int(rng.integers(2**63)))
-        losses = _steps(model, list(parameters.values()), rows, batches(indices, plan, rng), plan)
+        losses = _steps(model, parameters, rows, batches(indices, plan, rng), plan)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
     return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
@@ -95,14 +96,14 @@ def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator) -> Itera
 
 def _steps(
     model: ResidentModel,
-    parameters: list[nn.Parameter],
+    parameters: Mapping[TensorName, nn.Parameter],
     rows: TensorRows,
     order: Iterable[Tensor],
     plan: TrainPlan,
 ) -> list[float]:
     device = model.device
     dtype = autocast_dtype(plan.precision, device)
-    optimizer = optimizer_of(parameters, plan)
+    optimizer = optimizer_of(parameters, plan, always={t.name for block in model.layers.always for t in block.tensors})
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     losses = []
     for batch in order:
@@ -121,7 +122,7 @@ def _steps(
         scaler.scale(loss).backward()
         if plan.clip_norm is not None:
             scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
+            nn.utils.clip_grad_norm_(parameters.values(), plan.clip_norm)
         scaler.step(optimizer)
         scaler.update()
     return losses
@@ -141,12 +142,28 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def optimizer_of(parameters: list[nn.Parameter], plan: TrainPlan) -> torch.optim.Optimizer:
-    """Return a new optimizer for these parameters, as the plan says."""
+def optimizer_of(
+    parameters: Mapping[TensorName, nn.Parameter], plan: TrainPlan, *, always: Iterable[TensorName] = ()
+) -> torch.optim.Optimizer:
+    """Return a new optimizer for these parameters, as the plan says.
+
+    Args:
+        parameters: What is trained.
+        plan: Which optimizer, at which rates.
+        always: The names among them that have ``plan.always_lr``, where there is one.
+
+    Example:
+        >>> weight = nn.Parameter(torch.zeros(1))
+        >>> optimizer_of({TensorName("head"): weight}, TrainPlan(always_lr=0.5), always={"head"}).param_groups[0]["lr"]
+        0.5
+    """
+    apart = set(always) if plan.always_lr is not None else set()
+    rates = ((plan.lr, parameters.keys() - apart), (plan.always_lr, parameters.keys() & apart))
+    groups = [{"params": [parameters[n] for n in parameters if n in names], "lr": lr} for lr, names in rates if names]
     if plan.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.weight_decay)
+        return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay)
     momentum = plan.momentum if plan.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(parameters, lr=plan.lr, momentum=momentum, weight_decay=plan.weight_decay)
+    return torch.optim.SGD(groups, lr=plan.lr, momentum=momentum, weight_decay=plan.weight_decay)
 
 
 def _check_finite(deltas: Weights) -> None:

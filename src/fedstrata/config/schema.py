@@ -71,7 +71,7 @@ class ProbeSection(Section):
 
 
 class TrainSection(Section):
-    """How clients train; give ``steps`` or ``epochs``."""
+    """How clients train; give ``steps`` or ``epochs``, and ``always_lr`` where a new head is to learn faster."""
 
     rounds: Whole = Field(default=10, ge=1)
     steps: Passes | None = None
@@ -79,6 +79,7 @@ class TrainSection(Section):
     batch_size: Whole = Field(default=32, ge=0)
     optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
     lr: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    always_lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     lr_decay: float = Field(default=1.0, gt=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)

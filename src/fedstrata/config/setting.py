@@ -174,6 +174,7 @@ def train_plan(loaded: Loaded) -> TrainPlan:
         batch_size=t.batch_size,
         optimizer=t.optimizer,
         lr=t.lr,
+        always_lr=t.always_lr,
         momentum=t.momentum,
         weight_decay=t.weight_decay,
         clip_norm=t.clip_norm,

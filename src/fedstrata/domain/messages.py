@@ -72,6 +72,7 @@ class TrainPlan:
         batch_size: Rows per step; 0 means all rows (full batch).
         optimizer: ``sgd`` (the paper), ``momentum`` or ``adamw``.
         lr: Learning rate, already decayed for the round.
+        always_lr: That of the blocks that everyone trains, likewise; ``None`` is ``lr``.
         momentum: Coefficient for ``momentum``.
         weight_decay: Decoupled for ``adamw``, L2 otherwise.
         clip_norm: Clip the global gradient norm to this; ``None`` for no clipping.
@@ -84,6 +85,7 @@ class TrainPlan:
     batch_size: int = 32
     optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
     lr: float = 0.01
+    always_lr: float | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
     clip_norm: float | None = None

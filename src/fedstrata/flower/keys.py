@@ -119,7 +119,7 @@ def public_key(data: bytes, where: str) -> bytes:
     """
     try:
         key = load_ssh_public_key(data)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm) as error:  # the second of a point that is compressed
         advice = "make one with: fedstrata flower key"
         raise ConfigError(f"{where} is no public key of a site: {str(error)[:100]}; {advice}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):

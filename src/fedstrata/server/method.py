@@ -115,5 +115,6 @@ class Setting:
         return {c: self.method.cost.prices(c, visits[c]).of(mask) for c, mask in masks.items()}
 
     def train_plan(self, round: int) -> TrainPlan:
-        """Return the training of a round, with its learning rate."""
-        return replace(self.train, lr=self.train.lr * self.lr_decay**round)
+        """Return the training of a round, with its learning rates."""
+        plan, decay = self.train, self.lr_decay**round
+        return replace(plan, lr=plan.lr * decay, always_lr=None if plan.always_lr is None else plan.always_lr * decay)
