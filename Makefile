@@ -24,9 +24,9 @@ setup: $(STAMP)  ## Make the virtual environment and install everything.
 demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in under two minutes.
 	$(BIN)/fedstrata demo
 
-test: $(STAMP)  ## Run the whole test suite; what mostly waits for other processes runs beside the rest.
+test: $(STAMP)  ## Run the whole test suite; what mostly waits for Flower runs beside the rest, and goes first.
 	@$(BIN)/python -m pytest -m waits >.waiting-tests.log 2>&1 & over=$$!; trap 'kill $$over; exit 130' INT; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not waits'; here=$$?; \
+	nice -n 10 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not waits'; here=$$?; \
 	wait $$over; over=$$?; cat .waiting-tests.log; rm .waiting-tests.log; test $$here -eq 0 -a $$over -eq 0
 
 soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour; see tests/soak/README.md.

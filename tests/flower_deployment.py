@@ -54,7 +54,7 @@ class Deployment:
             text=True,
         )
 
-    def run(self, *overrides: str, verb: tuple[str, ...] = (), within: float = 150.0) -> tuple[int, str]:
+    def run(self, *overrides: str, verb: tuple[str, ...] = (), within: float = 300.0) -> tuple[int, str]:
         """Play a run to its end; return exit code and what was said."""
         return ended(self.start(*overrides, verb=verb), within)
 
@@ -102,7 +102,7 @@ def deployed(
     trial = Trial(folder / "trial", {n: {**v, **(sites or {}).get(n, {})} for n, v in share.items()}, database)
     trial.folder.mkdir()
     (trial.folder / "run.yaml").write_text(resolved(loaded))
-    run = f"{config}\nengine: flower\nflower: {{superlink: trial, sites: '{trial.keys}', join_timeout: 60}}\n"
+    run = f"{config}\nengine: flower\nflower: {{superlink: trial, sites: '{trial.keys}', join_timeout: 180}}\n"
     (folder / "run.yaml").write_text(run)
     try:
         trial.start(through=through)

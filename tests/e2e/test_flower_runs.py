@@ -41,7 +41,7 @@ def interrupted(world: World) -> Path:
         return len([e for e in lines(run / "wire.jsonl") if e["phase"] == "probe"]) == 4
 
     try:
-        until(probed, within=90, why="the first probe")
+        until(probed, within=240, why="the first probe")
         deployment.trial.nodes["client-02"].stop()
         deployment.trial.start_node("client-02")
     finally:
@@ -102,11 +102,11 @@ def test_a_superlink_that_dies_costs_no_round_and_a_riding_probe_costs_no_exchan
         return any(e["event"] == "round" for e in lines(run / "events.jsonl"))
 
     try:
-        until(first_round_done, within=90, why="the first round")
+        until(first_round_done, within=240, why="the first round")
         assert deployment.trial.link is not None
         deployment.trial.link.kill()
     finally:
-        code, said = ended(process, 60)
+        code, said = ended(process, 180)
     assert code == 4, said
     assert "the SuperLink does not answer" in said
     assert f"fedstrata resume {run}" in said
@@ -129,9 +129,9 @@ def test_a_site_without_a_network_is_late_and_the_others_are_not(world: World) -
         return len([e for e in lines(run / "wire.jsonl") if e["phase"] == "probe"]) == 4
 
     try:
-        until(probed, within=90, why="the probe")
+        until(probed, within=240, why="the probe")
         world.tap.hold()
-        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=60, why="the round's end")
+        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=180, why="the round's end")
     finally:
         world.tap.go_on()
         code, said = ended(process, 120)
@@ -166,7 +166,7 @@ def test_an_unregistered_key_is_refused(world: World) -> None:
         log=folder / "log",
     )
     try:
-        assert stranger.code(within=30) not in (None, 0)
+        assert stranger.code(within=90) not in (None, 0)
         assert "SuperNode ID" not in stranger.said()
     finally:
         stranger.stop()
@@ -189,7 +189,7 @@ def test_a_server_with_another_certificate_is_refused_by_the_site(world: World) 
         log=folder / "log",
     )
     try:
-        until(lambda: "Connection attempt failed" in wary.said() or not wary.running, within=30, why="a refusal")
+        until(lambda: "Connection attempt failed" in wary.said() or not wary.running, within=90, why="a refusal")
         assert "SuperNode ID" not in wary.said()
     finally:
         wary.stop()
