@@ -131,7 +131,8 @@ def test_a_site_without_a_network_is_late_and_the_others_are_not(world: World) -
     try:
         until(probed, within=240, why="the probe")
         world.tap.hold()
-        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=180, why="the round's end")
+        rounds = run / "events.jsonl"
+        until(lambda: any(e["event"] == "round" for e in lines(rounds)), within=180, why="the round's end")
     finally:
         world.tap.go_on()
         code, said = ended(process, 120)
