@@ -25,7 +25,7 @@ FEDSTRATA = str(Path(sys.executable).with_name("fedstrata"))
 
 CONFIG = """
 model: {path: "embedded:vit-digits"}
-data: {kind: digits, held_out: 0.1, partition: {kind: dirichlet, clients: 4, alpha: 0.5}}
+data: {kind: digits, held_out: 0.1, partition: {kind: dirichlet, clients: 2, alpha: 0.5}}
 budget: 2
 train: {rounds: 2, steps: 3, lr: 0.005}
 evaluate: {every: 2}

@@ -16,7 +16,7 @@ TAPPED = "client-01"
 
 @dataclass
 class World:
-    """A deployment of four sites, and the wire of one of them."""
+    """A deployment of two sites, and the wire of one of them."""
 
     deployment: Deployment
     tap: Tap

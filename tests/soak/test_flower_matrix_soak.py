@@ -16,7 +16,7 @@ from fedstrata.site.room import room_of
 from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, until
 
 pytestmark = [pytest.mark.soak, pytest.mark.enable_socket]
-VICTIM = "client-02"
+VICTIM = "client-00"
 KINDS = {"probe": "query.probe", "train": "train.layers", "evaluate": "evaluate"}
 ROWS: list[str] = []
 
