@@ -106,8 +106,7 @@ def knob(outcomes: Sequence[Outcome]) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
     for o in outcomes:
         hit = KNOB.fullmatch(o.method)
-        rho = float(hit["rho"].lstrip(".")) if hit and "inf" in hit["rho"] else float(hit["rho"]) if hit else None
-        rho = SAME.get(o.method) if rho is None else rho
+        rho = float(hit["rho"]) if hit else SAME.get(o.method)
         if rho is not None and o.budget == first and o.accuracy is not None:
             found.setdefault(rho, []).append(o.accuracy)
     return dict(sorted(found.items()))
