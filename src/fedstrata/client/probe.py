@@ -160,7 +160,7 @@ def _halves(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) -
 
 
 def _samples(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) -> float:
-    """Welford's running mean and sum of squared deviations over single rows."""
+    """Welford's running mean and sum of squared deviations over single rows, in the memory of each row's gradient."""
     n = len(indices)
     mean: dict[TensorName, Tensor] = {}
     spread: dict[TensorName, Tensor] = {}
@@ -170,9 +170,9 @@ def _samples(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) 
         def fold(name: TensorName, gradient: Tensor, count: int = count) -> None:
             if name not in mean:
                 mean[name], spread[name] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            before = gradient - mean[name]
-            mean[name].add_(before, alpha=1 / count)
-            spread[name].addcmul_(before, gradient - mean[name])
+            off = gradient.sub_(mean[name])  # from the mean before this row; from the one after, off * (1 - 1 / count)
+            mean[name].add_(off, alpha=1 / count)
+            spread[name].addcmul_(off, off, value=1 - 1 / count)
 
         loss += passes.backward(index, fold)
     for name in mean:
