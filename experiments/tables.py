@@ -101,7 +101,7 @@ def tables(row: str) -> str:
 
 
 def knob(outcomes: Sequence[Outcome]) -> dict[float, list[float]]:
-    """Return the accuracies of all seeds by signed weight rho, under the sweep's first budget."""
+    """Return the accuracies of all seeds by signed weight rho, under the budget of the knob."""
     first = next((o.budget for o in outcomes if KNOB.fullmatch(o.method)), None)
     found: dict[float, list[float]] = {}
     for o in outcomes:
@@ -117,8 +117,8 @@ def draw_knob(rows: Sequence[str]) -> Iterator[str]:
     curves = {row: curve for row in rows if len(curve := knob(outcomes_of(row))) > 3}
     if not curves:
         return
-    figure, axes = plt.subplots(1, len(curves), figsize=(3.1 * len(curves), 3.0), squeeze=False, layout="constrained")
-    for axis, (row, curve) in zip(axes[0], curves.items(), strict=True):
+    figure, axes = panels(len(curves))
+    for axis, (row, curve) in zip(axes, curves.items(), strict=True):
         places = list(range(len(curve)))
         found = [estimate(values) for values in curve.values()]
         means = [100 * fmean(values) for values in curve.values()]
@@ -131,9 +131,19 @@ def draw_knob(rows: Sequence[str]) -> Iterator[str]:
         axis.set_xlabel("ρ: diversity < 0 < consensus", fontsize=8)
         axis.tick_params(axis="y", labelsize=8)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_ylabel("accuracy, %", fontsize=8)
         yield row
-    axes[0][0].set_ylabel("accuracy, %", fontsize=9)
     save(figure, "knob")
+
+
+def panels(count: int) -> tuple[Any, list[Any]]:
+    """Return a figure and its axes, three in a row at most."""
+    across = min(count, 3)
+    down = -(-count // across)
+    figure, axes = plt.subplots(down, across, figsize=(3.3 * across, 3.1 * down), squeeze=False, layout="constrained")
+    for spare in axes.flat[count:]:
+        spare.set_axis_off()
+    return figure, list(axes.flat[:count])
 
 
 def save(figure: Any, name: str) -> None:  # noqa: ANN401  matplotlib's figure
@@ -190,10 +200,8 @@ def draw_theory(rows: Sequence[str]) -> Iterator[str]:
     measured = {row: lines for row in rows if (lines := theory_of(row))}
     if not measured:
         return
-    figure, axes = plt.subplots(
-        1, len(measured), figsize=(3.3 * len(measured), 3.2), squeeze=False, layout="constrained"
-    )
-    for axis, (row, lines) in zip(axes[0], measured.items(), strict=True):
+    figure, axes = panels(len(measured))
+    for axis, (row, lines) in zip(axes, measured.items(), strict=True):
         for method, mark in zip(dict.fromkeys(line.method for line in lines), cycle("os^vDPX*+"), strict=False):
             own = [line for line in lines if line.method == method and line.error > 0]
             axis.scatter([x.bound for x in own], [x.error for x in own], marker=mark, s=14, label=method, alpha=0.8)
@@ -204,9 +212,9 @@ def draw_theory(rows: Sequence[str]) -> Iterator[str]:
         axis.set_title(row, fontsize=10)
         axis.set_xlabel("bound, E_t1 + E_t2", fontsize=8)
         axis.tick_params(labelsize=8)
+        axis.set_ylabel("error, E_t", fontsize=8)
         yield row
-    axes[0][0].set_ylabel("error, E_t", fontsize=9)
-    axes[0][-1].legend(fontsize=6, frameon=False)
+    axes[0].legend(fontsize=6, frameon=False)
     save(figure, "theory")
 
 

@@ -16,7 +16,9 @@ from fedstrata.errors import TrainingError
 from worker_engines import LIMIT, asked, play, wait_for_end, workers
 
 SERVER = """
+import signal
 from worker_engines import *
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with workers(1) as engine:
     play(engine, asked("a"))
     print(*engine.pids, flush=True)
