@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from fedstrata.data.tensors import TensorRows
@@ -78,6 +77,8 @@ def pretraining_digits() -> DigitRows:
 
 
 def _all() -> tuple[Tensor, NDArray[np.int64]]:
+    from sklearn.datasets import load_digits  # a second to import, in every process, and only digits need it
+
     data = load_digits()
     pixels = torch.tensor(data.images / 16.0, dtype=torch.float32)[:, None]
     return pixels, np.asarray(data.target, dtype=np.int64)
