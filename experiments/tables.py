@@ -100,38 +100,43 @@ def tables(row: str) -> str:
     return markdown(compare(outcomes, rules), notes=notes_of(row)).strip()
 
 
-def knob(outcomes: Sequence[Outcome]) -> dict[float, list[float]]:
-    """Return the accuracies of all seeds by signed weight rho, under the budget of the knob."""
+def knob(outcomes: Sequence[Outcome]) -> dict[float, dict[int, float]]:
+    """Return accuracy by seed, by signed weight rho, under the budget of the knob."""
     first = next((o.budget for o in outcomes if KNOB.fullmatch(o.method)), None)
-    found: dict[float, list[float]] = {}
+    found: dict[float, dict[int, float]] = {}
     for o in outcomes:
         hit = KNOB.fullmatch(o.method)
         rho = float(hit["rho"]) if hit else SAME.get(o.method)
         if rho is not None and o.budget == first and o.accuracy is not None:
-            found.setdefault(rho, []).append(o.accuracy)
+            found.setdefault(rho, {})[o.seed] = o.accuracy
     return dict(sorted(found.items()))
 
 
 def draw_knob(rows: Sequence[str]) -> Iterator[str]:
-    """Draw accuracy against the signed knob, one panel per row that has it; yield the rows drawn."""
-    curves = {row: curve for row in rows if len(curve := knob(outcomes_of(row))) > 3}
+    """Draw what the signed knob does to the accuracy that rho = 0 has, a panel per row; yield the rows drawn.
+
+    Differences are paired by seed, since seeds differ by more than methods do.
+    """
+    curves = {row: curve for row in rows if 0.0 in (curve := knob(outcomes_of(row)))}
     if not curves:
         return
     figure, axes = panels(len(curves))
     for axis, (row, curve) in zip(axes, curves.items(), strict=True):
         places = list(range(len(curve)))
-        found = [estimate(values) for values in curve.values()]
-        means = [100 * fmean(values) for values in curve.values()]
-        for place, one, mean in zip(places, found, means, strict=True):
-            low, high = (mean if end is None else 100 * end for end in (one.low, one.high))
+        plain = curve[0.0]
+        gains = [[100 * (by_seed[seed] - plain[seed]) for seed in plain] for by_seed in curve.values()]
+        means = [fmean(values) for values in gains]
+        for place, one, mean in zip(places, map(estimate, gains), means, strict=True):
+            low, high = (mean if end is None else end for end in (one.low, one.high))
             axis.plot([place, place], [low, high], color="#6b7a8f", linewidth=2, zorder=1)
         axis.plot(places, means, color="#1f4e8c", marker="o", markersize=4, linewidth=1.2)
         axis.set_xticks(places, ["∞" if rho == inf else f"{rho:g}" for rho in curve], fontsize=8)
-        axis.set_title(row, fontsize=10)
+        axis.axhline(0, color="#999999", linewidth=0.8)
+        axis.set_title(f"{row} (ρ = 0: {100 * fmean(plain.values()):.1f} %)", fontsize=10)
         axis.set_xlabel("ρ: diversity < 0 < consensus", fontsize=8)
         axis.tick_params(axis="y", labelsize=8)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axis.set_ylabel("accuracy, %", fontsize=8)
+        axis.set_ylabel("gain over ρ = 0, points", fontsize=8)
         yield row
     save(figure, "knob")
 
