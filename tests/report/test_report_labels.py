@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedstrata.report.labels import CHARACTER, Box, Label, place
@@ -40,6 +40,7 @@ def test_label_without_room_stands_to_the_right_all_the_same() -> None:
     assert place([(5.0, 5.0, "a long name indeed")], Box(0, 0, 10, 10)) == (Label(13.0, 8.5, end=False, far=False),)
 
 
+@example([(90.0, 56.0, "top"), (90.0, 60.972324884927026, "top"), (90.0, 60.972324884927026, "top")])
 @given(st.lists(st.tuples(st.floats(90, 210), st.floats(20, 220), st.sampled_from(["top", "consensus"])), max_size=7))
 def test_labels_never_cover_one_another(points: list[tuple[float, float, str]]) -> None:
     boxes = [box(label, text) for label, (_, _, text) in zip(place(points, ROOM), points, strict=True)]

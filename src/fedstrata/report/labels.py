@@ -11,6 +11,8 @@ CHARACTER = 5.6
 _LINE, _POINT, _GAP = 11.0, 5.0, 8.0
 _STEPS = 12
 _NEAR = 6.0
+_HAIR = 1e-9
+"""What rounding may add to boxes that touch, in CSS pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,10 @@ class Box:
     bottom: float
 
     def meets(self, other: Box) -> bool:
-        """Return whether the two overlap."""
+        """Return whether the two overlap; boxes that touch do not, and rounding does not make them."""
         return (
-            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+            min(self.right, other.right) - max(self.left, other.left) > _HAIR
+            and min(self.bottom, other.bottom) - max(self.top, other.top) > _HAIR
         )
 
     def holds(self, other: Box) -> bool:
