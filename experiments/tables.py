@@ -112,12 +112,18 @@ def knob(outcomes: Sequence[Outcome]) -> dict[float, dict[int, float]]:
     return dict(sorted(found.items()))
 
 
+def in_all(curve: dict[float, dict[int, float]]) -> dict[float, dict[int, float]]:
+    """Return a curve without the seeds that some of its points lack, as those of a sweep at its work do."""
+    seeds = set.intersection(*map(set, curve.values())) if curve else set()
+    return {rho: {seed: by_seed[seed] for seed in sorted(seeds)} for rho, by_seed in curve.items()}
+
+
 def draw_knob(rows: Sequence[str]) -> Iterator[str]:
     """Draw what the signed knob does to the accuracy that rho = 0 has, a panel per row; yield the rows drawn.
 
     Differences are paired by seed, since seeds differ by more than methods do.
     """
-    curves = {row: curve for row in rows if 0.0 in (curve := knob(outcomes_of(row)))}
+    curves = {row: whole for row in rows if (whole := in_all(knob(outcomes_of(row)))).get(0.0)}
     if not curves:
         return
     figure, axes = panels(len(curves))
