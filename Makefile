@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WAITING := tests/e2e/test_flower_runs.py
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -25,8 +26,8 @@ demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in und
 	$(BIN)/fedstrata demo
 
 test: $(STAMP)  ## Run the whole test suite; what mostly waits for Flower runs beside the rest, and goes first.
-	@$(BIN)/python -m pytest -m waits tests/e2e/test_flower_runs.py >.waiting-tests.log 2>&1 & over=$$!; trap 'kill $$over; exit 130' INT; \
-	nice -n 10 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not waits'; here=$$?; \
+	@$(BIN)/python -m pytest $(WAITING) >.waiting-tests.log 2>&1 & over=$$!; trap 'kill $$over; exit 130' INT; \
+	nice -n 10 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=$(WAITING); here=$$?; \
 	wait $$over; over=$$?; cat .waiting-tests.log; rm .waiting-tests.log; test $$here -eq 0 -a $$over -eq 0
 
 soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour; see tests/soak/README.md.

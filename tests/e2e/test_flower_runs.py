@@ -17,7 +17,7 @@ from flower_deployment import ended, here, lines, model_bits, until
 
 from .conftest import TAPPED, World
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.waits]
+pytestmark = pytest.mark.enable_socket
 SLACK = 64 * 1024
 """Bytes that an exchange may need beyond layers and scores, besides one percent of them."""
 
