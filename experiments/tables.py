@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import cycle
 from math import inf
@@ -100,15 +101,41 @@ def tables(row: str) -> str:
     return markdown(compare(outcomes, rules), notes=notes_of(row)).strip()
 
 
-def knob(outcomes: Sequence[Outcome]) -> dict[float, dict[int, float]]:
-    """Return accuracy by seed, by signed weight rho, under the budget of the knob."""
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the signed knob is judged by; a gain is better, so losses count down.
+
+    Attributes:
+        figure: Name of the figure.
+        of: An outcome's value.
+        scale: From a difference of values to a gain.
+        gain: Name and unit of the gain.
+        told: A value as text.
+    """
+
+    figure: str
+    of: Callable[[Outcome], float | None]
+    scale: float
+    gain: str
+    told: Callable[[float], str]
+
+
+ACCURACY = Measure(
+    "knob", lambda o: o.accuracy, 100.0, "accuracy gained over ρ = 0, points", lambda share: f"{100 * share:.1f} %"
+)
+LOSS = Measure("knob-loss", lambda o: o.loss, -1.0, "loss saved over ρ = 0, nats", lambda nats: f"{nats:.3f} nats")
+
+
+def knob(outcomes: Sequence[Outcome], measure: Measure) -> dict[float, dict[int, float]]:
+    """Return a measure by seed, by signed weight rho, under the budget of the knob."""
     first = next((o.budget for o in outcomes if KNOB.fullmatch(o.method)), None)
     found: dict[float, dict[int, float]] = {}
     for o in outcomes:
         hit = KNOB.fullmatch(o.method)
         rho = float(hit["rho"]) if hit else SAME.get(o.method)
-        if rho is not None and o.budget == first and o.accuracy is not None:
-            found.setdefault(rho, {})[o.seed] = o.accuracy
+        value = measure.of(o)
+        if rho is not None and o.budget == first and value is not None:
+            found.setdefault(rho, {})[o.seed] = value
     return dict(sorted(found.items()))
 
 
@@ -118,19 +145,19 @@ def in_all(curve: dict[float, dict[int, float]]) -> dict[float, dict[int, float]
     return {rho: {seed: by_seed[seed] for seed in sorted(seeds)} for rho, by_seed in curve.items()}
 
 
-def draw_knob(rows: Sequence[str]) -> Iterator[str]:
-    """Draw what the signed knob does to the accuracy that rho = 0 has, a panel per row; yield the rows drawn.
+def draw_knob(rows: Sequence[str], measure: Measure) -> Iterator[str]:
+    """Draw what the signed knob gains over rho = 0, a panel per row; yield the rows drawn.
 
     Differences are paired by seed, since seeds differ by more than methods do.
     """
-    curves = {row: whole for row in rows if (whole := in_all(knob(outcomes_of(row)))).get(0.0)}
+    curves = {row: whole for row in rows if (whole := in_all(knob(outcomes_of(row), measure))).get(0.0)}
     if not curves:
         return
     figure, axes = panels(len(curves))
     for axis, (row, curve) in zip(axes, curves.items(), strict=True):
         places = list(range(len(curve)))
         plain = curve[0.0]
-        gains = [[100 * (by_seed[seed] - plain[seed]) for seed in plain] for by_seed in curve.values()]
+        gains = [[measure.scale * (by_seed[seed] - plain[seed]) for seed in plain] for by_seed in curve.values()]
         means = [fmean(values) for values in gains]
         for place, one, mean in zip(places, map(estimate, gains), means, strict=True):
             low, high = (mean if end is None else end for end in (one.low, one.high))
@@ -138,13 +165,13 @@ def draw_knob(rows: Sequence[str]) -> Iterator[str]:
         axis.plot(places, means, color="#1f4e8c", marker="o", markersize=4, linewidth=1.2)
         axis.set_xticks(places, ["∞" if rho == inf else f"{rho:g}" for rho in curve], fontsize=8)
         axis.axhline(0, color="#999999", linewidth=0.8)
-        axis.set_title(f"{row} (ρ = 0: {100 * fmean(plain.values()):.1f} %)", fontsize=10)
+        axis.set_title(f"{row} (ρ = 0: {measure.told(fmean(plain.values()))})", fontsize=10)
         axis.set_xlabel("ρ: diversity < 0 < consensus", fontsize=8)
         axis.tick_params(axis="y", labelsize=8)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axis.set_ylabel("gain over ρ = 0, points", fontsize=8)
+        axis.set_ylabel(measure.gain, fontsize=8)
         yield row
-    save(figure, "knob")
+    save(figure, measure.figure)
 
 
 def panels(count: int) -> tuple[Any, list[Any]]:
@@ -254,7 +281,7 @@ def main() -> None:
     for row in ROWS:
         page = fill(page, row, tables(row))
         page = fill(page, f"{row} theory", theory_table(row))
-    drawn = list(draw_knob(ROWS))
+    drawn, _ = (list(draw_knob(ROWS, measure)) for measure in (ACCURACY, LOSS))
     measured = list(draw_theory(ROWS))
     write_atomic(PAGE, page)
     print(f"{PAGE}; signed knob of {', '.join(drawn) or 'no row'}; theory of {', '.join(measured) or 'no row'}")

@@ -87,21 +87,45 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert [found[key] for key in ("# worst, %", "# median, %", "# best, %", "# GFLOP")] == ["–"] * 4
 
 
+def test_losses_are_paired_by_seed_and_less_is_better() -> None:
+    given = {"top": (1.5, 1.0), "consensus": (1.0, 0.75), "late": (None, None)}
+    outcomes = [outcome(name, seed=seed, loss=loss) for name, by in given.items() for seed, loss in enumerate(by)]
+    top, consensus, late = cells(outcomes, 2)
+    assert top == {
+        "method": "top",
+        "# loss, nats": "1.2500 (1.0000 to 1.5000)",
+        "# to consensus, nats": "+0.3750 (+0.2500 to +0.5000)",
+    }
+    assert (consensus["# loss, nats"], consensus["# to consensus, nats"]) == ("0.8750 (0.7500 to 1.0000)", "–")
+    assert (late["# loss, nats"], late["# to consensus, nats"]) == ("–", "–")
+
+
+def test_without_losses_there_is_no_table_of_them() -> None:
+    (contest,) = compare([outcome(loss=None)], Rules())
+    assert [sheet.caption.split()[0] for sheet in sheets(contest)] == ["Accuracy", "Clients'", "Layers"]
+
+
+def test_the_layers_of_the_oracle_have_losses_too() -> None:
+    outcomes = [outcome("layer 0", 0.25, loss=2.0), outcome("layer 1", 0.5, loss=3.0), outcome("consensus")]
+    found = cells(outcomes, 4, Rules(oracle="layer *"))
+    assert [(row["method"], row["# loss, nats"]) for row in found] == [("layer 0", "2.0000"), ("layer 1", "3.0000")]
+
+
 def test_layers_are_shares_of_client_rounds() -> None:
     outcomes = [outcome(seed=0, layers={"net.0": 10, "net.1": 0}), outcome(seed=1, layers={"net.0": 5, "net.1": 0})]
-    (found,) = cells(outcomes, 2)
+    (found,) = cells(outcomes, 3)
     assert found == {"method": "consensus (reference)", "# 0": "75", "# 1": "0"}
 
 
 def test_methods_with_other_layers_stand_in_one_table() -> None:
     outcomes = [outcome("full", layers={"a": 10}), outcome("lora", layers={"a.lora": 1})]
-    full, lora = cells(outcomes, 2)
+    full, lora = cells(outcomes, 3)
     assert (full["# a"], full["# a.lora"], lora["# a"], lora["# a.lora"]) == ("100", "–", "–", "10")
 
 
 def test_many_layers_are_several_tables() -> None:
     (contest,) = compare([outcome(layers={f"layer.{i}": 1 for i in range(20)})], Rules())
-    first, second = sheets(contest)[2:]
+    first, second = sheets(contest)[3:]
     assert (len(first.head), len(second.head)) == (17, 5)
     assert second.caption.endswith("from 16 on")
 
@@ -110,7 +134,7 @@ def test_markdown_is_bold_for_the_reference_only_and_repeats_the_notes() -> None
     text = markdown(compare([outcome("top"), outcome("consensus")], Rules()), notes=["seeds 0, numpy 2.0"])
     assert text.startswith("seeds 0, numpy 2.0\n\n### digits, small, budget R1\n")
     assert "| **consensus (reference)** | 1 | 50.00 | – |" in text
-    assert text.count("**") == 2 * 3, "once in each of the three tables"
+    assert text.count("**") == 2 * 4, "once in each of the four tables"
     assert "| top | 1 | 50.00 | 0.00 |" in text
 
 
@@ -135,4 +159,6 @@ def test_json_says_everything_in_plain_units() -> None:
     assert top["difference"]["p"] is None
     assert top["layers"] == {"layer.0": 0.4, "layer.1": 0.0, "layer.2": 0.6}
     assert (contest["reference"], consensus["difference"]) == ("consensus", None)
+    assert top["loss"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "count": 1, "kind": "single"}
+    assert (top["losses"], top["loss_difference"]["difference"]["mean"]) == ({"0": 1.0}, 0.0)
     assert top["bytes_up"] == pytest.approx(2e6)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from statistics import fmean
 
 from fedstrata.errors import ConfigError, nearest
 from fedstrata.report.contest import Contest, Line, Reached, Rules
-from fedstrata.report.intervals import FEWEST_SEEDS, Paired, estimate, holm, paired, smallest_p
+from fedstrata.report.intervals import FEWEST_SEEDS, Estimate, Paired, estimate, holm, paired, smallest_p
 from fedstrata.report.outcome import Outcome
 from fedstrata.report.words import listing, percent, plural
 
@@ -19,6 +20,8 @@ FULL = "full"
 DEFAULT_REFERENCE = "consensus"
 ORACLE = "oracle"
 _LEVEL = 0.05
+_ACCURACIES: Callable[[Line], Mapping[int, float]] = attrgetter("accuracies")
+_LOSSES: Callable[[Line], Mapping[int, float]] = attrgetter("losses")
 
 
 def compare(outcomes: Sequence[Outcome], rules: Rules) -> tuple[Contest, ...]:
@@ -83,10 +86,14 @@ def _lines(outcomes: Sequence[Outcome], rules: Rules) -> list[Line]:
     found = []
     for method in dict.fromkeys(o.method for o in outcomes):
         own = tuple(sorted((o for o in outcomes if o.method == method), key=lambda o: o.seed))
-        known = [o.accuracy for o in own if o.accuracy is not None]
         reached = None if rules.target is None else _reached(own, rules.target)
-        found.append(Line(method, method, own, estimate(known) if known else None, reached=reached))
+        line = Line(method, method, own, None, reached=reached)
+        found.append(replace(line, accuracy=_estimate(line.accuracies), loss=_estimate(line.losses)))
     return found
+
+
+def _estimate(by_seed: Mapping[int, float]) -> Estimate | None:
+    return estimate(list(by_seed.values())) if by_seed else None
 
 
 def _reached(outcomes: Sequence[Outcome], target: float) -> Reached:
@@ -131,12 +138,16 @@ def _reference(rules: Rules, lines: Sequence[Line], oracle: Line | None, full: L
 
 
 def _against(line: Line, reference: Line | None, oracle: Line | None, full: Line | None) -> Line:
-    def to(other: Line | None) -> Paired | None:
-        if other is None or other.label == line.label:
-            return None
-        return paired(line.accuracies, other.accuracies)
+    def to(other: Line | None, by_seed: Callable[[Line], Mapping[int, float]]) -> Paired | None:
+        return None if other is None or other.label == line.label else paired(by_seed(line), by_seed(other))
 
-    return replace(line, against=to(reference), to_oracle=to(oracle), to_full=to(full))
+    return replace(
+        line,
+        against=to(reference, _ACCURACIES),
+        loss_against=to(reference, _LOSSES),
+        to_oracle=to(oracle, _ACCURACIES),
+        to_full=to(full, _ACCURACIES),
+    )
 
 
 def _adjusted(lines: Sequence[Line]) -> tuple[Line, ...]:

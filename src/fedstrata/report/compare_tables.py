@@ -17,8 +17,9 @@ HOW = (
     f"Brackets hold the {CONFIDENCE:.0%} BCa bootstrap interval of the mean over seeds ({RESAMPLES:,} resamples, "
     f"generator seed {GENERATOR_SEED}). It is somewhat too short where seeds are few: with 6 it held the mean of "
     f"synthetic data in 83 to 88 of 100 cases. Parentheses hold the range, where there are fewer than {FEWEST_SEEDS} "
-    "seeds. Differences are paired by seed, in percentage points; p is of the exact two-sided Wilcoxon signed-rank "
-    "test, p (Holm) is for all methods of the table together, d_z is the mean difference over its standard deviation."
+    "seeds. Differences are paired by seed, of accuracy in percentage points; p, of accuracy alone, is of the exact "
+    "two-sided Wilcoxon signed-rank test, p (Holm) is for all methods of the table together, d_z is the mean "
+    "difference over its standard deviation."
 )
 """What the columns mean, in a paragraph."""
 
@@ -44,12 +45,13 @@ Column = tuple[str, Callable[[Line], str]]
 
 
 def sheets(contest: Contest) -> tuple[Sheet, ...]:
-    """Return the tables of a contest: accuracy, clients and costs, layers chosen, and what the oracle is from."""
+    """Return the tables of a contest: accuracy, clients and costs, loss, layers chosen, and what the oracle is from."""
     return (
         _sheet(
             "Accuracy on the server's test rows after the last round" + _before(contest), contest, _accuracy(contest)
         ),
         _sheet("Clients' accuracy on their own held-out rows, and what all clients spent", contest, _costs(contest)),
+        *_losses(contest),
         *_layers(contest),
         *_candidates(contest),
     )
@@ -82,6 +84,16 @@ def difference_shown(found: Paired | None, *, ends: bool = True) -> str:
     if found is None:
         return NOTHING
     return _with_ends(found.difference, _points) if ends else _points(found.difference.mean)
+
+
+def loss_shown(found: Estimate | None) -> str:
+    """Return a mean loss in nats with its interval or range.
+
+    Example:
+        >>> loss_shown(Estimate(0.5, 0.25, 1.25, 6, "interval")), loss_shown(None)
+        ('0.5000 [0.2500, 1.2500]', '–')
+    """
+    return NOTHING if found is None else _with_ends(found, lambda nats: f"{nats:.4f}")
 
 
 def p_shown(p: float | None) -> str:
@@ -117,6 +129,11 @@ def _with_ends(found: Estimate, shown: Callable[[float], str]) -> str:
         "equal": f"{mean} (all equal)",
         "single": mean,
     }[found.kind]
+
+
+def _nats(difference: float) -> str:
+    text = f"{difference:+.4f}"
+    return "0.0000" if text in ("+0.0000", "-0.0000") else text
 
 
 def _points(difference: float) -> str:
@@ -209,6 +226,20 @@ def _reached(reached: Reached | None, of: Callable[[Reached], float | None], sho
     return NOTHING if value is None else shown(value)
 
 
+def _losses(contest: Contest) -> tuple[Sheet, ...]:
+    """Return the losses, which tell methods apart where rows are too few for accuracy; p is of accuracy alone."""
+    if not any(line.loss for line in contest.lines):
+        return ()
+    columns: list[Column] = [("# loss, nats", lambda line: loss_shown(line.loss))]
+    if any(line.loss_against for line in contest.lines):
+        columns.append((f"# to {contest.reference}, nats", lambda line: _loss_difference(line.loss_against)))
+    return (_sheet("Loss on the server's test rows after the last round; less is better", contest, columns),)
+
+
+def _loss_difference(found: Paired | None) -> str:
+    return NOTHING if found is None else _with_ends(found.difference, _nats)
+
+
 def _layers(contest: Contest) -> tuple[Sheet, ...]:
     """Return the shares of client-rounds per layer, in tables that a screen can hold."""
     names = layer_names(contest)
@@ -243,5 +274,6 @@ def whole_percent(share: float | None) -> str:
 def _candidates(contest: Contest) -> tuple[Sheet, ...]:
     if not contest.candidates:
         return ()
-    rows = tuple((c.label, str(len(c.seeds)), mean_shown(c.accuracy)) for c in contest.candidates)
-    return (Sheet("Single layers that the oracle was chosen from", ("method", "# seeds", "# accuracy, %"), rows),)
+    head = ("method", "# seeds", "# accuracy, %", "# loss, nats")
+    rows = tuple((c.label, str(len(c.seeds)), mean_shown(c.accuracy), loss_shown(c.loss)) for c in contest.candidates)
+    return (Sheet("Single layers that the oracle was chosen from, by accuracy", head, rows),)

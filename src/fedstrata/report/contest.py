@@ -53,8 +53,10 @@ class Line:
         method: Name of the method.
         outcomes: One per seed, ascending.
         accuracy: Mean over the seeds; ``None`` where none was evaluated.
-        against: Its difference to the reference; ``None`` for the reference itself.
+        loss: Likewise, in nats.
+        against: Its difference in accuracy to the reference; ``None`` for the reference itself.
         adjusted: The p of this difference after Holm over the methods of the comparison.
+        loss_against: Its difference in loss to the reference, in nats.
         to_oracle: Its difference to the oracle.
         to_full: Its difference to full fine-tuning.
         reached: What the target took; ``None`` where there is no target.
@@ -64,8 +66,10 @@ class Line:
     method: str
     outcomes: tuple[Outcome, ...]
     accuracy: Estimate | None
+    loss: Estimate | None = None
     against: Paired | None = None
     adjusted: float | None = None
+    loss_against: Paired | None = None
     to_oracle: Paired | None = None
     to_full: Paired | None = None
     reached: Reached | None = None
@@ -79,6 +83,11 @@ class Line:
     def accuracies(self) -> dict[int, float]:
         """Accuracy by seed, of the seeds that were evaluated."""
         return {o.seed: o.accuracy for o in self.outcomes if o.accuracy is not None}
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """Loss by seed, of the seeds that were evaluated."""
+        return {o.seed: o.loss for o in self.outcomes if o.loss is not None}
 
     def mean(self, of: Callable[[Outcome], float | None]) -> float | None:
         """Return the mean over the seeds that have the number."""
