@@ -75,6 +75,12 @@ def test_overridden_values_leave_the_table_of_the_file_alone_and_that_is_said(cl
     assert not (tmp_path / "r.csv").exists()
 
 
+def test_runs_in_another_folder_leave_the_table_of_the_file_alone_and_that_is_said(cli: Cli, tmp_path: Path) -> None:
+    file = str(sweep_file(tmp_path, seeds=[0], results="r.csv"))
+    said = cli("sweep", file, "--out", str(tmp_path / "there"), "--dry-run")
+    assert f"note: runs go to another folder, so {tmp_path}/r.csv is left alone\n" in said.err
+
+
 def test_another_configuration_is_refused_with_exit_code_2_unless_redone(cli: Cli, tmp_path: Path) -> None:
     file = str(sweep_file(tmp_path, seeds=[0]))
     cli("sweep", file, "--quiet")

@@ -117,12 +117,19 @@ def test_only_a_method_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_tables_lie_in_the_folder_and_where_the_file_says(tmp_path: Path) -> None:
     sweep = loaded(tmp_path, results="../tables/digits.csv")
+    assert sweep.spared is None
     assert sweep.tables == (tmp_path / "out" / "results.csv", tmp_path / "../tables/digits.csv")
 
 
 def test_overridden_values_leave_the_table_beside_the_file_alone(tmp_path: Path) -> None:
     sweep = loaded(tmp_path, results="r.csv", overrides=["train.rounds=1"])
     assert (sweep.tables, sweep.spared) == ((tmp_path / "out" / "results.csv",), tmp_path / "r.csv")
+
+
+def test_runs_in_another_folder_leave_the_table_beside_the_file_alone(tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, results="r.csv")
+    sweep = load_sweep(file, output=tmp_path / "there", clients=two_clients)
+    assert (sweep.tables, sweep.spared) == ((tmp_path / "there" / "results.csv",), tmp_path / "r.csv")
 
 
 def test_without_output_runs_go_under_runs_sweeps_by_row_and_size(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def sweep(
     if dry_run or not quiet:
         say(console, _plan(planned, len(chosen)))
     if planned.spared is not None:
-        say(console, f"note: values are overridden, so {planned.spared} is left alone")
+        why = "values are overridden" if set else "runs go to another folder"
+        say(console, f"note: {why}, so {planned.spared} is left alone")
     if dry_run:
         for job in chosen:
             typer.echo(f"{standing(job)[0]:<8}  {job.title}  {job.folder}")

@@ -63,7 +63,7 @@ class Sweep:
         size: Size of the experiment.
         output: Folder of all runs, and of the table of results.
         results: Where else the table is written; ``None`` where it is not.
-        spared: Where it would be written, but for values that were overridden.
+        spared: Where it would be written, but for values or an output that were overridden.
         target: Accuracy whose price in bytes and operations is told.
         reference: The method that others are compared with.
         keep_models: Whether finished runs keep their model and checkpoints.
@@ -119,8 +119,8 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), output: Path | None
 
     Args:
         path: The file.
-        overrides: Texts such as ``train.lr=0.1``, for all runs. The table is then written to ``output`` alone.
-        output: Folder of the runs, instead of the file's.
+        overrides: Texts such as ``train.lr=0.1``, for all runs. The table is then written to the output folder alone.
+        output: Folder of the runs, instead of the file's; likewise, since the file's table is of the file's folder.
         clients: Returns the clients of a configuration; asked where each of them trains alone.
 
     Raises:
@@ -132,6 +132,7 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), output: Path | None
     """
     file = read_sweep(path, overrides)
     section, target = file.section, output or file.output
+    elsewhere = bool(overrides) or output is not None
     cells = cells_of(section, file.base, file.places, overrides=overrides, clients=clients)
     file.check_methods([(cell.method, cell.budget) for cell in cells])
     return Sweep(
@@ -139,8 +140,8 @@ def load_sweep(path: Path, *, overrides: Sequence[str] = (), output: Path | None
         row=section.row,
         size=section.size,
         output=target,
-        results=None if overrides else file.results,
-        spared=file.results if overrides else None,
+        results=None if elsewhere else file.results,
+        spared=file.results if elsewhere else None,
         target=section.target,
         reference=section.reference,
         keep_models=section.keep_models,
