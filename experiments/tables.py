@@ -34,7 +34,15 @@ from fedstrata.report.contest import Rules
 from fedstrata.report.intervals import estimate
 from fedstrata.report.outcome import Outcome
 from fedstrata.report.results import read_outcomes
-from fedstrata.report.theory_table import MEASURES, TheoryLine, correlation, read_theory, theory_lines, write_theory
+from fedstrata.report.theory_table import (
+    MEASURES,
+    TheoryLine,
+    correlation,
+    read_theory,
+    theory_lines,
+    within_rounds,
+    write_theory,
+)
 
 HERE = Path("experiments")
 PAGE = Path("docs/results.md")
@@ -217,20 +225,21 @@ def theory_table(row: str) -> str:
         return "Not measured yet."
     head = (
         "| method | rounds | E_t / (E_t1 + E_t2), mean | largest | E_t1, mean | E_t2, mean "
-        "| decrease with E_t | with the bound |"
+        "| decrease with E_t | with the bound | within rounds: with E_t | with the bound |"
     )
     methods = dict.fromkeys(line.method for line in lines)
     rows = [_theory_row(method, [line for line in lines if line.method == method]) for method in methods]
-    return "\n".join([head, "|---|" + "---:|" * 7, *rows, _theory_row("all", lines)])
+    return "\n".join([head, "|---|" + "---:|" * 9, *rows, _theory_row("all", lines)])
 
 
 def _theory_row(name: str, lines: Sequence[TheoryLine]) -> str:
     ratios = [line.error / line.bound for line in lines if line.bound > 0]
-    ranks = (correlation(lines, MEASURES[measure]).spearman for measure in ("error", "bound"))
-    told = ["–" if rank is None else f"{rank:+.2f}" for rank in ranks]
+    measures = (MEASURES["error"], MEASURES["bound"])
+    ranks = [correlation(lines, of).spearman for of in measures] + [within_rounds(lines, of) for of in measures]
+    told = " | ".join("–" if rank is None else f"{rank:+.2f}" for rank in ranks)
     mean, most = (f"{fmean(ratios):.2f}", f"{max(ratios):.3f}") if ratios else ("–", "–")
     missing, wrong = (fmean(getattr(line, name) for line in lines) for name in ("missing_layers", "wrong_weights"))
-    return f"| {name} | {len(lines)} | {mean} | {most} | {missing:.3g} | {wrong:.3g} | {told[0]} | {told[1]} |"
+    return f"| {name} | {len(lines)} | {mean} | {most} | {missing:.3g} | {wrong:.3g} | {told} |"
 
 
 def draw_theory(rows: Sequence[str]) -> Iterator[str]:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from fedstrata.domain.records import RoundRecord, TheoryRecord
 from fedstrata.errors import DataError
 from fedstrata.report.folder import read_run
-from fedstrata.report.theory_table import TheoryLine, correlations, read_theory, theory_lines, write_theory
+from fedstrata.report.theory_table import (
+    MEASURES,
+    TheoryLine,
+    correlation,
+    correlations,
+    read_theory,
+    theory_lines,
+    within_rounds,
+    write_theory,
+)
 from report.synthetic_run import write_run
 
 
@@ -67,3 +76,25 @@ def test_correlations_by_hand() -> None:
     assert found["row", "m"]["bound"].pearson is None
     assert found["row", "other"]["error"].rounds == 1
     assert found["row", "other"]["error"].spearman is None
+
+
+def test_within_rounds_what_shrinks_together_over_rounds_is_left_out() -> None:
+    """In each of two rounds the larger error gains less, though early rounds have more of both."""
+    early = [line(10.0, 5.0), line(11.0, 4.5), line(13.0, 4.0)]
+    late = [replace(line(error, decrease), round=1) for error, decrease in ((1.0, 0.5), (2.0, 0.25), (3.0, 0.125))]
+    over_all = correlation([*early, *late], MEASURES["error"]).spearman
+    assert over_all == pytest.approx(19 / 35), "ranks 4 5 6 1 2 3 against 6 5 4 3 2 1: 1 - 6 * 16 / 210"
+    assert within_rounds([*early, *late], MEASURES["error"]) == pytest.approx(-1.0)
+    other = replace(late[0], seed=1, error=9.0)
+    assert within_rounds([*early, *late, other], MEASURES["error"]) == pytest.approx(-1.0), "alone in its round"
+
+
+def test_within_rounds_opposite_rounds_cancel() -> None:
+    one = [line(1.0, 1.0), line(2.0, 2.0)]
+    two = [replace(line(1.0, 2.0), round=1), replace(line(2.0, 1.0), round=1)]
+    assert within_rounds([*one, *two], MEASURES["error"]) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("lines", [[], [line(1.0, None)], [line(1.0, 1.0)], [line(1.0, 1.0), line(1.0, 2.0)]])
+def test_within_rounds_there_has_to_be_something_to_compare(lines: list[TheoryLine]) -> None:
+    assert within_rounds(lines, MEASURES["error"]) is None

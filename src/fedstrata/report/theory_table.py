@@ -192,3 +192,32 @@ def correlation(lines: Sequence[TheoryLine], of: Callable[[TheoryLine], float]) 
         return Correlation(len(found), None, None)
     x, y = found.T
     return Correlation(len(found), float(np.corrcoef(x, y)[0, 1]), float(stats.spearmanr(x, y).statistic))
+
+
+def within_rounds(lines: Sequence[TheoryLine], of: Callable[[TheoryLine], float]) -> float | None:
+    """Return how far a quantity's ranks go with the decrease's among runs that are in the same round.
+
+    Gradients and gains both shrink as a run goes on, so over all rounds they go together whatever the method does.
+    Here each is ranked within a round of one row and seed, and the ranks, less their mean, are correlated over all such
+    rounds together: -1 says that of runs side by side the one with more of the quantity gains less.
+
+    Args:
+        lines: Rounds of several runs.
+        of: The quantity.
+
+    Returns:
+        ``None`` where no round has two runs that differ in both.
+
+    Example:
+        See ``tests/report/test_theory_table.py``.
+    """
+    rounds: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+    for line in lines:
+        if line.decrease is not None and isfinite(of(line)) and isfinite(line.decrease):
+            rounds.setdefault((line.row, line.seed, line.round), []).append((of(line), line.decrease))
+    if not rounds:
+        return None
+    ranks = [stats.rankdata(np.array(pairs), axis=0) for pairs in rounds.values()]
+    x, y = np.concatenate([of_round - of_round.mean(axis=0) for of_round in ranks]).T
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / size if size else None
