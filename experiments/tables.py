@@ -25,6 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import yaml
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullLocator
 
 from fedstrata.files import write_atomic
 from fedstrata.report import read_run
@@ -256,6 +257,10 @@ def draw_theory(rows: Sequence[str]) -> Iterator[str]:
         axis.plot([min(ends), max(ends)], [min(ends), max(ends)], color="#777777", linewidth=0.8, linestyle="--")
         axis.set_xscale("log")
         axis.set_yscale("log")
+        for ticks in (axis.xaxis, axis.yaxis):  # a range below a decade has one power of ten at most
+            ticks.set_major_locator(LogLocator(subs=(1, 3)))
+            ticks.set_major_formatter("{x:g}")
+            ticks.set_minor_locator(NullLocator())
         axis.set_title(row, fontsize=10)
         axis.set_xlabel("bound, E_t1 + E_t2", fontsize=8)
         axis.tick_params(labelsize=8)
