@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from io import StringIO
 
@@ -98,6 +99,16 @@ def test_losses_are_paired_by_seed_and_less_is_better() -> None:
     }
     assert (consensus["# loss, nats"], consensus["# to consensus, nats"]) == ("0.8750 (0.7500 to 1.0000)", "–")
     assert (late["# loss, nats"], late["# to consensus, nats"]) == ("–", "–")
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_loss_that_is_no_number_leaves_no_mean_and_is_said(loss: float) -> None:
+    outcomes = [*several("top", [0.25, 0.5]), *several("consensus", [0.5, 0.5])]
+    outcomes[1] = outcome("top", 0.5, seed=1, loss=loss)
+    top, consensus = cells(outcomes, 2)
+    assert (top["# loss, nats"], consensus["# loss, nats"]) == ("–", "1.0000 (all equal)")
+    (contest,) = compare(outcomes, Rules())
+    assert contest.notes[-1] == "The loss of some seed is not a finite number, so no mean of losses is shown: top."
 
 
 def test_without_losses_there_is_no_table_of_them() -> None:

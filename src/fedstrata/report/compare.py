@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import isfinite
 from operator import attrgetter
 from statistics import fmean
 
@@ -205,6 +206,11 @@ def _unlike(lines: Sequence[Line]) -> list[str]:
     missing = [line.label for line in lines if len(line.accuracies) < len(line.outcomes)]
     if missing:
         notes.append(f"Not every seed was evaluated on the server's test rows: {listing(missing)}.")
+    diverged = [line.label for line in lines if any(o.loss is not None and not isfinite(o.loss) for o in line.outcomes)]
+    if diverged:
+        notes.append(
+            f"The loss of some seed is not a finite number, so there is no mean of losses: {listing(diverged)}."
+        )
     starts: dict[int, set[float]] = {}
     for outcome in (o for line in lines for o in line.outcomes if o.baseline is not None):
         starts.setdefault(outcome.seed, set()).add(round(outcome.baseline or 0.0, 12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean
 
 from fedstrata.report.intervals import Estimate, Paired
@@ -53,7 +54,7 @@ class Line:
         method: Name of the method.
         outcomes: One per seed, ascending.
         accuracy: Mean over the seeds; ``None`` where none was evaluated.
-        loss: Likewise, in nats.
+        loss: Likewise, in nats; ``None`` too where one of the seeds has no finite loss.
         against: Its difference in accuracy to the reference; ``None`` for the reference itself.
         adjusted: The p of this difference after Holm over the methods of the comparison.
         loss_against: Its difference in loss to the reference, in nats.
@@ -86,8 +87,9 @@ class Line:
 
     @property
     def losses(self) -> dict[int, float]:
-        """Loss by seed, of the seeds that were evaluated."""
-        return {o.seed: o.loss for o in self.outcomes if o.loss is not None}
+        """Loss by seed, of the seeds that were evaluated; none if one is not finite, since the rest would flatter."""
+        found = {o.seed: o.loss for o in self.outcomes if o.loss is not None}
+        return found if all(map(isfinite, found.values())) else {}
 
     def mean(self, of: Callable[[Outcome], float | None]) -> float | None:
         """Return the mean over the seeds that have the number."""
