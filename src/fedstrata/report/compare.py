@@ -209,7 +209,7 @@ def _unlike(lines: Sequence[Line]) -> list[str]:
     diverged = [line.label for line in lines if any(o.loss is not None and not isfinite(o.loss) for o in line.outcomes)]
     if diverged:
         notes.append(
-            f"The loss of some seed is not a finite number, so there is no mean of losses: {listing(diverged)}."
+            f"The loss of some seed is not a finite number, so no mean of losses is shown: {listing(diverged)}."
         )
     starts: dict[int, set[float]] = {}
     for outcome in (o for line in lines for o in line.outcomes if o.baseline is not None):
