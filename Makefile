@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WAITING := tests/e2e/test_flower_runs.py
 export OMP_NUM_THREADS ?= 1
+# where it is set, as in many container images, every process of the suite compiles the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak check format bench docs clean

@@ -8,7 +8,7 @@ from faults.crash_points import POINTS
 from faults.kill_table import Table, kill
 from faults.variants import VARIANTS
 
-RANDOM, RESUMED = 6, 2
+RANDOM, RESUMED = 4, 2
 
 
 @pytest.fixture(scope="module")
