@@ -272,5 +272,5 @@ def test_no_sequence_of_events_makes_a_round_count_what_it_must_not(monkeypatch:
     monkeypatch.setattr(logging.getLogger("fedstrata.server.journal"), "disabled", True)
     run_state_machine_as_test(
         Protocol,
-        settings=settings(max_examples=150, stateful_step_count=50, deadline=None, derandomize=True, database=None),
+        settings=settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None),
     )
