@@ -31,7 +31,7 @@ def test_help_answers_in_half_a_second_or_little_longer_than_its_libraries_take(
             break
         libraries.append(timed("-c", "import typer, rich.console")[1])
     assert "Federated fine-tuning" in done
-    assert min(helps) < 0.5 or min(helps) < 6 * min(libraries)
+    assert min(helps) < 0.5 or min(helps) < 4 * min(libraries)
 
 
 def timed(*options: str) -> tuple[str, float]:

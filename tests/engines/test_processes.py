@@ -89,8 +89,9 @@ def test_the_bits_are_those_of_the_local_engine(engine: ProcessEngine, encoding:
         assert content(laden.ridden) == content(fresh)
 
 
-def test_the_number_of_workers_changes_nothing(engine: ProcessEngine) -> None:
-    with workers(1) as other:
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_number_of_workers_changes_nothing(count: int, engine: ProcessEngine) -> None:
+    with workers(count) as other:
         assert [content(r) for r in play(other, work())] == [content(r) for r in play(engine, work())]
 
 

@@ -132,13 +132,17 @@ def _with_ends(found: Estimate, shown: Callable[[float], str]) -> str:
 
 
 def _nats(difference: float) -> str:
-    text = f"{difference:+.4f}"
-    return "0.0000" if text in ("+0.0000", "-0.0000") else text
+    return _signed(difference, 4)
 
 
 def _points(difference: float) -> str:
-    text = f"{100 * difference:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text
+    return _signed(100 * difference, 2)
+
+
+def _signed(value: float, digits: int) -> str:
+    """Return a number with its sign; what rounds to 0 has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def _before(contest: Contest) -> str:
