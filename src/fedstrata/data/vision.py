@@ -19,6 +19,7 @@ from fedstrata.data.cache import cached, write_float32
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError, ModelError
+from fedstrata.pretrained import opened
 
 PIXELS = "pixel_values"
 
@@ -77,7 +78,7 @@ def image_processor(
 
 def _loaded(folder: Path, channels: int) -> ImageProcessor:
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        processor = opened(AutoImageProcessor, folder, backend="pil")
     except (OSError, ValueError, KeyError) as error:
         cause = str(error).split("\n")[0]
         raise ModelError(f"{folder.name}/preprocessor_config.json cannot be used: {cause}") from error

@@ -30,6 +30,7 @@ from fedstrata.models.lora import adapt
 from fedstrata.models.objective import OBJECTIVES, Classification, Objective
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import without_unused
+from fedstrata.pretrained import built
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: 
         config.pad_token_id = text.pad_token_id = 0  # which token pads does not change a shape
     try:
         with quiet(), seeded(0), no_init_weights(), torch.device("meta"):
-            model: nn.Module = AUTO_CLASSES[task].from_config(config, dtype=torch.float32)
+            model: nn.Module = built(AUTO_CLASSES[task], config, dtype=torch.float32)
     except Exception as error:  # whatever the model's own code raises
         raise ModelError(f"'{folder}' cannot be built without weights: {first_line(error)}") from error
     return model, task

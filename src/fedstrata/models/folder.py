@@ -11,12 +11,11 @@ from typing import Any
 import transformers
 
 from fedstrata.errors import ModelError, nearest
+from fedstrata.models.weights import check_config, check_no_adapter, check_weights
+from fedstrata.pretrained import opened
 
 EMBEDDED = {"embedded:vit-digits": Path(__file__).parent / "assets" / "vit-digits"}
 """Models that come with fedstrata: a 6-block ViT pretrained on upright digits (``experiments/pretrain_digits.py``)."""
-
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""What every ``from_pretrained`` is told: no network, no code from the folder."""
 
 _DROPOUT = re.compile("drop")
 
@@ -55,13 +54,13 @@ def model_folder(path: Path | str, *, weights: bool = True) -> Path:
     if not folder.is_dir():
         raise ModelError(f"model folder '{folder}' {_missing(folder)}")
     if not (folder / "config.json").is_file():
+        check_no_adapter(folder)
         found = sorted(p.parent.name for p in folder.glob("*/config.json"))
         hint = f"; {nearest('model', found)}" if found else ""
         raise ModelError(f"model folder '{folder}' has no config.json{hint}")
-    if weights and not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
-        other = sorted(p.name for p in folder.glob("*.bin"))
-        hint = f" (it has {other[0]}; convert it with save_pretrained, pickled weights are not read)" if other else ""
-        raise ModelError(f"model folder '{folder}' has no model.safetensors{hint}")
+    check_config(folder / "config.json")
+    if weights:
+        check_weights(folder)
     return folder
 
 
@@ -88,7 +87,7 @@ def load_config(folder: Path) -> Any:  # noqa: ANN401
     """
     try:
         with quiet():
-            return transformers.AutoConfig.from_pretrained(folder, **LOCAL)
+            return opened(transformers.AutoConfig, folder)
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"cannot read {folder / 'config.json'}: {first_line(error)}") from error
 
@@ -135,7 +134,7 @@ def load_tokenizer(path: Path | str) -> Any:  # noqa: ANN401
         )
     try:
         with quiet():
-            return transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+            return opened(transformers.AutoTokenizer, folder)
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"cannot read the tokenizer of '{folder}': {first_line(error)}") from error
 
@@ -153,7 +152,7 @@ def load_processor(path: Path | str) -> Any:  # noqa: ANN401
         )
     try:
         with quiet():
-            return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+            return opened(transformers.AutoImageProcessor, folder, backend="pil")
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"cannot read the image processor of '{folder}': {first_line(error)}") from error
 

@@ -16,7 +16,7 @@ from fedstrata.errors import ModelError
 from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import load_custom as load_custom
 from fedstrata.models.export import save_model as save_model
-from fedstrata.models.folder import LOCAL, first_line, load_config, model_folder, quiet, set_dropout
+from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
 from fedstrata.models.halves import Units
@@ -24,6 +24,7 @@ from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import without_unused
+from fedstrata.pretrained import opened_weights
 
 AUTO_CLASSES: Mapping[Task, Any] = {
     "image-classification": transformers.AutoModelForImageClassification,
@@ -168,14 +169,13 @@ def _read(
     auto = AUTO_CLASSES[task_for(config, task, folder)]
     try:
         with quiet(), seeded(seed):
-            model, info = auto.from_pretrained(
+            model, info = opened_weights(
+                auto,
                 folder,
                 config=config,
-                use_safetensors=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **LOCAL,
             )
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"cannot load '{folder}' for {task}: {first_line(error)}") from error
