@@ -74,7 +74,7 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
     ("tab", {"add": "\tx: 1\n"}, "c.yaml:19:1: this is not YAML: found character '\\t'"),
     ("control character", {"add": "name: \x01\n"}, "c.yaml: this is not YAML: unacceptable character"),
     ("list for a key", {"add": "? [a]\n: x\n"}, "c.yaml:19:3: a key has to be a word, not a list or mapping"),
-    ("alias of itself", {"add": "x: &a [*a]\n"}, "c.yaml: an alias (*name) holds itself; write the value out"),
+    ("alias of itself", {"add": "x: &a [*a]\n"}, "c.yaml:19:8: an alias (*a) holds itself; write the value out"),
     (
         "impossible date",
         {"add": "name: 2024-13-45\n"},
@@ -242,7 +242,7 @@ def test_a_folder_is_no_configuration(cli: Callable[..., Any], tmp_path: Path) -
 
 def test_a_binary_file_is_no_configuration(cli: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
-    assert cli("run", "c.yaml").err == "fedstrata: c.yaml: this is not a text file in UTF-8\n"
+    assert cli("run", "c.yaml").err == "fedstrata: c.yaml cannot be read: it is not a text in UTF-8\n"
 
 
 def test_output_that_is_not_empty(broken: Callable[..., Any], tmp_path: Path) -> None:

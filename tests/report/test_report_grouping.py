@@ -102,3 +102,18 @@ def test_round_is_chosen_on_held_out_rows_not_on_test_rows(
     run = read_run(write_run(tmp_path / "a", rounds=3, start=0.1, change=set_both))
     assert chosen_accuracy(run) == chosen
     assert final_accuracy(run) == 0.5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)),
+        "train: " + "[" * 3000,
+        "lr: !!float ''",
+        "a: 1\na: 2",
+        "[1]",
+    ],
+    ids=["exploding", "deep", "wrong tag", "twice", "list"],
+)
+def test_a_configuration_that_cannot_be_read_has_no_settings(config: str) -> None:
+    assert settings(config) == {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from fedstrata.config.components import DEFAULTS
 from fedstrata.config.problems import Loc
 from fedstrata.errors import ConfigError
+from fedstrata.reading.yaml_text import yaml_value
 
 
 def override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:
@@ -33,11 +32,11 @@ def override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise ConfigError(f"--set {text}: write it as key.path=value, such as train.lr=0.1")
-    try:
-        read = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {text}: '{value}' is not a YAML value; put it in quotes") from error
     said = f"--set {text}"
+    try:
+        read, _ = yaml_value(value, said)
+    except ConfigError as error:
+        raise ConfigError(f"{said}: '{value}' is not a YAML value; put it in quotes") from error
     _holder(values, keys, said)[keys[-1]] = read
     _moved(tuple(keys), marks, {(): said})
 

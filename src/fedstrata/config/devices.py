@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.config.load import Loaded
@@ -14,6 +13,8 @@ from fedstrata.config.problems import Problem, config_error, problems_of
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError, nearest
+from fedstrata.reading.bounded import UnreadableError, read_text
+from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 
 DEFAULT = "default"
 """Key of the machine of every client that is not listed."""
@@ -54,13 +55,11 @@ def read_device(path: Path) -> DeviceProfile:
         ConfigError: No such file, or not a profile; with the key that is wrong.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values, _ = yaml_value(read_text(path, most=MOST_BYTES), str(path))
+    except (OSError, UnreadableError) as error:
         raise ConfigError(
             f"cannot read the device profile {path}: {error}; 'fedstrata bench client' writes one"
         ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is not a device profile; 'fedstrata bench client' writes one")
     known = DeviceProfile.__dataclass_fields__

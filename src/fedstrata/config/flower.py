@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -67,6 +68,12 @@ class FlowerSection(Section):
         if value != "none":
             raise ValueError(_NO_DP)
         return value
+
+
+def key_files(folder: Path) -> dict[str, Path]:
+    """Return the public keys ``NAME.pub`` in a folder by name; hidden files, as some systems leave them, are none."""
+    found = sorted(folder.glob("*.pub"))
+    return {path.stem: path for path in found if path.is_file() and not path.name.startswith(".")}
 
 
 def client_names(names: Iterable[str]) -> dict[str, ClientId]:

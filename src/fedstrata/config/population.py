@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedstrata.config.declared import Declared, check_rows, declared_card
-from fedstrata.config.flower import client_names
+from fedstrata.config.flower import client_names, key_files
 from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
@@ -100,7 +100,7 @@ def _allowed(loaded: Loaded) -> frozenset[ClientId]:
     """Return the sites that may take part; the configuration was held to their keys before they could join."""
     given = loaded.config.flower.sites
     if isinstance(given, str):
-        given = {path.stem: "" for path in (loaded.base / expanded(given)).glob("*.pub")}
+        given = dict.fromkeys(key_files(loaded.base / expanded(given)), "")
     return frozenset(client_names(given).values() if given else ())
 
 

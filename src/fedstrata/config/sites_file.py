@@ -9,6 +9,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.sites import Declaration
 from fedstrata.errors import CheckpointError
 from fedstrata.files import write_atomic
+from fedstrata.reading.json_text import read_json
 from fedstrata.server.folder import RunFolder
 
 SITES = "sites.json"
@@ -37,13 +38,13 @@ def read_sites(folder: RunFolder, *, needed: bool) -> Sites | None:
     """
     path = folder.path / SITES
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return {ClientId(client): Declaration.from_json(said) for client, said in sorted(values.items())}
     except FileNotFoundError as error:
         if not needed:
             return None
         raise CheckpointError(f"{path} is missing, and the run cannot go on without it") from error
-    except (AttributeError, OSError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; the run cannot go on without it") from error
 
 

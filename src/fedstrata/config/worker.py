@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from fedstrata.client.handler import Handler
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.provenance import resolved
 from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.reading.yaml_text import yaml_value
 
 
 def recipe(loaded: Loaded) -> Recipe:
@@ -28,6 +27,7 @@ def handler(arguments: Mapping[str, Any]) -> Handler:
     Args:
         arguments: ``config`` is the resolved configuration as YAML.
     """
-    loaded = check_config(yaml.safe_load(arguments["config"]))
+    values, _ = yaml_value(arguments["config"], "the run's configuration")
+    loaded = check_config(values)
     place = open_workplace(loaded)
     return handler_of(loaded, place.resident(), place.data)

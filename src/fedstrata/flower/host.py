@@ -85,14 +85,14 @@ class Host:
 @cache
 def _host(place: Place) -> Host:
     """Return the actor's host, kept for the life of the actor."""
-    import yaml
-
     from fedstrata.config.load import check_config
     from fedstrata.config.workplace import handler_of, open_workplace
+    from fedstrata.reading.yaml_text import yaml_value
     from fedstrata.site.cache import LayerCache
     from fedstrata.site.holdings import Holdings
 
-    loaded = check_config(yaml.safe_load(place.config))
+    values, _ = yaml_value(place.config, "the run's configuration")
+    loaded = check_config(values)
     workplace = open_workplace(loaded)
     resident = workplace.resident()
     tensors = dict(resident.module.named_parameters())

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import yaml
-
 from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.errors import ConfigError
+from fedstrata.reading.yaml_text import yaml_value
 from fedstrata.report.records import Run
 from fedstrata.report.totals import largest_peak, predicted_flops
 from fedstrata.report.words import listing
@@ -162,8 +162,8 @@ def settings(config: str | None) -> Settings:
         {'train.lr': '0.1', 'train.rounds': '2'}
     """
     try:
-        tree = yaml.safe_load(config or "")
-    except (yaml.YAMLError, RecursionError):
+        tree, _ = yaml_value(config or "", "config.resolved.yaml")
+    except ConfigError:
         return {}
     flat: dict[str, str] = {}
     _flatten(tree, "", flat)

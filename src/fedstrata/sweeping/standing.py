@@ -13,9 +13,10 @@ from fedstrata.config.load import check_config
 from fedstrata.config.provenance import BITS_DO_NOT_DEPEND_ON, resolved_values
 from fedstrata.config.sweep import Job
 from fedstrata.errors import FedstrataError, StorageError
+from fedstrata.reading.bounded import UnreadableError, read_text
+from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.server.folder import RunFolder
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # there may be hundreds of files to read
 _BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json"})
 """What a run folder may hold before it has its configuration; hidden files are on their way to be one of these."""
 
@@ -83,12 +84,11 @@ def difference(file: Path, values: Mapping[str, object]) -> str | None:
         values: The other configuration, every default written out.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-        old = yaml.load(text, Loader=_LOADER)  # noqa: S506  a safe loader, written in C
+        old, _ = yaml_value(read_text(file, most=MOST_BYTES), file.name)
         if not any(_differences(old, values)):
             return None
         old = resolved_values(check_config(old))
-    except (FedstrataError, OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (FedstrataError, OSError, UnreadableError) as error:
         return f"its {file.name} cannot be used: {' '.join(str(error).split())}"
     found = list(_differences(old, values))
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else None
