@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,26 @@ def test_folder_of_runs_is_refused_with_their_names(tmp_path: Path) -> None:
     write_run(tmp_path / "top", rounds=1)
     with pytest.raises(CheckpointError, match="its folders full, top do; pass those"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a": ' + "1" * 5000 + "}", '{"a": "\\ud800"}'])
+def test_side_files_that_no_reader_likes_are_told_as_any_other(tmp_path: Path, text: str) -> None:
+    folder = write_run(tmp_path / "a")
+    for name in ("env.json", "data_card.json"):
+        (folder / name).write_text(text)
+    assert read_run(folder).notes == (
+        "env.json is not a JSON object, so what it would say is left out.",
+        "data_card.json is not a JSON object, so what it would say is left out.",
+    )
+
+
+def test_side_files_that_are_something_else_are_told_and_never_waited_for(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    for name in ("env.json", "config.resolved.yaml"):
+        (folder / name).unlink()
+    os.mkfifo(folder / "env.json")
+    (folder / "config.resolved.yaml").mkdir()
+    assert read_run(folder).notes == (
+        "env.json cannot be read (it is not a plain file), so what it would say is left out.",
+        "config.resolved.yaml cannot be read (Is a directory), so what it would say is left out.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
-from fedstrata.server.checkpoint import Place, generations, load, save
+from fedstrata.server import checkpoint
+from fedstrata.server.checkpoint import Place, clear, generations, load, save
 from fedstrata.server.state import Best, Measured, ServerState
 
 W = TensorName("w")
@@ -97,3 +99,94 @@ def test_a_state_that_is_something_else_is_refused(tmp_path: Path, text: str) ->
     (path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load(path, state().weights, seed=0)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "round-0002.bak",
+        "round-2",
+        "round-00002",
+        "round-",
+        "round-0002 (copy)",
+        "round-\u0660\u0660\u0660\u0662",
+        "notes",
+    ],
+)
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_what_is_none_of_ours_is_left_alone(tmp_path: Path, stray: str, as_folder: bool) -> None:
+    path = tmp_path / stray
+    path.mkdir() if as_folder else path.write_text("mine")
+    for round in (1, 2, 3):
+        save(state(round), tmp_path, Place(0, "", 0, 0))
+    assert [p.name for p in generations(tmp_path)] == ["round-0003", "round-0002"]
+    clear(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [stray]
+
+
+def test_a_file_or_link_by_a_checkpoints_name_is_none(tmp_path: Path) -> None:
+    save(state(3), tmp_path, Place(0, "", 0, 0))
+    (tmp_path / "round-0004").write_text("mine")
+    (tmp_path / "round-0005").symlink_to(tmp_path / "round-0003")
+    assert [p.name for p in generations(tmp_path)] == ["round-0003"]
+
+
+SPOILT = {
+    "200,000 brackets": "[" * 200_000,
+    "deep": '{"a":' * 500 + "1" + "}" * 500,
+    "a number of 5,000 digits": '{"round": ' + "1" * 5000 + "}",
+    "half a character": '{"run": "\\ud800"}',
+    "no text": "\x00\udcff",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("text", SPOILT.values(), ids=SPOILT)
+def test_a_state_that_no_reader_likes_is_refused_as_any_other(tmp_path: Path, text: str) -> None:
+    path = save(state(), tmp_path, Place(0, "", 0, 5))
+    (path / "state.json").write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    with pytest.raises(CheckpointError, match=r"round-0003 cannot be read: "):
+        load(path, state().weights, seed=5)
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_something_else_by_a_files_name_is_refused_and_never_waited_for(tmp_path: Path, name: str, kind: str) -> None:
+    path = save(state(), tmp_path, Place(0, "", 0, 5))
+    (path / name).unlink()
+    (path / name).mkdir() if kind == "folder" else os.mkfifo(path / name)
+    with pytest.raises(CheckpointError, match=r"round-0003 cannot be read: "):
+        load(path, state().weights, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("round", "3"),
+        ("attempt", -1),
+        ("log_bytes", None),
+        ("ridden", []),
+        ("versions", {"a": 1}),
+        ("best", 3),
+        ("identity", 3),
+    ],
+)
+def test_a_state_of_another_shape_is_refused_though_its_hash_is_right(tmp_path: Path, key: str, value: object) -> None:
+    path = save(state(), tmp_path, Place(0, "", 0, 5))
+    data = json.loads((path / "state.json").read_text())
+    del data["sha256"]
+    data[key] = value
+    (path / "state.json").write_text(json.dumps({**data, "sha256": checkpoint._digest_of(data)}))
+    with pytest.raises(CheckpointError, match=r"round-0003 is none that fedstrata writes: "):
+        load(path, state().weights, seed=5)
+
+
+@pytest.mark.parametrize("files", [3, {}, {"model.safetensors": 1}, {"../../secret": "0"}])
+def test_a_state_that_names_other_files_reads_none_of_them(tmp_path: Path, files: object) -> None:
+    path = save(state(), tmp_path, Place(0, "", 0, 5))
+    data = json.loads((path / "state.json").read_text())
+    del data["sha256"]
+    data["files"] = files
+    (path / "state.json").write_text(json.dumps({**data, "sha256": checkpoint._digest_of(data)}))
+    with pytest.raises(CheckpointError):
+        load(path, state().weights, seed=5)

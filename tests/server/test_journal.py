@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -166,3 +167,31 @@ def test_a_journal_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypat
         durable.lose(training("a"), Reject(Reason.LATE, "slow"))
     assert (tmp_path / "journal.jsonl").read_bytes() == before
     assert journal.size == len(before)
+
+
+@pytest.mark.parametrize("stray", ["notes.frames", "0001-notes.frames", ".frames", "9" * 200 + "-0-train.frames"])
+def test_a_commit_leaves_what_is_not_its_own(tmp_path: Path, stray: str) -> None:
+    journal = opened(tmp_path)
+    accept(journal, "a", round=4)
+    (tmp_path / "accepted" / stray).write_text("mine")
+    journal.commit(6, "ef", kept_from=6)
+    assert [p.name for p in (tmp_path / "accepted").iterdir()] == [stray]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]", b"3", b"{}"[:1], b"[" * 5000, b'{"kind":"accept"}', b'{"kind":"loss","client":[]}',
+        b'{"kind":"accept","run":"r","round":[],"attempt":0,"phase":"train","client":"a","base":"b","sha256":"0"}',
+    ],
+)  # fmt: skip
+def test_a_whole_line_that_is_no_record_of_ours_is_left_out_as_damage(
+    tmp_path: Path, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept(opened(tmp_path), "a")
+    path = tmp_path / "journal.jsonl"
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + body[:-1] + b',"crc":"%08x"}\n' % crc32(body[:-1] + b"}"))
+    again(tmp_path)
+    assert path.stat().st_size == size
+    assert "are damaged and left out" in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from fedstrata.data.questions import POSITIONS, Question, read_answers, read_que
 from fedstrata.data.quiet import quiet
 from fedstrata.data.table import Images, Questions, Table, Texts
 from fedstrata.errors import DataError, nearest
+from fedstrata.reading.json_text import read_json
 
 READERS = {"parquet": Parquet, "csv": Csv, "json": Json, "imagefolder": ImageFolder}
 
@@ -257,7 +257,7 @@ def _declared(source: Source) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = read_json(path)
     except ValueError as error:
         raise DataError(f"label_names.json beside {source.path.name} is not JSON: {error}") from error
     if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedstrata.config.flower import client_names
+from fedstrata.config.flower import client_names, key_files
 from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
@@ -19,6 +19,7 @@ from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import append, write_atomic
 from fedstrata.flower.keys import public_key, read_public_key
 from fedstrata.flower.watch import STATUS, WIRE
+from fedstrata.reading.json_text import read_json
 
 _TEXT = "ecdsa-sha2-"
 """How a key begins that stands in the configuration itself."""
@@ -42,7 +43,7 @@ def roster(loaded: Loaded) -> Roster:
 def _from_folder(folder: Path) -> dict[ClientId, bytes]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; make it and copy each site's public key NAME.pub there")
-    files = {path.stem: path for path in sorted(folder.glob("*.pub"))}
+    files = key_files(folder)
     if not files:
         raise ConfigError(f"{folder} holds no public key NAME.pub; copy each site's there")
     return {client: read_public_key(files[name]) for name, client in client_names(files).items()}
@@ -66,7 +67,7 @@ def name_of(folder: Path) -> str:
     """
     path = folder / STATUS
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["run"]
+        name = read_json(path)["run"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         advice = "the run cannot go on under its name, by which sites count what they send"
         raise CheckpointError(f"{path} cannot be read ({error}); {advice}") from error

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fedstrata.errors import CheckpointError
+from fedstrata.errors import CheckpointError, ConfigError
+from fedstrata.reading.bounded import read_text
+from fedstrata.reading.json_text import json_value, read_json
+from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 
 STATUS, SITES, WIRE, EVENTS, CONFIG = (
     "status.json",
@@ -115,8 +115,9 @@ def sites_of(folder: Path) -> tuple[SiteStatus, ...]:
 def superlink_of(folder: Path) -> str | None:
     """Return the name of the SuperLink that a run was played over; ``None`` is Flower's default one."""
     try:
-        found = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))["flower"]["superlink"]
-    except (KeyError, OSError, TypeError, ValueError, yaml.YAMLError):
+        values, _ = yaml_value(read_text(folder / CONFIG, most=MOST_BYTES), CONFIG)
+        found = values["flower"]["superlink"]
+    except (ConfigError, KeyError, OSError, TypeError, ValueError):
         return None
     return found if isinstance(found, str) else None
 
@@ -204,7 +205,7 @@ def _failures(path: Path) -> dict[str, Happened]:
 def _values(path: Path) -> dict[str, Any]:
     """Return what a file of JSON holds, or nothing if it is not there."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -224,7 +225,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     for line in text.splitlines():
         try:
-            record = json.loads(line)
+            record = json_value(line)
         except ValueError:
             continue
         if isinstance(record, dict):

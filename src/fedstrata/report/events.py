@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, nan
 from pathlib import Path
@@ -14,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, Metrics, RoundRecord
 from fedstrata.domain.units import UNITS
 from fedstrata.errors import CheckpointError, nearest
+from fedstrata.reading.bounded import UnreadableError
+from fedstrata.reading.json_text import MOST_BYTES, json_value
 from fedstrata.report.records import Log, RunHeader
 
 T = TypeVar("T")
@@ -63,23 +64,37 @@ def read_log(path: Path) -> Log:
     Raises:
         CheckpointError: The log is empty, of another schema, or wrong anywhere but at the point of a kill.
     """
-    lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
-    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    if not numbered:
-        raise CheckpointError(f"{path} is empty: the run was stopped before it began; there is nothing to report")
     reader = _Reader(path)
-    for place, (number, line) in enumerate(numbered):
-        last = place == len(numbered) - 1
+    lines = _lines(path)
+    found = next(lines, None)
+    if found is None:
+        raise CheckpointError(f"{path} is empty: the run was stopped before it began; there is nothing to report")
+    while found is not None:
+        (number, line), found = found, next(lines, None)
         event = _parse(line)
         if event is None and (event := _glued(line)) is not None:
             reader.notes.append(f"{path.name}:{number} begins with a line cut off by a kill; its rest was read.")
-        elif event is None and (last or _resumes(numbered[place + 1][1])):
+        elif event is None and (found is None or _resumes(found[1])):
             reader.notes.append(f"{path.name}:{number} is cut off: the run was killed while it wrote this line.")
             continue
         if event is None:
             reader.fail(number, "the line is not a JSON object")
         _take(reader, event, number)
     return _log(reader)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, with their numbers, one at a time however long the log is."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MOST_BYTES + 1), b""), 1):
+                if len(line) > MOST_BYTES:
+                    raise CheckpointError(f"{path}:{number} is longer than {MOST_BYTES >> 20} MiB; no event is")
+                text = line.decode("utf-8", errors="replace")
+                if text.strip():
+                    yield number, text
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def problem(error: ValidationError) -> str:
@@ -91,8 +106,8 @@ def problem(error: ValidationError) -> str:
 
 def _parse(line: str) -> Mapping[str, object] | None:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = json_value(line)
+    except UnreadableError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.errors import CheckpointError
+from fedstrata.reading.bounded import UnreadableError, read_text
+from fedstrata.reading.json_text import MOST_BYTES, json_value
 from fedstrata.report.events import problem, read_log
 from fedstrata.report.records import DataCard, Log, Run
 
@@ -52,11 +53,13 @@ def _events_of(folder: Path) -> Path:
 
 def _text(path: Path, notes: list[str]) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, most=MOST_BYTES)
     except FileNotFoundError:
         notes.append(f"{path.name} is missing, so what it would say is left out.")
-    except (OSError, UnicodeDecodeError) as error:
-        notes.append(f"{path.name} cannot be read ({type(error).__name__}), so what it would say is left out.")
+    except OSError as error:
+        notes.append(f"{path.name} cannot be read ({error.strerror}), so what it would say is left out.")
+    except UnreadableError as error:
+        notes.append(f"{path.name} cannot be read ({error}), so what it would say is left out.")
     return None
 
 
@@ -65,8 +68,8 @@ def _mapping(path: Path, notes: list[str]) -> Mapping[str, object]:
     if text is None:
         return {}
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = json_value(text)
+    except UnreadableError:
         value = None
     if isinstance(value, dict):
         return value

@@ -9,6 +9,7 @@ checkpoints/round-0010/aggregator.safetensors   only where the aggregator rememb
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
@@ -27,9 +29,18 @@ from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
+from fedstrata.reading.bounded import read_bytes
+from fedstrata.reading.json_text import json_value
 from fedstrata.server.state import Best, Measured, ServerState
 
 SCHEMA = 4
+TENSORS = ("model.safetensors", "aggregator.safetensors")
+"""The files beside ``state.json``; the second one only where the aggregator remembers tensors."""
+_GENERATION = re.compile(r"round-([0-9]{4}|[1-9][0-9]{4,17})")
+"""As ``_name`` writes it: ``round-10`` and ``round-0002.bak`` are none of ours."""
+_COUNTS = ("round", "attempt", "log_bytes", "journal_bytes")
+MOST_STATE = 2**30
+"""Bytes of a ``state.json``; what many clients' sketches take is far below it."""
 KEPT = 2
 """Generations on disk; the older one serves where the newest cannot be read."""
 
@@ -53,6 +64,9 @@ class Place:
     identity: Mapping[str, str] = field(default_factory=dict)
 
 
+_PLACE = TypeAdapter(Place)
+
+
 def save(state: ServerState, folder: Path, place: Place) -> Path:
     """Write a checkpoint and drop all but the last two.
 
@@ -73,6 +87,16 @@ def save(state: ServerState, folder: Path, place: Place) -> Path:
     return target
 
 
+def clear(folder: Path) -> None:
+    """Delete the checkpoints of a run that needs none any more; what else lies there stays.
+
+    Raises:
+        OSError: They cannot be deleted.
+    """
+    for generation in generations(folder):
+        shutil.rmtree(generation)
+
+
 def _name(state: ServerState) -> str:
     return f"round-{state.round:04d}"
 
@@ -91,8 +115,9 @@ def _save(state: ServerState, folder: Path, place: Place) -> Path:
 
 
 def generations(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, newest first."""
-    return sorted(folder.glob("round-[0-9]*"), key=round_of, reverse=True)
+    """Return the checkpoints of a run, newest first; whatever else lies there, such as a copy of one, is left alone."""
+    found = (path for path in folder.glob("round-*") if _GENERATION.fullmatch(path.name))
+    return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=round_of, reverse=True)
 
 
 def round_of(path: Path) -> int:
@@ -115,11 +140,22 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Plac
         CheckpointError: The checkpoint is damaged, of another schema, seed or model.
     """
     data, files = _read(path)
+    try:
+        return _of_files(path, data, files, expected, seed=seed)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is none that fedstrata writes: {error!r}") from error
+
+
+def _of_files(
+    path: Path, data: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], expected: Weights, *, seed: int
+) -> tuple[ServerState, Place]:
     weights = files.get("model.safetensors", {})
     tensors = files.get("aggregator.safetensors", {})
     if data["seed"] != seed:
         raise CheckpointError(f"checkpoint {path} belongs to seed {data['seed']}, the configuration says {seed}")
     _check_model(path, weights, expected)
+    if not all(type(data[name]) is int and data[name] >= 0 for name in _COUNTS):
+        raise ValueError(f"{', '.join(_COUNTS)} have to be whole numbers")
     state = ServerState(
         round=data["round"],
         weights={TensorName(n): weights[n].to(expected[TensorName(n)].device) for n in expected},
@@ -131,7 +167,7 @@ def load(path: Path, expected: Weights, *, seed: int) -> tuple[ServerState, Plac
         run=data["run"],
         ridden={ClientId(c): _measured(r) for c, r in data["ridden"].items()},
     )
-    return state, Place(data["log_bytes"], data["log_sha256"], data["journal_bytes"], data["seed"], data["identity"])
+    return state, _PLACE.validate_python({name: data[name] for name in Place.__dataclass_fields__})
 
 
 def _measured(data: Mapping[str, Any]) -> Measured:
@@ -141,7 +177,7 @@ def _measured(data: Mapping[str, Any]) -> Measured:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """Return the state and the tensors of each file, once every byte is known to be as it was written."""
     try:
-        data = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        data = json_value(read_bytes(path / "state.json", most=MOST_STATE))
         if not isinstance(data, dict):
             raise ValueError("state.json holds no mapping")
         if data.get("schema") != SCHEMA:
@@ -151,12 +187,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
             )
         if data.pop("sha256", None) != _digest_of(data):
             raise ValueError("state.json is not as it was written")
-        contents = {name: (path / name).read_bytes() for name in data["files"]}
-        for name, digest in data["files"].items():
-            if _digest(contents[name]) != digest:
+        contents = {name: read_bytes(path / name) for name in TENSORS if name in data["files"]}
+        for name, content in contents.items():
+            if _digest(content) != data["files"][name]:
                 raise ValueError(f"{name} is not as it was written")
         return data, {name: load_tensors(content) for name, content in contents.items()}
-    except (OSError, ValueError, SafetensorError) as error:
+    except (KeyError, MemoryError, OSError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
 
 

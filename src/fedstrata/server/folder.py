@@ -22,6 +22,8 @@ from typing import Any
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.files import append
+from fedstrata.reading.bounded import UnreadableError
+from fedstrata.reading.json_text import json_value
 
 Event = Mapping[str, Any]
 
@@ -84,9 +86,11 @@ class RunFolder:
 
     def _event(self, number: int, line: str) -> dict[str, Any]:
         try:
-            event: dict[str, Any] = json.loads(line)
-        except ValueError as error:
-            raise CheckpointError(f"{self.events}:{number}: this line is not an event; the log is damaged") from error
+            event = json_value(line)
+        except UnreadableError:
+            event = None
+        if not isinstance(event, dict):
+            raise CheckpointError(f"{self.events}:{number}: this line is not an event; the log is damaged")
         return event
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,10 +27,16 @@ from fedstrata.engines.codec import encode, unframe
 from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.files import append, sync
+from fedstrata.reading.bounded import UnreadableError
+from fedstrata.reading.json_text import json_value
 
 log = logging.getLogger(__name__)
 
 _CRC = ',"crc":"'
+_FRAMES = re.compile(r"([0-9]{4,18})-[0-9]+-[a-z]+\.frames")
+"""Names of the files of kept answers: round, attempt, phase."""
+_LONGEST = 2**24
+"""Bytes of a record; what is longer is none."""
 
 
 class Journal(Protocol):
@@ -137,11 +144,10 @@ class FileJournal:
         with self._path.open("rb") as file:
             file.seek(offset)
             whole = offset
-            for line in file:
+            for line in iter(lambda: file.readline(_LONGEST), b""):
                 record = _record(line)
-                if record is None:
+                if record is None or not self._taken(record):
                     break
-                self._take(record)
                 whole += len(line)
         if whole < size:
             if size - whole > len(line) or line.endswith(b"\n"):
@@ -207,9 +213,10 @@ class FileJournal:
         """
         self._write({"kind": "commit", "round": round, "base": base}, durable=True)
         self._entries = {key: entry for key, entry in self._entries.items() if key.round >= round}
-        for file in self._kept.glob("*.frames") if self._kept.exists() else ():
-            if int(file.name.split("-")[0]) < kept_from:
-                file.unlink()
+        for file in self._kept.glob("*.frames"):
+            name = _FRAMES.fullmatch(file.name)  # others are not ours to delete
+            if name is not None and int(name[1]) < kept_from:
+                file.unlink(missing_ok=True)
         return self.size
 
     def abandon(self, round: int, attempt: int, message: str) -> int:
@@ -241,6 +248,14 @@ class FileJournal:
         line = f'{body[:-1]}{_CRC}{crc32(body.encode()):08x}"}}\n'
         append(self._path, line.encode(), durable=durable or self._durable)
 
+    def _taken(self, record: Mapping[str, Any]) -> bool:
+        """Remember what a record says, and return whether it is one of ours."""
+        try:
+            self._take(record)
+        except (KeyError, TypeError, ValueError):  # whole, but written by somebody else
+            return False
+        return True
+
     def _take(self, record: Mapping[str, Any]) -> None:
         kind = record.get("kind")
         if kind == "run":
@@ -251,6 +266,8 @@ class FileJournal:
                 self._entries[key] = _Entry(reject=Reject(Reason(record["reason"]), record["message"]))
                 return
             file, start, length = record.get("kept") or ("", 0, 0)
+            if file and (not _FRAMES.fullmatch(file) or min(start, length) < 0):
+                raise ValueError("answers are not kept there")
             encoding = Encoding(record.get("encoding", Encoding.FLOAT32))
             self._entries[key] = _Entry(record["sha256"], None, file, start, length, encoding)
 
@@ -261,8 +278,11 @@ def _record(line: bytes) -> Mapping[str, Any] | None:
     body += b"}"
     if not mark or rest != f'{crc32(body):08x}"}}\n'.encode():
         return None
-    found: Mapping[str, Any] = json.loads(body)
-    return found
+    try:
+        found = json_value(body)
+    except UnreadableError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _named(expected: Assignment) -> dict[str, Any]:

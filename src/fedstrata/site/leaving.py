@@ -17,6 +17,7 @@ from typing import Any
 from fedstrata.errors import StorageError
 from fedstrata.files import append
 from fedstrata.locks import Lock
+from fedstrata.reading.json_text import json_value
 
 LINES, FACTS = "left.log", "left.jsonl"
 """Names of the two files in the site's state folder."""
@@ -106,7 +107,7 @@ class Leaving:
 
     def _count(self, record: bytes) -> None:
         try:
-            facts = json.loads(record)
+            facts = json_value(record)
             run, kind, client = facts["run"], facts["kind"], facts.get("client")
         except (KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
             return

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
 from fedstrata.config.problems import Marks
@@ -18,6 +16,8 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import StorageError
 from fedstrata.files import new_folder, write_atomic
+from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.server.checkpoint import clear
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.run import RunResult
 
@@ -52,7 +52,8 @@ def play(
     else:
         if path.exists():  # what a beginning that was broken off has left; who asks has looked
             shutil.rmtree(path)
-        prepared = prepare_run(check_config(yaml.safe_load(config), marks=marks), shared)
+        values, _ = yaml_value(config, path.name)
+        prepared = prepare_run(check_config(values, marks=marks), shared)
     run = prepared.run(observer=_Rounds(tell), stop=stop)
     result = run.resume(prepared.weights) if begun else run.start(prepared.weights)
     if keep_model:
@@ -70,8 +71,7 @@ def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
     try:
         with new_folder(prepared.folder.model) as folder:
             write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n")
-        for generation in prepared.folder.checkpoints.iterdir():
-            shutil.rmtree(generation)
+        clear(prepared.folder.checkpoints)
     except OSError as error:
         raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error
 
