@@ -24,7 +24,7 @@ CONFIG = """
 model: {path: "embedded:vit-digits"}
 data: {kind: digits, partition: {kind: iid, clients: 2}}
 budget: 2
-train: {rounds: 6, steps: 5, lr: 0.005}
+train: {rounds: 6, steps: 5, optimizer: sgd, lr: 0.005}
 evaluate: {every: 6}
 """
 TIMES = 6

@@ -36,7 +36,7 @@ def prepared(folder: Path, *, steps: int, batch: int) -> PreparedRun:
         "data": {"kind": "digits", "shift": "input", "partition": {"kind": "dirichlet", "clients": 10, "alpha": 0.3}},
         "selector": {"kind": "fixed", "layers": "last:2"},
         "budget": {"kind": "fixed", "layers": 2},
-        "train": {"steps": steps, "batch_size": batch, "lr": 0.1},
+        "train": {"steps": steps, "batch_size": batch, "optimizer": "sgd", "lr": 0.1},
         "output": str(folder / f"run-{steps}-{batch}"),
     }
     return prepare_run(check_config(config))

@@ -35,7 +35,7 @@ def settings(folder: Path) -> dict[str, object]:
         "data": {"kind": "digits", "shift": "input", "partition": {"kind": "dirichlet", "clients": 10, "alpha": 0.3}},
         "selector": "consensus",
         "budget": 1,
-        "train": {"rounds": 5, "steps": 5, "lr": 0.1},
+        "train": {"rounds": 5, "steps": 5, "optimizer": "sgd", "lr": 0.1},
         "round": {"quorum": 0.5, "deadline": 10, "retries": 2, "on_abandon": "skip"},
         "upload": {"encoding": "bf16"},
         "output": str(folder),

@@ -18,7 +18,7 @@ GOOD: Mapping[str, Any] = {
     "selector": {"kind": "consensus"},
     "budget": {"kind": "fixed", "layers": 1},
     "probe": {"batch_size": 8},
-    "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1},
+    "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
     "output": "out",
 }
 
@@ -63,7 +63,7 @@ SOUND: Mapping[str, tuple[Any, ...]] = {
     "train.batch_size": (0, 1, 64),
     "train.optimizer": ("sgd", "momentum", "adamw"),
     "train.lr_decay": (0.5, 1),
-    "train.always_lr": (0.1, None),
+    "train.always_lr": (0.1, "auto", None),
     "train.clip_norm": (1.0, None),
     "train.precision": ("auto", "fp32", "bf16"),
     "round.quorum": (1, 2, 3, 0.5, 1.0),

@@ -27,7 +27,7 @@ CONFIG = """
 model: {path: "embedded:vit-digits"}
 data: {kind: digits, held_out: 0.1, partition: {kind: dirichlet, clients: 2, alpha: 0.5}}
 budget: 2
-train: {rounds: 2, steps: 3, lr: 0.005}
+train: {rounds: 2, steps: 3, lr: 0.005, optimizer: sgd}
 evaluate: {every: 2}
 seed: 3
 """

@@ -29,7 +29,7 @@ SITES: Mapping[str, int] = {"north": 9, "south": 14, "west": 5}
 SEED = 11
 TEXT = {"text": "note", "label": "outcome", "held_out": 0.3}
 IMAGE = {"image": "image", "held_out": 0.3}
-TRAIN = {"rounds": 2, "epochs": 1, "batch_size": 8, "lr": 0.1}
+TRAIN = {"rounds": 2, "epochs": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 
 
 def write_home(folder: Path) -> Path:

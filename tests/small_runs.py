@@ -120,7 +120,7 @@ def digits(output: Path, **sections: object) -> dict[str, Any]:
         "selector": {"kind": "consensus"},
         "budget": {"kind": "fixed", "layers": 1},
         "probe": {"batch_size": 8},
-        "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1},
+        "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
         "output": str(output),
         **sections,
     }

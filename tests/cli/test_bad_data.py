@@ -161,7 +161,7 @@ class TestModelFolders:
 def test_a_loss_that_is_not_a_number_ends_the_run_with_4_and_a_readable_folder(
     cli: Callable[..., Any], tmp_path: Path
 ) -> None:
-    train = {"rounds": 3, "steps": 2, "batch_size": 8, "lr": 1e38}
+    train = {"rounds": 3, "steps": 2, "batch_size": 8, "lr": 1e38, "optimizer": "sgd"}
     write_config(tmp_path / "c.yaml", digits(Path("out"), train=train))
     said = cli("run", "c.yaml")
     assert said.code == 4
@@ -192,7 +192,7 @@ class TestResume:
         assert said.code == 4
 
     def test_a_finished_run_and_a_misspelt_one(self, cli: Callable[..., Any], tmp_path: Path) -> None:
-        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
         write_config(tmp_path / "c.yaml", digits(tmp_path / "run", train=train))
         assert cli("run", "c.yaml", "--quiet").code == 0
         said = cli("resume", str(tmp_path / "run"))

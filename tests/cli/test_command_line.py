@@ -87,7 +87,7 @@ def test_an_unforeseen_error_says_that_it_is_a_bug(cli: Callable[..., Any], monk
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
-    train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+    train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     return str(write_config(tmp_path / "c.yaml", digits(Path("out"), train=train)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,17 @@ def test_filled_in_it_runs(cli: Callable[..., Any], tmp_path: Path) -> None:
     sets = ["train.rounds=1", "data.partition={kind: iid, clients: 3}", "output=out"]
     assert cli("run", "fedstrata.yaml", "-q", *(part for s in sets for part in ("--set", s))).code == 0
     assert (tmp_path / "out" / "model" / "tokenizer.json").is_file()
+
+
+def test_its_settings_learn_within_three_rounds(cli: Callable[..., Any], tmp_path: Path) -> None:
+    cli("init")
+    text = Path("fedstrata.yaml").read_text()
+    data = text[text.index("data:") : text.index("  partition:")]
+    text = text.replace(data, "data:\n  kind: digits\n  shift: input\n")
+    Path("fedstrata.yaml").write_text(text.replace("path: ./my-model", "path: embedded:vit-digits"))
+    said = cli("run", "fedstrata.yaml", "--json", "-q", "--set", "train.rounds=3", "--set", "output=out")
+    summary = json.loads(said.out)
+    assert summary["final"]["accuracy"] > summary["baseline"]["accuracy"] + 0.15
 
 
 def test_it_does_not_overwrite(cli: Callable[..., Any]) -> None:

@@ -28,6 +28,7 @@ train:
   rounds: 1
   steps: 1
   lr: 0.1
+  optimizer: sgd
 seed: 3
 """
 

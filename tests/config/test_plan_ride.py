@@ -79,7 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
     "room for a ride and no layer": {
         "selector": {"kind": "periodic", "every": 2, "inner": "independent"},
         "budget": {"flops": "234%"},
-        "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1},
+        "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
     },
     "too few flops for two": {"selector": "independent", "budget": {"flops": "200%"}},
 }
@@ -88,7 +88,7 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_costs_what_was_planned(tmp_path: Path, case: str) -> None:
     """Prices of masks that follow scores are a range; bytes of statistics are not, and show when each probe is done."""
-    train = {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1}
+    train = {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     values = digits(tmp_path / "run", **{"probe": RIDE, "train": train, **CASES[case]})
     found = make_plan(check_config(values)).selectors[0]
     assert found.run is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedstrata.config.load import check_config
-from fedstrata.config.setting import Prepared, prepare_setting
+from fedstrata.config.setting import Prepared, prepare_setting, train_plan
 from fedstrata.costs.protocol import Workload
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
@@ -55,6 +55,24 @@ def test_rows_held_out_are_known_where_the_rows_are() -> None:
         parameter_bytes=404,
     )
     assert [p.held_out for p in prepared.setting.profiles.values()] == [3, None]
+
+
+@pytest.mark.parametrize(
+    ("train", "new_head", "rate"),
+    [
+        ({}, True, 5e-3),
+        ({}, False, None),
+        ({"optimizer": "sgd"}, True, None),
+        ({"lr": 0.01}, True, 0.1),
+        ({"always_lr": 0.5}, True, 0.5),
+        ({"always_lr": None}, True, None),
+    ],
+)
+def test_a_new_head_learns_ten_times_faster_under_adamw(
+    train: dict[str, object], new_head: bool, rate: float | None
+) -> None:
+    values = {"model": {"path": "embedded:vit-digits"}, "data": {"kind": "digits"}, "train": train}
+    assert train_plan(check_config(values), new_head=new_head).always_lr == (rate and pytest.approx(rate))
 
 
 def test_the_key_ride_reaches_the_setting() -> None:
@@ -139,7 +157,7 @@ def test_a_model_that_cannot_be_measured_still_runs_on_layers_and_bytes() -> Non
 def test_machines_price_seconds(tmp_path: Path) -> None:
     phone = "name: phone\nforward: 100\ncarry: 50\nweight: 25\nupdate: 1000\n"
     (tmp_path / "phone.yaml").write_text(phone, encoding="utf-8")
-    setting = prepare(base=tmp_path, devices={"a": "phone.yaml"}).setting
+    setting = prepare(base=tmp_path, devices={"a": "phone.yaml"}, train={"optimizer": "sgd"}).setting
     prices = [setting.method.cost.prices(c, Visit()).of(frozenset()) for c in (A, B)]
     assert prices[0].seconds == pytest.approx(172 / 100 + 2 / 25 + 4 * (3 + 6) * 5 / 1000)
     assert not prices[1].fits(Cost.limits(seconds=1e9))

@@ -22,7 +22,7 @@ def test_bytes_up_are_those_of_the_encoding_and_were_predicted(tmp_path: Path, e
 
 
 def test_int8_sends_about_a_quarter_and_learns_about_as_much(tmp_path: Path) -> None:
-    train = {"rounds": 3, "steps": 4, "batch_size": 8, "lr": 0.1}
+    train = {"rounds": 3, "steps": 4, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     plain = start(digits(tmp_path / "plain", train=train)).summary
     small = start(digits(tmp_path / "small", train=train, upload={"encoding": "int8"})).summary
     assert 0.25 < small["bytes_up"] / plain["bytes_up"] < 0.28

@@ -88,7 +88,7 @@ def config(home: Path, data: dict[str, Any], output: Path) -> dict[str, Any]:
         "data": {**data, "partition": {"kind": "iid", "clients": 2}},
         "cost": "layers",
         "probe": {"batch_size": 4},
-        "train": {"rounds": 1, "steps": 1, "batch_size": 4, "lr": 0.1},
+        "train": {"rounds": 1, "steps": 1, "batch_size": 4, "lr": 0.1, "optimizer": "sgd"},
         "output": str(output),
     }
 

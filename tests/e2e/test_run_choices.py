@@ -54,7 +54,7 @@ def config(home: Path, data: dict[str, Any] | None = None, **sections: object) -
         "base": str(home),
         "model": {"path": "llama"},
         "data": {**COLUMNS, **(data or sites)},
-        "train": {"rounds": 2, "steps": 2, "batch_size": 4, "lr": 0.05},
+        "train": {"rounds": 2, "steps": 2, "batch_size": 4, "lr": 0.05, "optimizer": "sgd"},
         "probe": {"batch_size": 4},
         "evaluate": {"batch_size": 16},
         **sections,

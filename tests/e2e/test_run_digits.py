@@ -104,7 +104,7 @@ def test_interrupted_and_resumed_it_is_the_same(whole: Path, tmp_path: Path) -> 
 )
 def test_so_it_is_for_selectors_that_remember_or_draw(tmp_path: Path, selector: dict[str, Any]) -> None:
     options = {**OPTIONS, "selector": selector, "checkpoint": {"every": 2}}
-    options["train"] = {"rounds": 3, "steps": 1, "batch_size": 8, "lr": 0.1}
+    options["train"] = {"rounds": 3, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     start(digits(tmp_path / "whole", **options))
     start(digits(tmp_path / "run", **options), stop=after(1))
     resume(tmp_path / "run")
@@ -115,7 +115,7 @@ def test_defect_10_choosing_a_score_changes_the_scores_that_selection_uses(whole
     """The released code keeps measuring gradient norms whatever strategy is named."""
     tables = {"gradient-norm": [e["scores"] for e in events(whole, "client") if e["round"] == 0]}
     for kind in ("relative-gradient-norm", "signal-to-noise"):
-        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
         start(digits(tmp_path / kind, **OPTIONS, score={"kind": kind}, train=train))
         tables[kind] = [e["scores"] for e in events(tmp_path / kind, "client")]
     assert all(len(t) == 2 and len(t[0]) == 6 for t in tables.values())
@@ -126,7 +126,7 @@ def test_defect_10_choosing_a_score_changes_the_scores_that_selection_uses(whole
 def test_defect_10_selection_follows_the_score_that_was_chosen(tmp_path: Path) -> None:
     """With one layer per client and no consensus, each client trains its own best layer under that score."""
     for kind in ("gradient-norm", "signal-to-noise"):
-        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+        train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
         start(digits(tmp_path / kind, selector="independent", score={"kind": kind}, train=train))
         for e in events(tmp_path / kind, "client"):
             assert e["mask"] == [max(range(6), key=lambda i: e["scores"][i])]

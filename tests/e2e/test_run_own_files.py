@@ -20,7 +20,7 @@ from fedstrata.server.observers import Quiet
 from small_models import save_bert, save_images, save_text, save_vit
 from small_runs import after, essence, events, resume, start
 
-TRAIN = {"rounds": 2, "steps": 2, "batch_size": 8, "lr": 0.1}
+TRAIN = {"rounds": 2, "steps": 2, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 
 RELOAD = """
 import json, sys

@@ -19,7 +19,7 @@ from small_runs import digits, essence, events, resume, start, write_config
 
 LIMIT = 300
 ROUNDS = 40
-TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1}
+TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
 
 HERE = ("engine=local", "workers=null")

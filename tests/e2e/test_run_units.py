@@ -22,7 +22,7 @@ from toy_runs import Assigned
 
 BASE = EMBEDDED["embedded:vit-digits"]
 HEAD = {"classifier.weight", "classifier.bias", "vit.layernorm.weight", "vit.layernorm.bias"}
-ONE_ROUND = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1}
+ONE_ROUND = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 BOTH = {"path": "embedded:vit-digits", "units": "halves", "adapter": {"kind": "lora", "rank": 2, "dropout": 0.1}}
 
 

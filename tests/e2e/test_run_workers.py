@@ -16,7 +16,7 @@ OPTIONS: dict[str, Any] = {
     "upload": {"encoding": "bf16"},
     "probe": {"batch_size": 8, "ride": True},
     "sampler": {"kind": "uniform", "clients_per_round": 2},
-    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1},
+    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
 }
 """Every kind of request: probes of their own, probes that ride, training, evaluation."""
 

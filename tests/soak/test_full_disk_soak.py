@@ -16,7 +16,7 @@ from small_runs import digits, essence, write_config
 pytestmark = pytest.mark.soak
 
 OPTIONS: dict[str, Any] = {
-    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1},
+    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
     "round": {"keep_updates": True},
     "checkpoint": {"every": 2},
 }

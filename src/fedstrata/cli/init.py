@@ -52,8 +52,9 @@ train:
   rounds: 20
   epochs: 1                   # or  steps: 10
   batch_size: 32
-  optimizer: sgd              # sgd | momentum | adamw
-  lr: 0.01
+  optimizer: adamw            # adamw | sgd | momentum
+  lr: 5.0e-4                  # of the selected layers
+  always_lr: auto             # of what everyone trains; auto: 10 lr for a new head (adamw), else lr
   clip_norm: null
   precision: auto             # auto | fp32 | bf16 | fp16
 

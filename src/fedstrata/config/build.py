@@ -181,6 +181,7 @@ class OpenedRun:
             examples=people.examples,
             measure=measure,
             parameter_bytes=bytes_of(network.model),
+            new_head=bool(network.new_head),
             declared=people.declared,
         )
         return prepared, guesses

@@ -71,15 +71,15 @@ class ProbeSection(Section):
 
 
 class TrainSection(Section):
-    """How clients train; give ``steps`` or ``epochs``, and ``always_lr`` where a new head is to learn faster."""
+    """How clients train; give ``steps`` or ``epochs``. ``always_lr: auto`` lets a new head learn faster than ``lr``."""
 
     rounds: Whole = Field(default=10, ge=1)
     steps: Passes | None = None
     epochs: Passes | None = None
     batch_size: Whole = Field(default=32, ge=0)
-    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
-    lr: float = Field(default=0.01, gt=0, allow_inf_nan=False)
-    always_lr: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    optimizer: Literal["sgd", "momentum", "adamw"] = "adamw"
+    lr: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
+    always_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = "auto"
     lr_decay: float = Field(default=1.0, gt=0, le=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -34,6 +34,8 @@ from fedstrata.server.method import Method, Setting
 Measure = Callable[[Sequence[Workload]], tuple[StepProfile, ...]]
 """Measures the model's step for the batches of these workloads."""
 
+NEW_HEAD = 10.0
+"""How much faster a new head learns than pretrained layers, where ``train.always_lr`` is ``auto``."""
 _AHEAD = 100
 """Rounds that are looked at for whether a selector ever probes a client."""
 
@@ -70,6 +72,7 @@ def prepare_setting(
     examples: Mapping[ClientId, int],
     measure: Measure,
     parameter_bytes: int,
+    new_head: bool = False,
     declared: Declared = Declared(),  # noqa: B008  a value
     refuse: bool = True,
 ) -> Prepared:
@@ -82,6 +85,7 @@ def prepare_setting(
         examples: Training rows of each client.
         measure: Measures the model's step.
         parameter_bytes: Bytes of the model, buffers included.
+        new_head: Whether its head starts from random numbers.
         declared: What the sites say of themselves, where clients are sites.
         refuse: Whether budgets that cannot be spent or honoured are raised; if not, they are ``refusals``.
 
@@ -90,7 +94,7 @@ def prepare_setting(
     """
     config, parts = loaded.config, loaded.components
     seeds, names = Seeds(config.seed), list(clients)
-    train, probe = train_plan(loaded), probe_plan(loaded)
+    train, probe = train_plan(loaded, new_head=new_head), probe_plan(loaded)
     workloads = {
         c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
         for c, w in clients.items()
@@ -165,16 +169,24 @@ def _held_out(client: Workload | ClientRows) -> int | None:
     return None if isinstance(client, Workload) else len(client.held_out)
 
 
-def train_plan(loaded: Loaded) -> TrainPlan:
-    """Return how clients train."""
+def train_plan(loaded: Loaded, *, new_head: bool = False) -> TrainPlan:
+    """Return how clients train.
+
+    Args:
+        loaded: The configuration.
+        new_head: Whether the head starts from random numbers. With ``always_lr: auto`` it then learns ``NEW_HEAD``
+            times faster under AdamW, whose steps have the size of the rate; those of SGD grow with the gradient.
+    """
     t = loaded.config.train
+    faster = t.lr * NEW_HEAD if new_head and t.optimizer == "adamw" else None
+    always_lr = faster if t.always_lr == "auto" else t.always_lr
     return TrainPlan(
         steps=t.steps,
         epochs=(t.epochs or 1) if t.steps is None else None,
         batch_size=t.batch_size,
         optimizer=t.optimizer,
         lr=t.lr,
-        always_lr=t.always_lr,
+        always_lr=always_lr,
         momentum=t.momentum,
         weight_decay=t.weight_decay,
         clip_norm=t.clip_norm,
