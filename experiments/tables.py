@@ -1,4 +1,4 @@
-"""Make the tables and figures of ``docs/results.md`` from ``experiments/results``, and nothing else.
+"""Make the tables and figures of ``docs/results`` and the headline from ``experiments/results``, and nothing else.
 
     python experiments/tables.py                                   # tables and figures, from the files that are stored
     python experiments/tables.py --stamp runs/sweeps/pacs-small    # and note how this sweep's runs were made
@@ -46,7 +46,12 @@ from fedstrata.report.theory_table import (
 )
 
 HERE = Path("experiments")
-PAGE = Path("docs/results.md")
+PAGES = Path("docs/results")
+HEADLINES = (Path("docs/results.md"), Path("README.md"))
+"""Where the table of all rows stands."""
+HEADLINE = ("oracle", "head only", "full", "lora (bytes)", "lisa", "random", "independent", "consensus", "bound")
+EQUAL = "R1"
+"""The budget of the headline: one layer per client and round."""
 FIGURES = Path("docs/figures")
 ROWS = ("cifar10", "pacs", "ag_news", "banking77", "sib200", "masakhanews", "qa")
 VERSIONS = ("fedstrata", "torch", "transformers", "numpy", "scipy")
@@ -107,7 +112,33 @@ def tables(row: str) -> str:
     oracle = ORACLE if any(name.startswith(ORACLE[:-1]) for name in names) else None
     reference = sweep.get("reference", "consensus")
     rules = Rules(reference=reference if reference in names else None, target=sweep.get("target"), oracle=oracle)
-    return markdown(compare(outcomes, rules), notes=notes_of(row)).strip()
+    text = markdown(compare(outcomes, rules), notes=notes_of(row)).strip()
+    return re.sub("^### ", "## ", text, flags=re.MULTILINE)
+
+
+def headline() -> str:
+    """Return accuracy and loss of the methods that matter most, a column per row that has been run."""
+    cells = {row: means(row) for row in ROWS}
+    rows = [row for row in ROWS if cells[row]]
+    lines = [f"| method | {' | '.join(rows)} |", f"|---|{'---:|' * len(rows)}"]
+    for method in HEADLINE:
+        told = (f"{100 * accuracy:.1f} / {loss:.3f}" for accuracy, loss in (cells[row][method] for row in rows))
+        lines.append(f"| {method} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def means(row: str) -> dict[str, tuple[float, float]]:
+    """Return each method's mean accuracy and mean loss over seeds at the headline's budget, the oracle's too."""
+    found: dict[str, list[Outcome]] = {}
+    for o in outcomes_of(row):
+        if o.budget == EQUAL:
+            found.setdefault(o.method, []).append(o)
+    every = {
+        method: (fmean(o.accuracy for o in runs), fmean(o.loss for o in runs if o.loss is not None))
+        for method, runs in found.items()
+    }
+    single = [pair for method, pair in every.items() if method.startswith(ORACLE[:-1])]
+    return every | ({"oracle": max(single)} if single else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,14 +322,15 @@ def main() -> None:
         stamp(folder)
     for folder in chosen.theory:
         keep_theory(folder)
-    page = PAGE.read_text(encoding="utf-8")
     for row in ROWS:
-        page = fill(page, row, tables(row))
-        page = fill(page, f"{row} theory", theory_table(row))
+        path = PAGES / f"{row}.md"
+        page = fill(path.read_text(encoding="utf-8"), row, tables(row))
+        write_atomic(path, fill(page, f"{row} theory", theory_table(row)))
+    for path in HEADLINES:
+        write_atomic(path, fill(path.read_text(encoding="utf-8"), "headline", headline()))
     drawn, _ = (list(draw_knob(ROWS, measure)) for measure in (ACCURACY, LOSS))
     measured = list(draw_theory(ROWS))
-    write_atomic(PAGE, page)
-    print(f"{PAGE}; signed knob of {', '.join(drawn) or 'no row'}; theory of {', '.join(measured) or 'no row'}")
+    print(f"{PAGES}; signed knob of {', '.join(drawn) or 'no row'}; theory of {', '.join(measured) or 'no row'}")
 
 
 if __name__ == "__main__":
