@@ -88,7 +88,7 @@ def test_a_data_error_says_where_the_data_are_configured(run: Callable[..., Any]
         (
             "ugly",
             {"note": ["a"] * 4, "outcome": ["good", "ugly"] * 2},
-            "row 1: label 'bad' is not a label of the training",
+            "row 1: column 'outcome' holds 'bad', which is not a label",
         ),
     ],
 )

@@ -25,8 +25,8 @@ def _csv(folder: Path, body: str, name: str = "rows.csv") -> str:
     return name
 
 
-def _read(folder: Path, name: str, columns: Columns = TEXT, names: tuple[str, ...] | None = None) -> Table:
-    return read(find(name, folder), columns, folder / "cache", names=names)
+def _read(folder: Path, name: str, columns: Columns = TEXT, like: Table | None = None) -> Table:
+    return read(find(name, folder), columns, folder / "cache", like=like)
 
 
 def _png(colour: int = 0) -> bytes:
@@ -57,8 +57,8 @@ def test_jsonl_with_numbers(tmp_path: Path) -> None:
     rows = [{"note": "a", "outcome": 2}, {"note": "b", "outcome": 0}]
     name = _csv(tmp_path, "\n".join(json.dumps(r) for r in rows), "rows.jsonl")
     table = _read(tmp_path, name)
-    assert table.names == ("0", "1", "2")
-    assert table.labels.tolist() == [2, 0]
+    assert table.names == ("0", "2")
+    assert table.labels.tolist() == [1, 0]
 
 
 def test_label_names_beside_the_file_name_the_numbers(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_numeric_text_column_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"rows.csv row 0: column 'note' holds int, not text"):
-        _read(tmp_path, _csv(tmp_path, "note,outcome\n1,1\n"))
+    with pytest.raises(DataError, match=r"rows.jsonl row 0: column 'note' holds int \(1\), not text"):
+        _read(tmp_path, _csv(tmp_path, '{"note": 1, "outcome": 1}', "rows.jsonl"))
 
 
 def test_a_fractional_label_is_an_error(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_test_rows_keep_to_the_training_labels(tmp_path: Path) -> None:
-    name = _csv(tmp_path, "note,outcome\na,good\n")
-    assert _read(tmp_path, name, names=("bad", "good")).labels.tolist() == [1]
-    with pytest.raises(DataError, match=r"rows.csv row 0: label 'good' is not a label of the training rows"):
-        _read(tmp_path, name, names=("bad", "fine"))
+    train = _read(tmp_path, _csv(tmp_path, "note,outcome\na,good\nb,bad\n", "train.csv"))
+    assert _read(tmp_path, _csv(tmp_path, "note,outcome\na,good\n"), like=train).labels.tolist() == [1]
+    with pytest.raises(DataError, match=r"rows.csv row 0: column 'outcome' holds 'god', .*did you mean 'good'"):
+        _read(tmp_path, _csv(tmp_path, "note,outcome\na,god\n"), like=train)
 
 
 def test_several_files_are_one_table(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_image_is_named_with_its_row(tmp_path: Path) -> None:
 
 
 def test_a_text_column_is_not_taken_for_images(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"rows.csv: column 'n' holds .*, not images"):
+    with pytest.raises(DataError, match=r"rows.csv row 0: column 'n' names '4', and .* has no such file"):
         _read(tmp_path, _csv(tmp_path, "n,label\n4,0\n"), Columns(image="n"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedstrata.errors import DataError
 
@@ -13,7 +14,7 @@ class Columns:
 
     Attributes:
         text: Column of texts; exclusive with ``image`` and ``question``.
-        image: Column of images: encoded bytes, or paths relative to the file.
+        image: Column of images: encoded bytes, or paths from the folder of the file, or from ``image_folder``.
         label: Column of labels: numbers from 0, or names; of questions, the position of the right choice.
         natural_id: Column whose values name the clients; ``None`` to read no such column.
         disjoint: Column of which no two clients may share a value; ``None`` to read no such column.
@@ -32,6 +33,7 @@ class Columns:
     disjoint: str | None = None
     question: str | None = None
     choices: str | None = None
+    image_folder: Path | None = None
 
     @property
     def further(self) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from fedstrata.data.folders import list_images
+from fedstrata.data.images import marks
 from fedstrata.errors import DataError, nearest
 
 Format = Literal["parquet", "csv", "json", "imagefolder"]
@@ -20,7 +22,6 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "json",
     ".ndjson": "json",
 }
-IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
 
 
@@ -48,17 +49,15 @@ class Source:
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """Image files of an image folder, sorted by their path; empty for a file."""
+        """Image files of an image folder, sorted by class and name; empty for a file."""
         if self.format != "imagefolder":
             return ()
-        return tuple(sorted(p for p in self.path.glob("*/**/*") if p.suffix.lower() in IMAGES))
+        return tuple(path for _, path in list_images(self.path).images)
 
     def fingerprint(self) -> str:
         """Return a hash of the bytes of a file, or of names, sizes and dates of an image folder."""
         if self.format == "imagefolder":
-            facts = [(str(p.relative_to(self.path)), p.stat()) for p in self.images]
-            text = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in facts)
-            return sha256(text.encode()).hexdigest()
+            return marks(self.path, [str(path.relative_to(self.path)) for path in self.images])
         digest = sha256()
         with self.path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -141,9 +140,11 @@ def _sources(path: Path) -> list[Source]:
         if known is None:
             raise DataError(f"{path.name}: unknown format; known: {', '.join(SUFFIXES)}, image folders")
         return [Source(path, known)]
-    files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_data(p)]
+    if not path.is_dir():
+        raise DataError(f"{path.name} is no regular file (a pipe, socket or device); save the rows to a file")
+    files = [p for p in sorted(path.iterdir()) if not p.is_dir() and _is_data(p)]
     if files:
-        return [Source(p, SUFFIXES[p.suffix.lower()]) for p in files]
+        return [source for p in files for source in _sources(p)]
     folder = Source(path, "imagefolder")
     splits = [p.name for p in sorted(path.iterdir()) if p.is_dir() and p.name in SPLITS]
     if splits:
@@ -156,7 +157,7 @@ def _sources(path: Path) -> list[Source]:
 
 
 def _train_sources(path: Path) -> list[Source]:
-    if path.is_file():
+    if not path.is_dir():
         return _sources(path)
     entries = [p for p in sorted(path.iterdir()) if _is_data(p)]
     named = [p for p in entries if p.stem.startswith("train")]

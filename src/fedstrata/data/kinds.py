@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fedstrata.data.dialect import Dialect
 from fedstrata.data.digits import Shift
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Dirichlet, Partition
@@ -38,6 +39,9 @@ class Files:
         partition: How rows come to clients; ``None`` with ``sites``.
         rows: Use only this many of the training rows, with ``sites`` of each site's; the same ones in every run.
         test_rows: Use only this many of the test rows, with ``sites`` of each test file's.
+        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
+        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
+        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Files(train="train.parquet", test="test.parquet", text="note", partition=Dirichlet(10)).label
@@ -59,6 +63,9 @@ class Files:
     partition: Partition | None = None
     rows: int | None = None
     test_rows: int | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -76,6 +83,7 @@ class Files:
         for name, count in (("rows", self.rows), ("test_rows", self.test_rows)):
             if count is not None and count < 1:
                 raise ConfigError(f"data: {name} is {count}; it has to be at least 1, or null for every row")
+        Dialect(self.separator, self.encoding)
         _check_max_length(self.max_length)
         _check_held_out(self.held_out)
 
@@ -139,6 +147,9 @@ class Own:
         held_out: Share of the rows that the site is evaluated on, in [0, 1).
         max_length: Longer texts are cut to this many tokens.
         image_size: Height and width in pixels for a model that does not name its own.
+        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
+        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
+        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Own(train="rows.csv", labels=("no", "yes"), client="north", text="note").input
@@ -156,6 +167,9 @@ class Own:
     held_out: float = 0.0
     max_length: int = 128
     image_size: int | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -165,6 +179,7 @@ class Own:
             raise ConfigError(
                 f"data: '{self.client[:80]}' is no name of a client; use 1 to 64 of a-z, 0-9, hyphen and underscore"
             )
+        Dialect(self.separator, self.encoding)
         _check_max_length(self.max_length)
         _check_held_out(self.held_out)
 
@@ -197,6 +212,9 @@ class Remote:
         held_out: Share of each site's rows that it is evaluated on, in [0, 1).
         max_length: Longer texts are cut to this many tokens.
         image_size: Height and width in pixels for a model that does not name its own.
+        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
+        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
+        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Remote(test="test.csv", image="photo").labels is None
@@ -213,6 +231,9 @@ class Remote:
     held_out: float = 0.0
     max_length: int = 128
     image_size: int | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -221,6 +242,7 @@ class Remote:
             _check_labels(self.labels)
             if self.question is not None:
                 raise ConfigError("data: labels of questions are the positions of their choices; leave 'labels' out")
+        Dialect(self.separator, self.encoding)
         _check_max_length(self.max_length)
         _check_held_out(self.held_out)
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.data.card import DataCard
+from fedstrata.data.dialect import Dialect
 from fedstrata.data.digits import NAMES, digits
 from fedstrata.data.files import find, find_sites
 from fedstrata.data.kinds import Data, Digits, Files, FromFiles, Own, Remote
@@ -32,7 +33,10 @@ Prepare = Callable[[Table], TensorRows]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """Both sides' rows and how the clients share theirs; ``unused`` rows by the key that limits them."""
+    """Both sides' rows and how the clients share theirs; ``unused`` rows by the key that limits them.
+
+    ``notes`` are what reading them had to decide.
+    """
 
     train: TensorRows
     test: TensorRows
@@ -42,6 +46,7 @@ class _Loaded:
     files: tuple[str, ...]
     dropped: Mapping[str, int]
     unused: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -109,21 +114,22 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     by_id, apart = None, None
     if isinstance(source.partition, NaturalId):
         by_id, apart = source.partition.column, source.partition.disjoint
-    columns = replace(_columns(source), natural_id=by_id, disjoint=apart)
+    columns, dialect = replace(_columns(source, base), natural_id=by_id, disjoint=apart), _dialect(source)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
-    table = read(found, columns, cache)
+    table = read(found, columns, cache, dialect=dialect)
     _check_names(table, source.label)
     if source.test is not None:
-        test = read(find(source.test, base), replace(columns, natural_id=None, disjoint=None), cache, names=table.names)
+        plain = replace(columns, natural_id=None, disjoint=None)
+        test = read(find(source.test, base), plain, cache, like=table, dialect=dialect)
         files, dropped = table.files + test.files, _of_test(test)
     else:
         table, test = _divide(table, source.test_fraction or 0.0, seed, table.columns[apart] if apart else ())
         files, dropped = table.files, {}
-    dropped = {**table.dropped, **dropped}
+    dropped, notes = {**table.dropped, **dropped}, table.notes + test.notes
     table, test, unused = _limited(table, test, source)
     split = _split(table, source.partition, seed)
     how = str(source.partition) if source.partition else "one client per site"
-    return _Loaded(prepare(table), prepare(test), table.names, split, how, files, dropped, unused)
+    return _Loaded(prepare(table), prepare(test), table.names, split, how, files, dropped, unused, notes)
 
 
 def _limited(table: Table, test: Table, source: Files) -> tuple[Table, Table, dict[str, int]]:
@@ -135,24 +141,39 @@ def _limited(table: Table, test: Table, source: Files) -> tuple[Table, Table, di
     return table, test, {key: count for key, count in counts.items() if count}
 
 
-def _columns(source: FromFiles) -> Columns:
-    return Columns(source.text, source.image, source.label, question=source.question, choices=source.choices)
+def _columns(source: FromFiles, base: Path) -> Columns:
+    images = base / source.image_folder if source.image_folder else None
+    return Columns(
+        source.text,
+        source.image,
+        source.label,
+        question=source.question,
+        choices=source.choices,
+        image_folder=images,
+    )
+
+
+def _dialect(source: FromFiles) -> Dialect:
+    return Dialect(source.separator, source.encoding)
 
 
 def _load_own(source: Own, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
-    columns = _columns(source)
-    table = read(find(source.train, base), columns, cache, names=source.labels, by_name=True)
+    columns = _columns(source, base)
+    table = read(find(source.train, base), columns, cache, names=source.labels, dialect=_dialect(source))
     rows = prepare(table)
     split = Split({ClientId(source.client): np.arange(len(table))})
-    return _Loaded(rows, _none_of(rows), table.names, split, "one site's own rows", table.files, table.dropped)
+    return _Loaded(
+        rows, _none_of(rows), table.names, split, "one site's own rows", table.files, table.dropped, notes=table.notes
+    )
 
 
 def _load_remote(source: Remote, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
-    columns = _columns(source)
-    table = read(find(source.test, base), columns, cache, names=source.labels, by_name=source.labels is not None)
+    columns = _columns(source, base)
+    table = read(find(source.test, base), columns, cache, names=source.labels, dialect=_dialect(source))
     _check_names(table, source.label)
     test = prepare(table)
-    return _Loaded(_none_of(test), test, table.names, Split({}), "rows at the sites", table.files, _of_test(table))
+    split, how = Split({}), "rows at the sites"
+    return _Loaded(_none_of(test), test, table.names, split, how, table.files, _of_test(table), notes=table.notes)
 
 
 def _check_names(table: Table, column: str) -> None:
@@ -232,7 +253,7 @@ def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
 
 
 def _warnings(loaded: _Loaded, absent: Sequence[str]) -> tuple[str, ...]:
-    notes = list(dict.fromkeys(loaded.train.notes + loaded.test.notes))
+    notes = list(dict.fromkeys(loaded.notes + loaded.train.notes + loaded.test.notes))
     if absent:
         notes.append(f"no training row has label {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}")
     dropped = sum(loaded.dropped.values())

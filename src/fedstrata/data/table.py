@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from fedstrata.data.images import Images
 from fedstrata.errors import DataError
 
 
@@ -53,44 +51,6 @@ class Questions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """A column of images, decoded one at a time when asked for.
-
-    Attributes:
-        parts: One ``datasets`` column per file, whose values are ``{bytes, path}``.
-        folders: Folder of each file, which relative paths start from.
-        where: Shape ``[rows, 2]``, int64: the part and the row inside it.
-    """
-
-    parts: tuple[Any, ...]
-    folders: tuple[Path, ...]
-    where: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.where)
-
-    def take(self, rows: NDArray[np.int64]) -> Images:
-        """Return some rows of the column."""
-        return replace(self, where=self.where[rows])
-
-    def open(self, row: int) -> Image.Image:
-        """Return the decoded image of a row, turned upright.
-
-        Raises:
-            OSError: The image is missing or damaged.
-        """
-        part, index = (int(i) for i in self.where[row])
-        value = self.parts[part][index]
-        data = value["bytes"] or (self.folders[part] / value["path"]).read_bytes()
-        try:
-            image = Image.open(io.BytesIO(data))
-            image.load()
-            return ImageOps.exif_transpose(image)
-        except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise OSError(str(error)) from error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """Labelled rows as they were read.
 
@@ -104,6 +64,8 @@ class Table:
         columns: Further columns as text, for partitioning by one of them.
         sites: Name of the site that each row came from; empty where files are not sites.
         dropped: Number of rows left out, by reason.
+        notes: What reading had to decide, one sentence each.
+        declared: Whether a file declares the names, so that a number is the index of one.
     """
 
     inputs: Texts | Images | Questions
@@ -115,6 +77,8 @@ class Table:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sites: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    declared: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)

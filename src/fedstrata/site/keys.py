@@ -19,6 +19,9 @@ class RowsSection(Section):
         question: Column of questions, whose right choice ``label`` names by its position.
         choices: Column of lists of choices; with ``question``.
         label: Column of labels.
+        separator: What separates the columns of text files; null finds it.
+        encoding: How text files are encoded; null is UTF-8, or what a byte-order mark says.
+        image_folder: Folder that paths of images start from; null is that of the file that names them.
     """
 
     train: str
@@ -27,6 +30,9 @@ class RowsSection(Section):
     question: str | None = None
     choices: str | None = None
     label: str = "label"
+    separator: str | None = None
+    encoding: str | None = None
+    image_folder: str | None = None
 
     @model_validator(mode="after")
     def _one_input(self) -> RowsSection:
