@@ -5,6 +5,7 @@ import torch
 
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError
+from memory_places import astray
 
 
 def _texts() -> TensorRows:
@@ -29,6 +30,13 @@ def test_take_keeps_images_whole() -> None:
     pixels = torch.arange(2 * 1 * 2 * 2, dtype=torch.float32).reshape(2, 1, 2, 2)
     inputs, _ = TensorRows({"pixel_values": pixels}, torch.tensor([0, 1])).take(torch.tensor([1]))
     assert inputs["pixel_values"].tolist() == [[[[4.0, 5.0], [6.0, 7.0]]]]
+
+
+def test_what_is_taken_lies_in_memory_as_if_there_were_no_longer_text_and_no_other_layout() -> None:
+    pixels = torch.randn(3, 2, 4, 4).contiguous(memory_format=torch.channels_last)
+    for rows in (_texts(), TensorRows({"pixel_values": pixels}, torch.tensor([0, 1, 2]))):
+        inputs, labels = rows.take(torch.tensor([2, 0]))
+        assert not astray([*inputs.values(), labels])
 
 
 def test_an_input_needs_one_row_per_label() -> None:

@@ -16,6 +16,7 @@ from tokenizers.models import WordLevel
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.folder import load_processor, load_tokenizer, model_folder
 from fedstrata.models.hub import load_model
+from memory_places import astray, misplace
 
 SIZES: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
 TEN = [f"class {i}" for i in range(10)]
@@ -65,6 +66,13 @@ def test_head_of_the_folder_is_kept(bert: Path) -> None:
     assert all(torch.equal(p, plain.get_parameter(n)) for n, p in loaded.model.named_parameters())
     assert len(loaded.layers) == 3
     assert not loaded.model.training
+
+
+def test_tensors_of_a_mapped_file_are_aligned(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "bert"))
+    misplace(folder / "model.safetensors")
+    model = load_model(folder, task="text-classification", labels=TEN).model
+    assert not astray([*model.parameters(), *model.buffers()])
 
 
 def test_head_of_the_wrong_size_is_an_error_that_says_what_to_set(bert: Path) -> None:

@@ -72,7 +72,7 @@ def probe(
             loss = _norm(passes, indices, measured, sketches)
         if Statistic.SAMPLES in statistics:
             loss = _samples(passes, indices, measured, sketches)
-    found = zip(model.layers, _layer_stats(model, weights, measured, len(indices)), strict=True)
+    found = zip(model.layers, _layer_stats(model, parameters, measured, len(indices)), strict=True)
     return tuple(replace(stats, sketch=sketches.of(layer)) for layer, stats in found), loss
 
 
@@ -187,7 +187,10 @@ def _samples(passes: Passes, indices: Tensor, out: Entries, sketches: Sketches) 
 
 
 def _layer_stats(
-    model: ResidentModel, weights: Weights, measured: Mapping[TensorName, Mapping[str, Tensor]], rows: int
+    model: ResidentModel,
+    weights: Mapping[TensorName, Tensor],
+    measured: Mapping[TensorName, Mapping[str, Tensor]],
+    rows: int,
 ) -> Iterator[LayerStats]:
     asked = {key for entry in measured.values() for key in entry}
 

@@ -1,6 +1,7 @@
 """The one model that lives in a process: weights mounted by reference, only what trains is copied.
 
-Every parameter points at the server's tensor. A client that trains a mask gets clones of those tensors alone, and
+Every parameter points at the server's tensor, or at an aligned copy of one that begins where kernels may give other
+bits (``alignment.py``). A client that trains a mask gets clones of those tensors alone, and
 afterwards the parameters point at the server's tensors again: nothing else is copied or restored, and a client that
 raises leaves no trace.
 """
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from fedstrata.alignment import align_module, aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import Weights
@@ -29,6 +31,7 @@ class ResidentModel:
     """
 
     def __init__(self, module: nn.Module, layers: LayerMap, objective: Objective = Classification()) -> None:  # noqa: B008  a value
+        align_module(module)
         self.module = module
         self.layers = layers
         self.objective = objective
@@ -49,9 +52,9 @@ class ResidentModel:
         return {t.name: self._parameters[t.name].data for t in tensors}
 
     def mount(self, weights: Weights) -> None:
-        """Point the trainable parameters at these tensors; nothing is copied."""
+        """Point the trainable parameters at these tensors; only those that are not aligned are copied."""
         for name, tensor in weights.items():
-            self._parameters[name].data = tensor
+            self._parameters[name].data = aligned(tensor)
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``."""
@@ -69,8 +72,8 @@ class ResidentModel:
         names = [t.name for t in self.layers.tensors_of(mask)]
         trained = {name: self._parameters[name] for name in names}
         try:
-            for name, parameter in trained.items():
-                parameter.data = weights[name].detach().clone()
+            for parameter in trained.values():
+                parameter.data = parameter.data.clone()
                 parameter.requires_grad_(True)
             yield trained
         finally:
@@ -114,7 +117,7 @@ class ResidentModel:
         for name, parameter in parameters.items():
             parameter.requires_grad_(False)
             parameter.grad = None
-            parameter.data = weights[name]
+            parameter.data = aligned(weights[name])
 
     def _checksum(self, names: tuple[TensorName, ...]) -> tuple[int, ...]:
         return tuple(_bits(self._parameters[name].data) for name in names)

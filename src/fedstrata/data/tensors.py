@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedstrata.alignment import aligned
 from fedstrata.data.answers import ATTENTION as ATTENTION
 from fedstrata.data.answers import SCORED, Answers, flattened
 from fedstrata.data.card import DataCard
@@ -81,7 +82,7 @@ class TensorRows:
         return self.take(torch.where(reach, tokens, tokens.max() + 1).argmin()[None])[0]
 
     def take(self, indices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the inputs and labels to train on some rows, texts trimmed to the longest of them.
+        """Return the inputs and labels to train on some rows, aligned, texts trimmed to the longest of them.
 
         Args:
             indices: Shape ``[batch]``, int64.
@@ -90,7 +91,7 @@ class TensorRows:
         if ATTENTION in inputs and len(indices):
             longest = int(inputs[ATTENTION].sum(dim=1).max())
             inputs = {name: tensor[:, :longest] for name, tensor in inputs.items()}
-        return flattened(inputs) if SCORED in inputs else inputs, self.labels[indices]
+        return _aligned(flattened(inputs) if SCORED in inputs else inputs), aligned(self.labels[indices])
 
     def passes(self, indices: Tensor, size: int) -> Iterator[Tensor]:
         """Yield the rows to judge in one forward pass, rows of like length side by side.
@@ -103,14 +104,19 @@ class TensorRows:
         yield from ordered.split(size) if self.answers is None else self.answers.passes(ordered, size)
 
     def judged(self, indices: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the inputs and labels to judge some rows by: of questions, every choice.
+        """Return the inputs and labels to judge some rows by, aligned: of questions, every choice.
 
         Args:
             indices: Shape ``[batch]``, int64.
         """
         if self.answers is None:
             return self.take(indices)
-        return self.answers.batch(indices), self.labels[indices]
+        return _aligned(self.answers.batch(indices)), aligned(self.labels[indices])
+
+
+def _aligned(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return inputs as kernels want them: a trimmed text is otherwise as long in memory as the longest of all."""
+    return {name: aligned(tensor) for name, tensor in inputs.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,7 @@ import torch
 from safetensors.torch import load as load_blob
 from safetensors.torch import save as save_blob
 
+from fedstrata.alignment import aligned
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
@@ -177,7 +178,7 @@ def _tensors(body: memoryview, expected: Assignment) -> dict[TensorName, torch.T
         if body[start : start + len(header)] != header:
             _refuse(f"the blob of {block.name} does not hold exactly that block's tensors")
         sent = load_blob(bytes(body[start : start + size]))
-        deltas |= {s.name: decode_tensor(s.name, sent, expected.encoding) for s in block.tensors}
+        deltas |= {s.name: aligned(decode_tensor(s.name, sent, expected.encoding)) for s in block.tensors}
         start += size
     return deltas
 

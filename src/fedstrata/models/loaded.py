@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from fedstrata.alignment import align_module
 from fedstrata.domain.layers import LayerMap
 from fedstrata.models.objective import OBJECTIVES, Objective
 
@@ -35,7 +36,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A network in evaluation mode, float32, on the CPU.
+    """A network in evaluation mode, float32, on the CPU, its parameters and buffers aligned.
 
     Attributes:
         model: The network; every parameter can be trained.
@@ -56,6 +57,10 @@ class LoadedModel:
     new_head: tuple[str, ...] = ()
     facts: Mapping[str, int | str] = field(default_factory=dict)
     adapter: Lora | None = None
+
+    def __post_init__(self) -> None:
+        """Align what was read: a mapped file's tensors begin wherever its header ends."""
+        align_module(self.model)
 
     @property
     def objective(self) -> Objective:

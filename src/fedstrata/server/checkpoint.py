@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.alignment import aligned
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Versions
@@ -158,9 +159,9 @@ def _of_files(
         raise ValueError(f"{', '.join(_COUNTS)} have to be whole numbers")
     state = ServerState(
         round=data["round"],
-        weights={TensorName(n): weights[n].to(expected[TensorName(n)].device) for n in expected},
+        weights={TensorName(n): aligned(weights[n]).to(expected[TensorName(n)].device) for n in expected},
         selector=data["selector"],
-        aggregator=AggregatorState({TensorName(n): t for n, t in tensors.items()}),
+        aggregator=AggregatorState({TensorName(n): aligned(t) for n, t in tensors.items()}),
         versions=Versions(**data["versions"]),
         best=Best(**data["best"]) if data["best"] else None,
         attempt=data["attempt"],

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_blob
 from torch import Tensor
 
+from fedstrata.alignment import aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap
 from fedstrata.domain.messages import Weights
@@ -102,7 +103,7 @@ class Holdings:
         return found
 
     def _read(self, block: Layer, digest: str, blob: bytes) -> Weights | None:
-        """Return the tensors in a blob if they are exactly the block that the hash names, in memory of their own."""
+        """Return the tensors in a blob if they are exactly the block that the hash names, aligned."""
         try:
             tensors = {TensorName(name): tensor for name, tensor in load_blob(blob).items()}
         except (SafetensorError, ValueError):
@@ -110,5 +111,4 @@ class Holdings:
         shapes = {spec.name: (spec.shape, self._types[spec.name]) for spec in block.tensors}
         if {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()} != shapes:
             return None
-        # a copy begins where torch's own tensors begin: kernels may give other bits elsewhere
-        return {n: t.clone() for n, t in tensors.items()} if digest_of(block, tensors) == digest else None
+        return {n: aligned(t) for n, t in tensors.items()} if digest_of(block, tensors) == digest else None

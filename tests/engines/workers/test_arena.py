@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.messages import Weights
 from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.workers.arena import Arena, Mount
-from fedstrata.engines.workers.layout import ALIGNMENT, Layout
+from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import SharedFile, read_at, shared_folder, write_at
 from fedstrata.errors import TrainingError
 from toys import copy_of, same_bits, toy_model

@@ -8,12 +8,10 @@ from typing import Any, Self
 
 import torch
 
+from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.messages import Weights
-
-ALIGNMENT = 64
-"""Bytes of a cache line and of the widest vector register: every tensor begins at a multiple."""
 
 
 @dataclass(frozen=True, slots=True)
