@@ -7,18 +7,21 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from time import process_time
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from fedstrata.client.handler import Handler
+from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.messages import Evaluated, Reply, Request, Update
 from fedstrata.domain.seeds import Seeds
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError, ConfigError
+from memory_places import astray, move_module, moved_rows, shifted
 from toys import toy_clients, toy_model
 
 SIZES = {name: 6 + number for number, name in enumerate("abcdefgh")}
@@ -33,6 +36,21 @@ def toy_handler() -> Handler:
 def toy(arguments: Mapping[str, Any]) -> ClientHandler:
     """Train toy clients, and do what a client's name says before its work."""
     return Moody(toy_handler())
+
+
+def strict(arguments: Mapping[str, Any]) -> ClientHandler:
+    """Fail on a model or a batch that does not lie in memory as torch has it, though both are loaded elsewhere."""
+    made = toy_handler()
+    clients = {c: replace(own, rows=moved_rows(own.rows, shifted)) for c, own in made.clients.items()}
+    net, layers = made.model.module, made.model.layers
+    move_module(net, shifted)
+    net.register_forward_pre_hook(_refuse_astray, with_kwargs=True)
+    return Handler(ResidentModel(net, layers), clients, made.seeds)
+
+
+def _refuse_astray(module: nn.Module, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
+    if odd := astray([*module.parameters(), *module.buffers(), *inputs, *named.values()]):
+        raise ClientError(f"tensors begin at {odd[0][0]} and have strides {odd[0][1]}")
 
 
 def broken(arguments: Mapping[str, Any]) -> ClientHandler:
