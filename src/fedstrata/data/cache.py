@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 """Raised when prepared tensors change meaning, so that old files are not read."""
 
 

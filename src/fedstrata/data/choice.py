@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 
 from fedstrata.data.answers import Answers
 from fedstrata.data.cache import cached
+from fedstrata.data.identity import tokenizer_identity
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import TensorRows
-from fedstrata.data.text import fingerprint_of
 from fedstrata.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def prepare_choices(
         "rows": table.fingerprint,
         "prompt": PROMPT,
         "max_length": max_length,
-        "tokenizer": fingerprint_of(tokenizer),
+        "tokenizer": tokenizer_identity(tokenizer),
     }
     tensors, facts = cached(cache, key, lambda path: _write(path, table, tokenizer, max_length))
     answers = Answers(tensors["ids"], tensors["starts"], tensors["ends"])

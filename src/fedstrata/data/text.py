@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from safetensors.torch import save_file
 
 from fedstrata.data.answers import ATTENTION, IDS
 from fedstrata.data.cache import cached
+from fedstrata.data.identity import tokenizer_identity
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError, ModelError
@@ -63,7 +62,7 @@ def prepare_texts(
         "kind": "texts",
         "rows": table.fingerprint,
         "max_length": max_length,
-        "tokenizer": fingerprint_of(tokenizer),
+        "tokenizer": tokenizer_identity(tokenizer),
     }
     tensors, facts = cached(cache, key, lambda path: _write(path, table, tokenizer, max_length))
     cut = facts["cut"]
@@ -98,20 +97,3 @@ def _count_cut(full: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_leng
         return 0
     longer = tokenizer(list(full), truncation=True, max_length=max_length + 1, verbose=False)[IDS]
     return sum(len(tokens) > max_length for tokens in longer)
-
-
-def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of everything that a tokenizer's ids depend on.
-
-    Example:
-        See ``tests/data/test_text.py``.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        state.pop("truncation", None)  # set by the last call, not by the model
-        state.pop("padding", None)
-    else:
-        state = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    text = json.dumps([state, tokenizer.pad_token_id, tokenizer.special_tokens_map], sort_keys=True, default=str)
-    return sha256(text.encode()).hexdigest()

@@ -16,12 +16,15 @@ from transformers import AutoImageProcessor
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from fedstrata.data.cache import cached, write_float32
+from fedstrata.data.identity import processor_identity
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError, ModelError
 from fedstrata.pretrained import opened
 
 PIXELS = "pixel_values"
+_BATCH_BYTES = 1 << 28
+"""Bytes of decoded images in memory at a time, at most, but never less than one image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +101,7 @@ def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batc
         table: Rows with images of any size and mode.
         processor: The model's preprocessing.
         cache: Folder for the tensors; a second call with equal content reads them from there.
-        batch: Images in memory at a time.
+        batch: Images in memory at a time, at most; of large ones fewer.
 
     Raises:
         DataError: An image is missing or damaged, or the images come out in different sizes.
@@ -110,7 +113,7 @@ def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batc
         "kind": "images",
         "rows": table.fingerprint,
         "channels": processor.channels,
-        "processor": processor.processor.to_dict(),
+        "processor": processor_identity(processor.processor),
     }
 
     def write(path: Path) -> Mapping[str, object]:
@@ -125,8 +128,13 @@ def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batc
 
 
 def _batches(table: Table, processor: ImageProcessor, batch: int) -> Iterator[Tensor]:
-    arrays = (_array(image, processor.channels) for image in table.images())
-    while group := [array for _, array in zip(range(batch), arrays, strict=False)]:
+    group: list[NDArray[np.uint8]] = []
+    for image in table.images():
+        group.append(_array(image, processor.channels))
+        if len(group) == batch or sum(array.nbytes for array in group) > _BATCH_BYTES:
+            yield _pixels(group, processor, table)
+            group = []
+    if group:
         yield _pixels(group, processor, table)
 
 
