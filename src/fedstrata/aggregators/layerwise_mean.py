@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.messages import Update, Weights
 from fedstrata.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class LayerwiseMean:
                 if name in sums:
                     sums[name].add_(delta, alpha=rows)
                 else:
-                    sums[name] = torch.mul(delta, rows)
+                    sums[name] = delta * rows
                 mass[name] = mass.get(name, 0.0) + rows
         moved = {name: total.div_(mass[name]).mul_(self.server_lr).add_(weights[name]) for name, total in sums.items()}
         return {**weights, **moved}, state

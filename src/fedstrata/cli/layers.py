@@ -36,6 +36,10 @@ def layers(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a model's layers: id, name, size, FLOPs, ties, role. No weights are read."""
+    from fedstrata.models.place import is_custom, model_folder
+
+    if not is_custom(model):
+        model_folder(model, weights=False)  # before what takes seconds to import
     from fedstrata.domain.layer_language import parse_layers
     from fedstrata.models.fake import fake_model
 

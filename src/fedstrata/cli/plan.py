@@ -32,17 +32,20 @@ def plan(
     Nothing is trained, no weights are read, and no run folder is made. Where a run would refuse the budgets, the
     plan is printed all the same, and the exit code is the run's.
     """
+    from fedstrata.config.load import load_config
+    from fedstrata.config.places import check_places
+
+    loaded = load_config(config, set or [])
+    check_places(loaded, weights=False, rows=clients is None)
     from json import dumps
 
     from rich.console import Console
 
     from fedstrata.cli.plan_table import show
-    from fedstrata.config.load import load_config
     from fedstrata.config.plan import make_plan
     from fedstrata.config.plan_json import plan_json
 
-    assumed = _assumed(clients, rows, length)
-    made = make_plan(load_config(config, set or []), assumed=assumed, selectors=selector or [])
+    made = make_plan(loaded, assumed=_assumed(clients, rows, length), selectors=selector or [])
     if json:
         typer.echo(dumps(plan_json(made), indent=2))
     else:

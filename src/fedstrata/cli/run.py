@@ -40,8 +40,10 @@ def run(
     Ctrl-C once finishes the round and saves; 'fedstrata resume' goes on from there.
     """
     from fedstrata.config.load import load_config
+    from fedstrata.config.places import check_places
 
     loaded = load_config(config, [*(set or []), *engine_overrides(engine, workers)])
+    check_places(loaded)
     if loaded.config.engine == "flower":
         from fedstrata.cli.over_flower import play_over_flower
 

@@ -10,6 +10,7 @@ import typer
 from fedstrata.cli.run import INTERRUPTED, Quiet, Set
 
 if TYPE_CHECKING:
+    from fedstrata.config.load import Loaded
     from fedstrata.config.sweep import Sweep
     from fedstrata.sweeping.run import SweepResult
 
@@ -38,17 +39,18 @@ def sweep(
 
     Ctrl-C once finishes the rounds at work and saves; the same command goes on from there.
     """
+    from fedstrata.config.sweep import load_sweep
+
+    planned = load_sweep(file, overrides=set or [], output=out, clients=_clients)
+    chosen = planned.chosen(only or [], seed or [])
     from rich.console import Console
 
     from fedstrata.cli.session import StopFlag, finishing_the_round, say
     from fedstrata.cli.sweep_progress import observer_of
-    from fedstrata.config.sweep import load_sweep
-    from fedstrata.sweeping.run import clients_of, play_sweep
+    from fedstrata.sweeping.run import play_sweep
     from fedstrata.sweeping.standing import standing
 
     console = Console(stderr=True, highlight=False)
-    planned = load_sweep(file, overrides=set or [], output=out, clients=clients_of)
-    chosen = planned.chosen(only or [], seed or [])
     if dry_run or not quiet:
         say(console, _plan(planned, len(chosen)))
     if planned.spared is not None:
@@ -74,6 +76,13 @@ def sweep(
             say(console, "stopped; the same command goes on")
             return INTERRUPTED
     return _last_words(result, stopped=stop.wanted)
+
+
+def _clients(loaded: Loaded) -> tuple[str, ...]:
+    """Return the names of a configuration's clients, whose data is read for it."""
+    from fedstrata.sweeping.run import clients_of
+
+    return clients_of(loaded)
 
 
 def _plan(planned: Sweep, runs: int) -> str:

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from fedstrata.config.load import Loaded, load_config
+from fedstrata.config.naming import method_name
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
-from fedstrata.config.setting import method_name
 from fedstrata.errors import CheckpointError, ConfigError, nearest
 from fedstrata.server.folder import RunFolder
 

@@ -9,20 +9,21 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Digits
-from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.cost import spread
 from fedstrata.domain.layers import LayerMap
 from fedstrata.models.lora import BASE
 from fedstrata.models.merging import FOLDER
-from fedstrata.server.method import Setting
+
+if TYPE_CHECKING:
+    from fedstrata.data.tensors import FederatedData
+    from fedstrata.server.method import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
 BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint", "theory"})
@@ -44,6 +45,8 @@ def resolved_values(loaded: Loaded) -> dict[str, Any]:
 
 def environment(loaded: Loaded) -> str:
     """Return versions, device and threads as JSON."""
+    import torch  # four seconds that a mistyped key does not wait for
+
     return json.dumps(
         {
             "python": platform.python_version(),

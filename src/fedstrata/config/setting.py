@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedstrata.budgets.protocol import Yardstick
-from fedstrata.config.catalog import describe
 from fedstrata.config.declared import Declared
 from fedstrata.config.devices import load_devices
 from fedstrata.config.load import Loaded
+from fedstrata.config.naming import method_name as method_name
 from fedstrata.config.pricing import check_units, workload
 from fedstrata.config.problems import Loc, Problem, config_error
 from fedstrata.config.rules import check_quorum, rules_of
@@ -209,16 +209,6 @@ def _check_probe(probe: ProbePlan) -> None:
     """
     if probe.batches * probe.batch_size == 1 and not probe.statistics <= {Statistic.NORM}:
         raise ConfigError("the score compares rows, and a probe of 1 batch of 1 row has none to compare; raise one")
-
-
-def method_name(selector: object) -> str:
-    """Return the kinds of a selector and of those inside it, such as ``periodic-consensus``."""
-    names, spec = [], describe(selector)
-    while True:
-        names.append(str(spec["kind"]).rpartition(":")[2].lower())
-        if not isinstance(spec.get("inner"), Mapping):
-            return "-".join(names)
-        spec = spec["inner"]
 
 
 def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str]) -> tuple[StepProfile, ...]:

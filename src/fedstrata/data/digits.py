@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedstrata.data.kinds import SHIFTS, Shift
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ConfigError, nearest
 
-Shift = Literal["none", "input", "label"]
-SHIFTS: tuple[Shift, ...] = ("none", "input", "label")
 NAMES = tuple(str(i) for i in range(10))
 PERMUTATION = (3, 7, 0, 9, 1, 8, 2, 5, 4, 6)
 """The label shift: a digit i is called ``PERMUTATION[i]``; no digit keeps its name."""

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fedstrata.data.dialect import Dialect
-from fedstrata.data.digits import Shift
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Dirichlet, Partition
 from fedstrata.errors import ConfigError
 
 Input = Literal["text", "image", "choice"]
 """What a model is given."""
+
+Shift = Literal["none", "input", "label"]
+SHIFTS: tuple[Shift, ...] = ("none", "input", "label")
+"""How the embedded digits may differ from those that their model was pretrained on."""
 
 CLIENT = re.compile(r"[a-z0-9_-]{1,64}")
 """What a client may be called, everywhere."""

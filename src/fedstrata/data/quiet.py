@@ -7,9 +7,6 @@ import io
 import logging
 from collections.abc import Iterator
 
-from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from datasets.utils import logging as datasets_logging
-
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -19,6 +16,10 @@ def quiet() -> Iterator[None]:
         >>> with quiet():
         ...     pass
     """
+    # three seconds to import, and a configuration is checked without it
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from datasets.utils import logging as datasets_logging
+
     level, bars = datasets_logging.get_verbosity(), are_progress_bars_disabled()
     datasets_logging.set_verbosity(logging.CRITICAL)
     disable_progress_bars()

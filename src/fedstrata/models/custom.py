@@ -18,6 +18,7 @@ from fedstrata.models.halves import Units
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
+from fedstrata.models.place import is_custom as is_custom
 
 
 def load_custom(
@@ -58,17 +59,6 @@ def load_custom(
     layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
     model.requires_grad_(requires_grad=True).eval()
     return LoadedModel(model, layers, spec, task, tuple(labels), fresh, adapter=adapter)
-
-
-def is_custom(model: str) -> bool:
-    r"""Return whether a model is named as ``module:function`` rather than as a folder.
-
-    Example:
-        >>> is_custom("nets:small"), is_custom("./models/bert"), is_custom(r"C:\models")
-        (True, False, False)
-    """
-    module, colon, function = model.partition(":")
-    return bool(colon) and function.isidentifier() and all(p.isidentifier() for p in module.split("."))
 
 
 def model_function(spec: str) -> Callable[[int], object]:

@@ -26,7 +26,6 @@ from fedstrata.errors import ConfigError, SelectionError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import SelectorState
 from fedstrata.selectors.tables import tables
-from fedstrata.solvers.least_bound import solve_mass
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,8 @@ class Bound:
         shares = np.array([profile.num_examples for profile in problem.profiles.values()], dtype=np.float64)
         missing, spread = moments(sketches, shares / shares.sum())
         room, each, setup = tables(problem, columns)
+        from fedstrata.solvers.least_bound import solve_mass  # with scipy.optimize: a second to import
+
         found = solve_mass(shares, missing, self.weight * spread, room, costs=each, setups=setup)
         masks = {}
         for client, row in zip(problem.clients, found.masks, strict=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isinf, isnan
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,9 @@ from fedstrata.errors import ConfigError
 from fedstrata.selectors.masks import candidates, trimmed
 from fedstrata.selectors.protocol import SelectorState
 from fedstrata.selectors.tables import tables
-from fedstrata.solvers import Solution, solve
+
+if TYPE_CHECKING:
+    from fedstrata.solvers import Solution
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Consensus:
         scores = problem.required_scores("consensus")[:, columns]
         weight = _weight(self.rho, scores)
         room, each, setup = tables(problem, columns)
+        from fedstrata.solvers import solve  # with scipy.optimize: a second that no check of options needs
+
         solution = solve(
             scores,
             room,
