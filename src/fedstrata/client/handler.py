@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import perf_counter
 
-import torch
 from torch import Tensor
 
+from fedstrata.client.draws import probed_rows
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.meter import Meter, Peak
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
-from fedstrata.client.train import train
+from fedstrata.client.train import batches, train
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.messages import Evaluate, Evaluated, Probe, Probed, ProbePlan, Reply, Request, Train, Update
@@ -60,9 +60,7 @@ class Handler:
         """Measure at the request's weights, over the rows that the probe of round ``draw`` draws."""
         start = perf_counter()
         data = self.clients[request.client]
-        rng = self.seeds.generator(Phase.PROBE, round=draw, client=request.client)
-        drawn = data.train[torch.from_numpy(rng.permutation(len(data.train)))]
-        indices: Tensor = drawn[: plan.batches * plan.batch_size] if plan.batches else drawn
+        indices = self.probed(request.client, plan, draw=draw)
         with self._metered("probe", request.client) as peak:
             stats, loss = probe(
                 self.model,
@@ -74,6 +72,19 @@ class Handler:
                 sketch=plan.sketch,
             )
         return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes, request.origin)
+
+    def probed(self, client: ClientId, plan: ProbePlan, *, draw: int) -> Tensor:
+        """Return the rows that a client's probe of round ``draw`` measures, in drawn order; shape ``[rows]``."""
+        data = self.clients[client]
+        rng = self.seeds.generator(Phase.PROBE, round=draw, client=client)
+        return probed_rows(data.train, plan, rng, data.together)
+
+    def trained(self, request: Train) -> Iterator[Tensor]:
+        """Yield the rows of each local step, as training draws them."""
+        data = self.clients[request.client]
+        rng = self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client)
+        rng.integers(2**63)  # of the stream that local training draws from, the first number seeds torch
+        return batches(data.train, request.plan, rng, data.together)
 
     def _train(self, request: Train) -> Update:
         """Train; what rides on the update is measured first, so that the memory of the two does not add up."""
@@ -90,6 +101,7 @@ class Handler:
                 indices=data.train,
                 plan=request.plan,
                 rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
+                together=data.together,
             )
         return Update(
             client=request.client,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedstrata.client.draws import passes_of_groups
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
@@ -48,6 +49,7 @@ def train(
     indices: Tensor,
     plan: TrainPlan,
     rng: np.random.Generator,
+    together: int = 1,
 ) -> LocalResult:
     """Train one client's mask and return what changed; the resident model is left as it was found.
 
@@ -59,6 +61,7 @@ def train(
         indices: The client's training rows.
         plan: Steps, batches, optimizer.
         rng: The client's stream for this round: batch order and dropout.
+        together: Rows of the groups that are only used whole; 1 shuffles single rows.
 
     Raises:
         ClientError: The loss or a delta is not finite.
@@ -68,14 +71,20 @@ def train(
     model.set_training()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         torch.manual_seed(int(rng.integers(2**63)))
-        losses = _steps(model, parameters, rows, batches(indices, plan, rng), plan)
+        losses = _steps(model, parameters, rows, batches(indices, plan, rng, together), plan)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
     return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
 
 
-def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator) -> Iterator[Tensor]:
+def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator, together: int = 1) -> Iterator[Tensor]:
     """Yield the row indices of each local step: epochs of shuffled batches, cut to ``plan.steps`` if given.
+
+    Args:
+        indices: The client's training rows.
+        plan: Steps or epochs, and the batch size.
+        rng: Shuffles each epoch.
+        together: Rows of the groups that are only used whole; 1 shuffles single rows.
 
     Example:
         >>> plan = TrainPlan(steps=3, epochs=None, batch_size=2)
@@ -85,13 +94,22 @@ def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator) -> Itera
     size = plan.batch_size or len(indices)
     done, epoch = 0, 0
     while plan.epochs is None or epoch < plan.epochs:
-        order = indices if size >= len(indices) else indices[torch.from_numpy(rng.permutation(len(indices)))]
-        for batch in order.split(size):
+        for batch in _pass(indices, size, rng, together):
             if plan.steps is not None and done >= plan.steps:
                 return
             yield batch
             done += 1
         epoch += 1
+
+
+def _pass(indices: Tensor, size: int, rng: np.random.Generator, together: int) -> Iterable[Tensor]:
+    """Return the batches of one epoch; a batch of all rows has them in their order."""
+    if size >= len(indices):
+        return (indices,)
+    if together > 1:
+        return passes_of_groups(indices, together, size, rng)
+    order: Tensor = indices[torch.from_numpy(rng.permutation(len(indices)))]
+    return tuple(order.split(size))
 
 
 def _steps(

@@ -127,11 +127,13 @@ class ClientRows:
         rows: The rows of all clients, one object for all of them.
         train: Indices of the rows this client trains on; shape ``[train rows]``, int64, never empty.
         held_out: Indices of the rows this client is evaluated on; shape ``[held-out rows]``, int64.
+        together: Training rows, in their order, of each of the groups that are only used whole; 1 for single rows.
     """
 
     rows: TensorRows
     train: Tensor
     held_out: Tensor
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
