@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedstrata.site import worker
 from fedstrata.site.answer import Answer, Answering
 from fedstrata.site.config import SiteConfig
 from fedstrata.site.worker import main
@@ -19,6 +21,7 @@ COMMAND = (sys.executable, "-P", "-m", "toy_worker")
 def make(site: SiteConfig) -> Answering:
     """Return what does what it is asked."""
     made = os.urandom(4).hex()
+    worker._GRACE = float(os.environ.get("TOY_GRACE", worker._GRACE))
 
     def answer(said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
         match said["do"]:
@@ -26,6 +29,8 @@ def make(site: SiteConfig) -> Answering:
                 raise ValueError("row 17 of rows.csv is odd")
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "spin":  # in compiled code, where no signal is heeded
+                re.match(r"(a|a)*b", "a" * 60)
             case "wait":  # until somebody has opened the other end
                 Path(said["fifo"]).read_bytes()
         parts = (b"head", *layers.values())

@@ -133,6 +133,21 @@ def test_callers_who_race_get_one_worker_which_outlives_them(site: Path) -> None
     assert len(processes(site)) == 2  # the one that serves, and the one that waits for it
 
 
+def test_a_worker_that_is_stuck_in_compiled_code_ends_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_GRACE", "0.3")
+    path = write_site(tmp_path / "ward", data=ROWS, limits={"seconds": 0.1})
+    try:
+        answer = call(path, "spin")
+        assert answer.said == {
+            "kind": "crashed",
+            "message": "the site's worker ended while it worked: it exited with code 1",
+        }
+    finally:
+        stop(path)
+
+
 def test_a_worker_that_crashes_is_told_of_and_replaced(site: Path) -> None:
     pids = [call(site).said["pid"]]
     raised = call(site, "raise")

@@ -65,24 +65,40 @@ def test_if_one_file_cannot_be_written_neither_has_the_line(tmp_path: Path, name
     (tmp_path / name).rmdir()
     (tmp_path / "aside").rename(tmp_path / name)
     assert {n: (tmp_path / n).read_text() for n in kept} == kept
-    assert log.updates("trial") == 1
+    assert log.past("trial").updates == 1
 
 
-def test_it_remembers_updates_and_names_by_run(tmp_path: Path) -> None:
+def test_it_remembers_what_was_sent_in_all_runs_and_names_by_run(tmp_path: Path) -> None:
     log = Leaving(tmp_path)
-    assert (log.updates("trial"), log.client("trial")) == (0, None)
+    assert (log.past("trial").updates, log.client("trial")) == (0, None)
     log.tell("failed", facts(kind="failure", client="b"))
     log.tell("sent", facts(kind="statistics", client="a"))
     log.tell("sent", facts())
     log.tell("sent", facts("another", client="c"))
     for same in (log, Leaving(tmp_path)):
-        assert (same.updates("trial"), same.client("trial"), same.client("another")) == (1, "a", "c")
+        assert (same.past("trial").updates, same.client("trial"), same.client("another")) == (2, "a", "c")
+        assert (same.past("trial").probes, same.past("trial").evaluations) == (1, 0)
+
+
+def test_statistics_that_rode_on_an_update_count_as_an_answer_to_a_probe(tmp_path: Path) -> None:
+    log = Leaving(tmp_path)
+    log.tell("sent", facts(statistics={"numbers": 7}))
+    log.tell("sent", facts(kind="evaluation"))
+    past = log.past("trial")
+    assert (past.updates, past.probes, past.evaluations) == (1, 1, 1)
+
+
+def test_the_plans_of_a_run_are_known_by_round_and_attempt(tmp_path: Path) -> None:
+    log = Leaving(tmp_path)
+    log.tell("sent", facts(attempt=1, plan="x"))
+    log.tell("sent", facts("another", attempt=0, plan="y"))
+    assert (log.past("trial").plans, Leaving(tmp_path).past("another").plans) == ({(3, 1): "x"}, {(3, 0): "y"})
 
 
 def test_another_process_s_lines_are_seen(tmp_path: Path) -> None:
     here, there = Leaving(tmp_path), Leaving(tmp_path)
     for turn in range(3):
-        assert here.updates("trial") == turn
+        assert here.past("trial").updates == turn
         there.tell("sent", facts())
 
 
@@ -91,7 +107,7 @@ def test_lines_that_are_none_count_nothing(tmp_path: Path) -> None:
     log.tell("sent", facts())
     with (tmp_path / "left.jsonl").open("a") as file:
         file.write('by hand\n[1]\n{"run": "trial"}\n{"run": "trial", "kind": "update"')
-    assert log.updates("trial") == Leaving(tmp_path).updates("trial") == 1
+    assert log.past("trial").updates == Leaving(tmp_path).past("trial").updates == 1
 
 
 def test_a_record_that_is_half_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
@@ -101,9 +117,9 @@ def test_a_record_that_is_half_written_is_read_when_it_is_whole(tmp_path: Path) 
     with (tmp_path / "left.jsonl").open("a") as file:
         file.write(record[:20])
         file.flush()
-        assert log.updates("trial") == 1
+        assert log.past("trial").updates == 1
         file.write(record[20:])
-    assert log.updates("trial") == 2
+    assert log.past("trial").updates == 2
 
 
 def test_the_first_name_in_a_run_stays(tmp_path: Path) -> None:
@@ -116,11 +132,11 @@ def test_the_first_name_in_a_run_stays(tmp_path: Path) -> None:
 def test_a_log_that_is_emptied_is_begun_anew(tmp_path: Path) -> None:
     log = Leaving(tmp_path)
     log.tell("sent", facts(client="a"))
-    assert log.updates("trial") == 1
+    assert log.past("trial").updates == 1
     (tmp_path / "left.jsonl").write_text("")
-    assert (log.updates("trial"), log.client("trial")) == (0, None)
+    assert (log.past("trial").updates, log.client("trial")) == (0, None)
     log.tell("sent", facts(client="b"))
-    assert (log.updates("trial"), log.client("trial")) == (1, "b")
+    assert (log.past("trial").updates, log.client("trial")) == (1, "b")
 
 
 def test_others_cannot_read_it(tmp_path: Path) -> None:

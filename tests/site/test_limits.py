@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from fedstrata.client.train import batches
 from fedstrata.domain.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
@@ -17,8 +15,8 @@ from fedstrata.engines.codec import decode, encode
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
 from fedstrata.scores.signal_to_noise import SignalToNoise
-from fedstrata.site.limits import probed_rows, trained_rows
 from fedstrata.site.office import Office
+from fedstrata.site.timer import within
 from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
 from worker_engines import assignment
 
@@ -94,10 +92,20 @@ def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_
             "its own limits keep gradient statistics here (limits.scores)",
         ),
         ({"evaluate": False}, "evaluate", "its own limits keep loss and accuracy here (limits.evaluate)"),
-        ({"min_rows": 17}, "probe", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
-        ({"min_rows": 9}, "riding", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
-        ({"min_rows": 25}, "train", "the work would use fewer rows than its own limits allow (limits.min_rows)"),
-        ({"rounds": 0}, "train", "it has sent 0 updates in this run and sends no more (limits.rounds)"),
+        ({"min_rows": 17}, "probe", "the probe would use 16 rows, and its own limits ask for 17 (limits.min_rows)"),
+        ({"min_rows": 8}, "riding", "the probe would use 4 rows, and its own limits ask for 8 (limits.min_rows)"),
+        ({"min_rows": 9}, "train", "a local step would use 8 rows, and its own limits ask for 9 (limits.min_rows)"),
+        (
+            {"min_rows": 31},
+            "evaluate",
+            "the evaluation would use 30 held-out rows, and its own limits ask for 31 (limits.min_rows)",
+        ),
+        ({"steps": 2}, "train", "the plan takes 3 local steps, and its own limits allow 2 (limits.steps)"),
+        ({"lr": 0.05}, "train", "the learning rate is 0.1, and its own limits allow 0.05 (limits.lr)"),
+        ({"rounds": 0}, "train", "it has sent 0 updates and sends no more (limits.rounds)"),
+        ({"probes": 0}, "probe", "it has sent 0 answers to probes and sends no more (limits.probes)"),
+        ({"probes": 0}, "riding", "it has sent 0 answers to probes and sends no more (limits.probes)"),
+        ({"evaluations": 0}, "evaluate", "it has sent 0 evaluations and sends no more (limits.evaluations)"),
     ],
 )
 def test_what_the_limits_forbid_is_refused_by_name(
@@ -107,13 +115,13 @@ def test_what_the_limits_forbid_is_refused_by_name(
     requests: dict[str, Request] = {
         "probe": probe(weights),
         "train": train(weights),
-        "riding": train(weights, riding=ProbePlan(1, 8)),
+        "riding": train(weights, riding=ProbePlan(1, 4)),
         "sketching": probe(weights, plan=ProbePlan(1, 8, sketch=Hashing(0, 16))),
         "evaluate": evaluation(weights),
     }
     office = strict(tmp_path, **limits)
     assert server.refused(office, requests[request_]) == ("REFUSED", message)
-    allowed = requests["probe" if limits == {"evaluate": False} else "evaluate"]
+    allowed = probe(weights, plan=ProbePlan(0, 64)) if request_ == "evaluate" else requests["evaluate"]
     answer = office.answer(server.work(allowed), server.heads(weights))
     assert not isinstance(server.read(answer, allowed), Failure)
 
@@ -129,10 +137,10 @@ def test_a_site_that_lets_sketches_leave_says_how_many_numbers(server: Server, t
     assert facts_of(tmp_path)[0]["sketch"] == 16
 
 
-@pytest.mark.parametrize("limits", [{"min_rows": 16}, {"min_rows": 24}])
-def test_just_enough_rows_are_enough(server: Server, tmp_path: Path, limits: dict[str, object]) -> None:
-    request = probe(server.weights) if limits["min_rows"] == 16 else train(server.weights)
-    answer = strict(tmp_path, **limits).answer(server.work(request), server.heads(server.weights))
+@pytest.mark.parametrize("least", [16, 8])
+def test_just_enough_rows_are_enough(server: Server, tmp_path: Path, least: int) -> None:
+    request = probe(server.weights, plan=ProbePlan(2, 8)) if least == 16 else train(server.weights)
+    answer = strict(tmp_path, min_rows=least).answer(server.work(request), server.heads(server.weights))
     assert not isinstance(server.read(answer, request), Failure)
 
 
@@ -144,15 +152,65 @@ def test_a_site_with_fewer_rows_than_its_own_least_does_not_join(server: Server,
     }
 
 
-def test_updates_are_counted_by_run_and_over_the_ends_of_workers(server: Server, tmp_path: Path) -> None:
-    request, heads = train(server.weights), server.heads(server.weights)
+def test_what_was_sent_is_counted_over_all_runs_and_over_the_ends_of_workers(server: Server, tmp_path: Path) -> None:
+    """A server that calls its run by another name gains nothing."""
+    request, heads = train(server.weights, riding=ProbePlan(1, 8)), server.heads(server.weights)
     office = strict(tmp_path, rounds=2)
-    for _ in range(2):
-        assert not isinstance(server.read(office.answer(server.work(request), heads), request), Failure)
-    message = "it has sent 2 updates in this run and sends no more (limits.rounds)"
-    assert server.refused(strict(tmp_path, rounds=2), request) == ("REFUSED", message)
-    another = server.work(request) | {"run": "another"}
-    assert not isinstance(server.read(office.answer(another, heads), request), Failure)
+    for run in ("trial", "another"):
+        assert not isinstance(server.read(office.answer(server.work(request) | {"run": run}, heads), request), Failure)
+    for run in ("trial", "a third"):
+        reply = server.read(strict(tmp_path, rounds=2).answer(server.work(request) | {"run": run}, heads), request)
+        assert isinstance(reply, Failure)
+        assert reply.message == "it has sent 2 updates and sends no more (limits.rounds)"
+    message = "it has sent 2 answers to probes and sends no more (limits.probes)"
+    assert server.refused(strict(tmp_path, probes=2), probe(server.weights)) == ("REFUSED", message)
+
+
+def test_a_round_has_one_plan_over_the_ends_of_workers_too(server: Server, tmp_path: Path) -> None:
+    request, heads = train(server.weights), server.heads(server.weights)
+    office = strict(tmp_path)
+    office.answer(server.work(request), heads)
+    again = server.read(strict(tmp_path).answer(server.work(request), heads), request)
+    assert content(again) == content(server.local(request))
+    message = "it has trained in round 0 of this run under another plan, and the same draw is used under one plan alone"
+    assert server.refused(strict(tmp_path), train(server.weights, steps=4)) == ("REFUSED", message)
+    assert not isinstance(
+        server.read(office.answer(server.work(train(server.weights, round=1, steps=4)), heads), request), Failure
+    )
+
+
+def test_work_that_takes_too_long_is_stopped_and_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(handler: object, request: Request) -> None:
+        while True:
+            sum(range(1000))
+
+    office, request = strict(tmp_path, seconds=0.05), train(server.weights)
+    with monkeypatch.context() as patched:
+        patched.setattr("fedstrata.client.handler.Handler.handle", never)
+        patched.setattr("fedstrata.site.office.within", lambda seconds: within(0.05 if office._bench else 60.0))
+        office.answer(server.said("join"), {})
+        reason, message = server.refused(office, request)
+    assert (reason, message) == (
+        "REFUSED",
+        "the work took longer than the 0.05 s that its own limits allow (limits.seconds)",
+    )
+    answer = strict(tmp_path).answer(server.work(request), server.heads(server.weights))
+    assert content(server.read(answer, request)) == content(server.local(request))
+
+
+def test_more_threads_than_the_machine_has_are_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    said = server.said("join")
+    said["briefing"]["threads"] = 3
+    assert strict(tmp_path / "a").answer(said, {}).said["message"] == (
+        "the run asks for 3 threads, and its machine has 2 (limits.threads); lower threads in the run's configuration"
+    )
+    said["briefing"]["threads"] = 2
+    assert "and its own limits allow 1" in strict(tmp_path / "b", threads=1).answer(said, {}).said["message"]
 
 
 def test_what_is_forbidden_asks_for_no_transfer(server: Server, tmp_path: Path) -> None:
@@ -165,7 +223,7 @@ def test_refusing_a_layer_that_does_not_exist_is_an_error(
 ) -> None:
     answer = strict(tmp_path, refuse="vit.layers.9").answer(server.said("join"), {})
     assert answer.said["kind"] == "refused"
-    assert "no layer is named 'vit.layers.9'; did you mean" in caplog.text
+    assert "no block is named 'vit.layers.9'; did you mean" in caplog.text
 
 
 def test_a_refusal_arrives_as_one(server: Server) -> None:
@@ -174,19 +232,24 @@ def test_a_refusal_arrives_as_one(server: Server) -> None:
     assert decode(encode(sent), assignment(request, server.layers)) == sent
 
 
-def rows_seen(plan: TrainPlan, rows: int) -> int:
-    """Count the different rows in the batches of local training."""
-    return len({int(row) for batch in batches(torch.arange(rows), plan, np.random.default_rng(0)) for row in batch})
-
-
-@pytest.mark.parametrize("rows", [1, 7, 8, 30])
-@pytest.mark.parametrize("steps", [1, 3, 5, None])
-@pytest.mark.parametrize("batch_size", [0, 1, 4, 50])
-def test_rows_of_an_update_are_those_that_training_sees(rows: int, steps: int | None, batch_size: int) -> None:
-    plan = TrainPlan(steps=steps, epochs=None if steps else 2, batch_size=batch_size)
-    assert trained_rows(plan, rows) == rows_seen(plan, rows)
-
-
-@pytest.mark.parametrize(("batches", "size", "rows"), [(1, 8, 8), (0, 8, 20), (3, 8, 20), (2, 1, 2)])
-def test_rows_of_a_probe(batches: int, size: int, rows: int) -> None:
-    assert probed_rows(ProbePlan(batches, size), 20) == rows
+@pytest.mark.parametrize(
+    ("request_", "used"),
+    [
+        ("train", "3 steps on 24 of 270 rows"),
+        ("all", "9 steps on 270 rows"),
+        ("probe", "from 16 rows"),
+        ("evaluate", "over 30 held-out rows"),
+    ],
+)
+def test_the_log_tells_the_rows_that_were_used(server: Server, tmp_path: Path, request_: str, used: str) -> None:
+    weights = server.weights
+    plan = TrainPlan(steps=None, epochs=1, batch_size=32)
+    requests: dict[str, Request] = {
+        "train": train(weights),
+        "all": replace(train(weights), plan=plan),
+        "probe": probe(weights),
+        "evaluate": evaluation(weights),
+    }
+    strict(tmp_path).answer(server.work(requests[request_]), server.heads(weights))
+    assert log_of(tmp_path)[0].endswith(used)
+    assert facts_of(tmp_path)[0]["rows"] == {"train": 24, "all": 270, "probe": 16, "evaluate": 30}[request_]

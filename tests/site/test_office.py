@@ -64,9 +64,9 @@ RIDING = ProbePlan(1, 8, frozenset({Statistic.NORM, Statistic.HALVES}))
     [
         lambda w: probe(w, round=2),
         lambda w: train(w, round=2),
-        lambda w: train(w, (), steps=None),
-        lambda w: train(w, (0, 5), encoding=Encoding.INT8),
-        lambda w: train(w, (3,), riding=RIDING),
+        lambda w: train(w, (), round=3, steps=None),
+        lambda w: train(w, (0, 5), round=4, encoding=Encoding.INT8),
+        lambda w: train(w, (3,), round=5, riding=RIDING),
         lambda w: evaluation(w),
     ],
     ids=["probe", "train", "head", "int8", "riding", "evaluate"],
@@ -81,7 +81,7 @@ def test_an_answer_has_the_bits_of_the_embedded_engine(server: Server, office: O
 
 
 def test_parts_after_the_first_are_one_block_each(server: Server, office: Office) -> None:
-    answer = office.answer(server.work(train(server.weights, (4, 1))), server.heads(server.weights))
+    answer = office.answer(server.work(train(server.weights, (4, 1), round=6)), server.heads(server.weights))
     assert answer.blocks == ("vit.layers.1", "vit.layers.4", *(b.name for b in server.layers.always))
     assert len(answer.parts) == 1 + len(answer.blocks)
     assert answer.said["seconds"] > 0
@@ -147,7 +147,8 @@ def test_another_name_than_the_share_s_is_refused(server: Server, office: Office
         ({"kind": "work", "request": {"phase": "sleep"}, "manifest": {}}, "the request is not one that this version"),
         ({"kind": "work", "request": None, "manifest": None}, "the request is not one that this version"),
         ({"kind": "join"}, "the run's briefing cannot be used: configuration: has to be a mapping"),
-        ({"kind": "join", "client": 5}, "this site is client client-01 in the run, and not 5"),
+        ({"kind": "join", "client": 5}, "5 is no name of a client; it has 1 to 64 of a-z"),
+        ({"kind": "join", "client": "client-02"}, "this site is client client-01 in the run, and not client-02"),
         ({"kind": "join", "briefing": {"path": "/"}}, "the run's briefing cannot be used: seed: this key is needed"),
     ],
 )
@@ -179,15 +180,18 @@ def test_a_count_that_is_none_is_a_failure(server: Server, office: Office, key: 
     said["request"]["plan"][key] = odd
     reply = server.read(office.answer(said, {}), request)
     assert isinstance(reply, Failure)
-    assert reply.message == "the plan holds a count that is none"
+    assert f"the plan has train.{key}: " in reply.message
+    assert "it is a whole number from" in reply.message
 
 
-def test_a_round_that_is_none_forges_no_line(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("odd", ["3\n2026 run forged", -1, 1.5, True, None, 10**4000])
+def test_a_round_that_is_none_is_refused_and_forges_no_line(server: Server, tmp_path: Path, odd: object) -> None:
     office, said = office_in(tmp_path), server.work(evaluation(server.weights))
-    said["request"]["round"] = "3\n2026 run forged"
-    office.answer(said, {})
+    said["request"]["round"] = odd
+    assert office.answer(said, {}).said["kind"] == "refused"
     (line,) = log_of(tmp_path)
-    assert line.startswith('run "trial" round 3 2026 run forged: sent no answer to an evaluation')
+    assert line.startswith('run "trial": refused: a round or an attempt is ')
+    assert len(line) < 200
 
 
 def test_another_model_than_the_run_s_is_a_failure(server: Server, office: Office) -> None:
@@ -226,20 +230,21 @@ def test_every_message_leaves_a_line_that_says_what_it_holds(server: Server, tmp
         'run "trial" round 3: asked for the layers vit.layernorm and classifier before a probe',
         'run "trial" round 3: sent gradient statistics of 6 layers and a loss (385 numbers) from 16 rows',
         'run "trial" round 3: sent the change of layers vit.layers.1, vit.layers.4, vit.layernorm and classifier (1 x) '
-        "and 2 losses after 3 steps on 270 rows, and gradient statistics of 6 layers and a loss (193 numbers) from "
-        "8 rows",
+        "and 2 losses after 3 steps on 24 of 270 rows, and gradient statistics of 6 layers and a loss (193 numbers) "
+        "from 8 rows",
         'run "trial" round 3: sent accuracy and loss over 30 held-out rows',
     ]
     facts = facts_of(tmp_path)
     assert [fact["kind"] for fact in facts] == ["declaration", "missing", "statistics", "update", "evaluation"]
     assert facts[3]["numbers"] * 4 == pytest.approx(facts[3]["bytes"], rel=0.05)
-    assert {key: facts[3][key] for key in ("run", "round", "phase", "client", "layers", "rows", "steps")} == {
+    assert {key: facts[3][key] for key in ("run", "round", "phase", "client", "layers", "rows", "told", "steps")} == {
         "run": "trial",
         "round": 3,
         "phase": "train",
         "client": "client-01",
         "layers": ["vit.layers.1", "vit.layers.4", "vit.layernorm", "classifier"],
-        "rows": 270,
+        "rows": 24,
+        "told": 270,
         "steps": 3,
     }
 

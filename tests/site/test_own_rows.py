@@ -110,8 +110,9 @@ def test_a_join_may_bear_the_name(home: Path, tmp_path: Path, caplog: pytest.Log
 def test_a_name_that_none_can_have_is_refused(home: Path, tmp_path: Path) -> None:
     server = of_texts(home)
     office = south(home, tmp_path)
-    message = "its own file, its model or its rows do not fit the run; the site's own worker.log says what"
-    assert server.refused(office, evaluation(server.weights, client="../../x")) == ("CLIENT_ERROR", message)
+    answer = office.answer(server.work(evaluation(server.weights, client="../../x")), {})
+    message = "'../../x' is no name of a client; it has 1 to 64 of a-z, 0-9, hyphen and underscore"
+    assert answer.said == {"kind": "refused", "message": message}
 
 
 def test_another_base_model_is_not_worked_with(home: Path, tmp_path: Path) -> None:

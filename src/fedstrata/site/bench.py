@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+
+import torch
 
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.config.load import Loaded
 from fedstrata.config.sources import load_rows
 from fedstrata.config.workplace import handler_of, open_workplace
+from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.layer_language import parse_layers
 from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.domain.messages import Evaluate, Probe, Request, Train
 from fedstrata.domain.sites import Declaration
 from fedstrata.errors import ClientError
-from fedstrata.site.briefing import Briefing, compose
+from fedstrata.site.briefing import Briefing, compose, own_blocks
 from fedstrata.site.cache import LayerCache
 from fedstrata.site.config import SiteConfig
+from fedstrata.site.groups import in_groups
 from fedstrata.site.holdings import Holdings
+from fedstrata.site.limits import check_threads
+from fedstrata.site.pins import check_pins
+from fedstrata.site.refusal import refused_layers
 from fedstrata.site.rows import rows_alone
 
 log = logging.getLogger(__name__)
@@ -54,6 +62,16 @@ class Bench:
         """The site's rows."""
         return self.handler.clients[self.client]
 
+    def rows_of(self, request: Request) -> int:
+        """Return how many different rows the answer to a request is computed from, without what rides on it."""
+        match request:
+            case Train():
+                return _different(self.handler.trained(request), len(self.rows.train))
+            case Probe():
+                return len(self.handler.probed(request.client, request.plan, draw=request.round))
+            case Evaluate():
+                return len(self.rows.held_out)
+
     def declaration(self, site: SiteConfig) -> Declaration:
         """Return what the site says of itself when it joins."""
         return Declaration(
@@ -81,11 +99,13 @@ def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: La
         DataError: The data cannot be used.
         ClientError: The server asks for what it may not.
     """
+    check_pins(site.pin, briefing)
+    check_threads(briefing.threads, site.limits)
     loaded, seed = compose(site, briefing, client)
-    place = open_workplace(loaded, lambda work: _rows(work, seed, client))
+    place = open_workplace(loaded, lambda work: _rows(work, seed, client, site))
     _check_labels(place.data, briefing)
     layers = place.network.layers
-    refused = parse_layers(site.limits.refuse, layers)
+    refused = refused_layers(site.limits.refuse, place.network.model, layers, own_blocks(site))
     tensors = {TensorName(name): p.detach() for name, p in place.network.model.named_parameters()}
     holdings = Holdings(layers, tensors, cache, place.device)
     resident = place.resident()
@@ -101,14 +121,33 @@ def renamed(bench: Bench, site: SiteConfig, briefing: Briefing, client: ClientId
         DataError: The data cannot be used.
     """
     loaded, seed = compose(site, briefing, client)
-    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client))
+    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client, site))
     return replace(bench, client=client, handler=handler)
 
 
-def _rows(loaded: Loaded, seed: int, client: ClientId) -> FederatedData:
-    """Return the client's rows, divided and held out as ``seed`` has it."""
+def _different(batches: Iterator[torch.Tensor], most: int) -> int:
+    """Return how many different rows are in some batches of ``most`` rows."""
+    seen: set[int] = set()
+    for batch in batches:
+        seen |= set(batch.tolist())
+        if len(seen) == most:
+            break
+    return len(seen)
+
+
+def _rows(loaded: Loaded, seed: int, client: ClientId, site: SiteConfig) -> FederatedData:
+    """Return the client's rows, divided and held out as ``seed`` has it, and in groups if the site's file asks for it.
+
+    Rows in groups are divided by groups: a share's as its configuration, the site's own word, divides them.
+    """
     config = loaded.config.model_copy(update={"seed": seed})
-    return rows_alone(load_rows(replace(loaded, config=config)), client)
+    data, source = load_rows(replace(loaded, config=config)), loaded.components.data
+    share = source.held_out if isinstance(source, Own) else None
+    clients = {
+        name: in_groups(rows, site.limits.min_rows, held_out=share) if name == client else rows
+        for name, rows in data.clients.items()
+    }
+    return rows_alone(replace(data, clients=clients), client)
 
 
 def _check_labels(data: FederatedData, briefing: Briefing) -> None:

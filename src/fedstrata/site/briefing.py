@@ -121,6 +121,12 @@ def _shared(site: SiteConfig) -> Loaded | None:
     return None if site.share is None else load_config(site.base / expanded(site.share.config))
 
 
+def own_blocks(site: SiteConfig) -> str | list[str] | None:
+    """Return where the model's blocks are by the site's own word: its file's, or that of the run that it shares in."""
+    shared = None if site.pin.blocks else _shared(site)
+    return site.pin.blocks if shared is None else shared.config.model.blocks
+
+
 def _own(site: SiteConfig, briefing: Briefing, client: ClientId) -> dict[str, Any]:
     rows = site.data or RowsSection(train="", text="")  # a site without a share has rows
     own = rows.model_dump(exclude_none=True)

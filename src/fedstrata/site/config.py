@@ -17,7 +17,7 @@ from fedstrata.config.texts import odd_texts
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.units import amount
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.site.keys import SECTIONS, LimitsSection, RowsSection, ShareSection, SiteSection
+from fedstrata.site.keys import SECTIONS, LimitsSection, PinSection, RowsSection, ShareSection, SiteSection
 
 SERVER = "server"
 """What ``model`` says where the server may name any folder of this machine."""
@@ -36,6 +36,7 @@ class SiteConfig:
         device: Where it computes.
         budget: What it can pay per round, by unit.
         limits: What it will not do.
+        pin: Keys of a run that it fixes.
         state: Folder of its log and its layer cache, absolute.
         cache_bytes: Most bytes of the layer cache.
         idle: Seconds without work after which its worker ends.
@@ -49,6 +50,7 @@ class SiteConfig:
     device: str
     budget: Mapping[str, float]
     limits: LimitsSection
+    pin: PinSection
     state: Path
     cache_bytes: int
     idle: float
@@ -106,10 +108,12 @@ class _Found:
 
 
 def _site(path: Path, section: SiteSection, found: _Found) -> SiteConfig:
-    try:
-        split_terms(section.limits.refuse)
-    except ConfigError as error:
-        found.note(("limits", "refuse"), error)
+    pinned = {("pin", key): getattr(section.pin, key) for key in ("candidates", "always", "never")}
+    for loc, terms in {("limits", "refuse"): section.limits.refuse, **pinned}.items():
+        try:
+            split_terms([] if terms is None else terms)
+        except ConfigError as error:
+            found.note(loc, error)
     return SiteConfig(
         path=path,
         name=section.name or path.parent.name,
@@ -119,6 +123,7 @@ def _site(path: Path, section: SiteSection, found: _Found) -> SiteConfig:
         device=section.device,
         budget=_budget(section, found),
         limits=section.limits,
+        pin=section.pin,
         state=_state(path, section, found),
         cache_bytes=_cache_bytes(section, found),
         idle=section.idle,

@@ -63,8 +63,15 @@ class LimitsSection(Section):
         scores: Whether gradient statistics may leave.
         sketches: Whether sketches of gradients may leave, which tell more than norms; never where ``scores`` is false.
         evaluate: Whether loss and accuracy over its held-out rows may leave.
-        min_rows: Rows that an update or a probe is computed from, at least.
-        rounds: Updates that it sends in a run, at most; null sets no limit.
+        min_rows: Rows that each local step, a probe and an evaluation are computed from, at least; above 1 the site's
+            rows are only used in fixed groups of so many.
+        rounds: Updates that it sends, at most, whatever runs they belong to; null sets no limit.
+        probes: Answers to probes that it sends, at most, those that ride on updates among them.
+        evaluations: Answers to evaluations that it sends, at most.
+        steps: Local steps of one update, at most.
+        lr: Learning rate, at most.
+        threads: Threads of torch, at most; null is as many as the machine has cores.
+        seconds: Time that one piece of work may take.
     """
 
     refuse: LayerTerms = Field(default_factory=list)
@@ -73,6 +80,46 @@ class LimitsSection(Section):
     evaluate: bool = True
     min_rows: Whole = Field(default=1, ge=1)
     rounds: Whole | None = Field(default=None, ge=0)
+    probes: Whole | None = Field(default=None, ge=0)
+    evaluations: Whole | None = Field(default=None, ge=0)
+    steps: Whole = Field(default=100_000, ge=1)
+    lr: Positive = 10.0
+    threads: Whole | None = Field(default=None, ge=1)
+    seconds: Positive = 36_000.0
+
+
+class PinSection(Section):
+    """Keys of a run that the site's file fixes: a run that says something else is refused. What is left out, runs say.
+
+    Attributes:
+        labels: Names of the labels, by index.
+        head: Whether the model's head is kept.
+        candidates: Layers that may be selected.
+        always: Blocks that everyone trains, beyond the default.
+        never: Blocks that stay frozen, beyond the default.
+        blocks: Where the model's blocks are; ``limits.refuse`` counts those.
+        units: Whether a layer is a block, or half of one.
+        adapter: The kind of what is trained in the place of the layers' weights.
+        held_out: Share of the site's rows that is evaluated on.
+        max_length: Longer texts are cut to this many tokens.
+        image_size: Height and width in pixels for a model that does not name its own.
+        precision: Of training.
+        seed: The run's seed.
+    """
+
+    labels: list[str] | None = None
+    head: Literal["auto", "keep", "new"] | None = None
+    candidates: LayerTerms | None = None
+    always: LayerTerms | None = None
+    never: LayerTerms | None = None
+    blocks: str | list[str] | None = None
+    units: Literal["blocks", "halves"] | None = None
+    adapter: Literal["lora"] | None = None
+    held_out: float | None = Field(default=None, ge=0, lt=1)
+    max_length: Whole | None = Field(default=None, ge=1)
+    image_size: Whole | None = Field(default=None, ge=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
 
 
 class SiteSection(Section):
@@ -87,6 +134,7 @@ class SiteSection(Section):
         device: Where it computes.
         budget: What it can pay per round, by unit.
         limits: What it will not do.
+        pin: Keys of a run that it fixes.
         state: Folder of its log and its layer cache.
         cache_bytes: Most bytes of the layer cache.
         idle: Seconds without work after which its worker ends.
@@ -99,6 +147,7 @@ class SiteSection(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     budget: dict[str, int | float | str] = Field(default_factory=dict)
     limits: LimitsSection = LimitsSection()
+    pin: PinSection = PinSection()
     state: str = "state"
     cache_bytes: int | str = "4 GB"
     idle: Positive = 900.0
@@ -110,5 +159,10 @@ class SiteSection(Section):
         return self
 
 
-SECTIONS: dict[str, type[Section]] = {"data": RowsSection, "share": ShareSection, "limits": LimitsSection}
+SECTIONS: dict[str, type[Section]] = {
+    "data": RowsSection,
+    "share": ShareSection,
+    "limits": LimitsSection,
+    "pin": PinSection,
+}
 """Sections inside a site's file."""

@@ -1,7 +1,8 @@
 """The site's log of what leaves it: written before anything does, and if it cannot be written, nothing does.
 
 ``left.log`` has one line per message, in plain words; ``left.jsonl`` the same facts for programs. They also are the
-site's memory of a run: how many updates it has sent, and under which name, whatever becomes of its worker.
+site's memory: how much it has sent, in all runs together, and of each run under which name and which plans, whatever
+becomes of its worker. A server that calls its run by another name is still the same server.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fedstrata.errors import StorageError
 from fedstrata.files import append
 from fedstrata.locks import Lock
 from fedstrata.reading.json_text import json_value
+from fedstrata.site.limits import Past
 
 LINES, FACTS = "left.log", "left.jsonl"
 """Names of the two files in the site's state folder."""
@@ -37,14 +39,15 @@ class Leaving:
         >>> import tempfile
         >>> log = Leaving(Path(tempfile.mkdtemp()))
         >>> log.tell("sent an update", {"run": "trial", "round": 3, "kind": "update", "client": "a"})
-        >>> log.updates("trial"), log.client("trial"), log.updates("another")
-        (1, 'a', 0)
+        >>> log.past("trial").updates, log.client("trial"), log.past("another").updates
+        (1, 'a', 1)
     """
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._updates: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
         self._clients: dict[str, str] = {}
+        self._plans: dict[str, dict[tuple[int, int], str]] = {}
         self._read = 0
 
     def tell(self, sentence: str, facts: Mapping[str, Any]) -> None:
@@ -69,10 +72,11 @@ class Leaving:
         except OSError as error:  # a TimeoutError is one
             raise StorageError(f"{self._state} cannot be written: {error.strerror or error}") from error
 
-    def updates(self, run: str) -> int:
-        """Return how many updates of a run have left."""
+    def past(self, run: str) -> Past:
+        """Return what has left, and the plans of a run."""
         self._catch_up()
-        return self._updates[run]
+        sent = self._sent
+        return Past(sent["update"], sent["statistics"], sent["evaluation"], self._plans.get(run, {}))
 
     def client(self, run: str) -> str | None:
         """Return the name under which work for a run has left, or ``None``."""
@@ -93,8 +97,9 @@ class Leaving:
             with (self._state / FACTS).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < self._read:  # somebody emptied it
-                    self._updates.clear()
+                    self._sent.clear()
                     self._clients.clear()
+                    self._plans.clear()
                     self._read = 0
                 file.seek(self._read)
                 new = file.read()
@@ -108,13 +113,18 @@ class Leaving:
     def _count(self, record: bytes) -> None:
         try:
             facts = json_value(record)
-            run, kind, client = facts["run"], facts["kind"], facts.get("client")
-        except (KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
+            run, kind, client = str(facts["run"]), str(facts["kind"]), facts.get("client")
+            at, plan = (int(facts.get("round") or 0), int(facts.get("attempt") or 0)), facts.get("plan")
+        except (AttributeError, KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
             return
-        if kind == "update":
-            self._updates[run] += 1
-        if kind in WORK and isinstance(client, str):
+        if kind not in WORK:
+            return
+        self._sent[kind] += 1
+        self._sent["statistics"] += kind == "update" and "statistics" in facts
+        if isinstance(client, str):
             self._clients.setdefault(run, client)
+        if kind == "update" and isinstance(plan, str):
+            self._plans.setdefault(run, {})[at] = plan
 
 
 def plain(text: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import Evaluate, Probe, Probed, ProbePlan, Reply, Request, Train, TrainPlan, Update
@@ -11,29 +14,35 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.errors import ClientError
 from fedstrata.site.keys import LimitsSection
+from fedstrata.site.plans import local_steps
 
 
-def check_request(request: Request, layers: LayerMap) -> None:
-    """Make sure that a request is what it seems to be: a mask of -1 would name the last layer by another name.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What has left the site, in all runs together.
 
-    Raises:
-        ClientError: It names layers that the model does not have, or counts that are no counts.
+    Attributes:
+        updates: Number of updates.
+        probes: Number of answers to probes, those that rode on updates among them.
+        evaluations: Number of answers to evaluations.
+        plans: Digest of the plan that each piece of training of the run was answered under, by round and attempt.
     """
-    if isinstance(request, Train):
-        if not all(type(index) is int and 0 <= index < len(layers) for index in request.mask):
-            raise ClientError(f"the mask names layers that the model does not have; it has {len(layers)}")
-        plan, probe = request.plan, request.probe
-        counts = [plan.batch_size, *(n for n in (plan.steps, plan.epochs) if n is not None)]
-    else:
-        probe = request.plan if isinstance(request, Probe) else None
-        counts = []
-    counts += [] if probe is None else [probe.batches, probe.batch_size]
-    if not all(type(count) is int and count >= 0 for count in [request.round, *counts]):
-        raise ClientError("the plan holds a count that is none")
+
+    updates: int = 0
+    probes: int = 0
+    evaluations: int = 0
+    plans: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 def check_limits(
-    request: Request, limits: LimitsSection, *, rows: int, refused: Mask, layers: LayerMap, sent: int
+    request: Request,
+    limits: LimitsSection,
+    *,
+    rows: int,
+    held_out: int,
+    refused: Mask,
+    layers: LayerMap,
+    past: Past,
 ) -> None:
     """Refuse what the site's own file forbids.
 
@@ -41,24 +50,54 @@ def check_limits(
         request: What is asked, after ``check_request``.
         limits: What the site will not do.
         rows: Training rows of the site.
+        held_out: Rows that it holds out.
         refused: The layers that it refuses.
         layers: The model's layers.
-        sent: Updates that it has sent in this run.
+        past: What has left it.
 
     Raises:
         ClientError: With reason ``REFUSED``, and the limit by name.
     """
     match request:
         case Train():
-            _check_training(request, limits, refused, layers, sent)
-            _check_rows(trained_rows(request.plan, rows), limits)
+            _check_mask(request.mask, refused, layers)
+            _check_plan(request.plan, limits, rows)
+            _check_again(request, past)
+            _check_count(past.updates, limits.rounds, "updates", "rounds")
             if request.probe is not None:
-                _check_probe(request.probe, limits, rows)
+                _check_probe(request.probe, limits, rows, past)
         case Probe():
-            _check_probe(request.plan, limits, rows)
+            _check_probe(request.plan, limits, rows, past)
         case Evaluate():
             if not limits.evaluate:
                 raise _refusal("its own limits keep loss and accuracy here (limits.evaluate)")
+            _check_count(past.evaluations, limits.evaluations, "evaluations", "evaluations")
+            if held_out:
+                _check_rows(held_out, limits, "the evaluation would use", "held-out rows")
+
+
+def digest_of_plan(request: Train) -> str:
+    """Return what tells two plans of training apart.
+
+    Example:
+        ``tests/site/test_limits.py`` asks for the same round under two plans.
+    """
+    return sha256(json.dumps(asdict(request.plan), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_threads(threads: int, limits: LimitsSection) -> None:
+    """Refuse a run that asks for more threads than the site's file allows, or than the machine has cores.
+
+    Raises:
+        ClientError: With reason ``REFUSED``.
+    """
+    most = limits.threads or os.cpu_count() or 1
+    if threads > most:
+        whose = "its own limits allow" if limits.threads else "its machine has"
+        raise _refusal(
+            f"the run asks for {threads} threads, and {whose} {most} (limits.threads); lower threads in the run's"
+            " configuration"
+        )
 
 
 def withheld(reply: Reply, refused: Collection[int]) -> Reply:
@@ -79,47 +118,54 @@ def withheld(reply: Reply, refused: Collection[int]) -> Reply:
             return reply
 
 
-def trained_rows(plan: TrainPlan, rows: int) -> int:
-    """Return how many different rows an update is computed from.
-
-    Example:
-        >>> trained_rows(TrainPlan(steps=2, epochs=None, batch_size=4), 20), trained_rows(TrainPlan(), 20)
-        (8, 20)
-    """
-    if plan.steps is None:
-        return rows
-    return min(rows, plan.steps * (plan.batch_size or rows))
-
-
-def probed_rows(plan: ProbePlan, rows: int) -> int:
-    """Return how many rows a probe is computed from.
-
-    Example:
-        >>> probed_rows(ProbePlan(batches=1, batch_size=8), 20), probed_rows(ProbePlan(batches=0), 20)
-        (8, 20)
-    """
-    return min(rows, plan.batches * plan.batch_size) if plan.batches else rows
-
-
-def _check_training(request: Train, limits: LimitsSection, refused: Mask, layers: LayerMap, sent: int) -> None:
-    names = [layers.names[index] for index in sorted(request.mask & refused)]
+def _check_mask(mask: Mask, refused: Mask, layers: LayerMap) -> None:
+    names = [layers.names[index] for index in sorted(mask & refused)]
     if names:
         raise _refusal(f"its own limits refuse layer {names[0]} (limits.refuse)")
-    if limits.rounds is not None and sent >= limits.rounds:
-        raise _refusal(f"it has sent {sent} updates in this run and sends no more (limits.rounds)")
 
 
-def _check_probe(plan: ProbePlan, limits: LimitsSection, rows: int) -> None:
+def _check_plan(plan: TrainPlan, limits: LimitsSection, rows: int) -> None:
+    """Refuse steps from too few rows each, too many of them, and too large ones.
+
+    Without groups a step may be the short one at an epoch's end, so groups there are whenever ``min_rows`` is above 1.
+    """
+    _check_rows(min(plan.batch_size or rows, rows), limits, "a local step would use", "rows")
+    steps = local_steps(plan, rows, limits.min_rows)
+    if steps > limits.steps:
+        allowed = f"its own limits allow {limits.steps:,} (limits.steps)"
+        raise _refusal(f"the plan takes {steps:,} local steps, and {allowed}")
+    rate = max(plan.lr, plan.always_lr or 0.0)
+    if rate > limits.lr:
+        raise _refusal(f"the learning rate is {rate:g}, and its own limits allow {limits.lr:g} (limits.lr)")
+
+
+def _check_again(request: Train, past: Past) -> None:
+    known = past.plans.get((request.round, request.origin.attempt))
+    if known is not None and known != digest_of_plan(request):
+        raise _refusal(
+            f"it has trained in round {request.round} of this run under another plan, and the same draw is used under"
+            " one plan alone"
+        )
+
+
+def _check_probe(plan: ProbePlan, limits: LimitsSection, rows: int, past: Past) -> None:
     if not limits.scores:
         raise _refusal("its own limits keep gradient statistics here (limits.scores)")
     if plan.sketch is not None and not limits.sketches:
         raise _refusal("its own limits keep sketches of gradients here (limits.sketches)")
-    _check_rows(probed_rows(plan, rows), limits)
+    _check_count(past.probes, limits.probes, "answers to probes", "probes")
+    drawn = min(rows, plan.batches * plan.batch_size) if plan.batches else rows
+    _check_rows(drawn, limits, "the probe would use", "rows")
 
 
-def _check_rows(used: int, limits: LimitsSection) -> None:
+def _check_count(sent: int, most: int | None, what: str, key: str) -> None:
+    if most is not None and sent >= most:
+        raise _refusal(f"it has sent {sent} {what} and sends no more (limits.{key})")
+
+
+def _check_rows(used: int, limits: LimitsSection, what: str, noun: str) -> None:
     if used < limits.min_rows:
-        raise _refusal("the work would use fewer rows than its own limits allow (limits.min_rows)")
+        raise _refusal(f"{what} {used} {noun}, and its own limits ask for {limits.min_rows} (limits.min_rows)")
 
 
 def _refusal(message: str) -> ClientError:

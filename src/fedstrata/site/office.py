@@ -29,10 +29,15 @@ from fedstrata.site.cache import LayerCache
 from fedstrata.site.config import SiteConfig
 from fedstrata.site.frames import failed, framed, sentence
 from fedstrata.site.leaving import Leaving
-from fedstrata.site.limits import check_limits, check_request, withheld
+from fedstrata.site.limits import check_limits, digest_of_plan, withheld
+from fedstrata.site.plans import check_request
+from fedstrata.site.sizes import check_briefing, check_head, client_of, run_of
+from fedstrata.site.timer import OutOfTime, within
 
 log = logging.getLogger(__name__)
 
+NAMELESS = "?"
+"""How the log calls a run whose name is none."""
 UNNAMED = ClientId("site")
 """What a site with rows of its own is called until the server has named it."""
 
@@ -45,12 +50,14 @@ class _Done:
         reply: What is to leave.
         blocks: The blocks that an update holds.
         told: Names of the layers whose statistics are not withheld, by index.
+        rows: How many different rows it is computed from.
         missing: Blocks that are missing instead.
     """
 
     reply: Reply | None = None
     blocks: tuple[Layer, ...] = ()
     told: Mapping[int, str] = field(default_factory=dict)
+    rows: int = 0
     missing: tuple[str, ...] = ()
 
 
@@ -79,7 +86,11 @@ class Office:
             said: ``kind``, ``run``, ``briefing``, and what the kind needs.
             layers: A safetensors blob per block that the server thinks the site lacks.
         """
-        run = str(said.get("run"))
+        try:
+            run = run_of(said)
+            check_briefing(said.get("briefing"))
+        except ClientError as error:
+            return self._refuse(NAMELESS, sentence(error))
         match said.get("kind"):
             case "join":
                 return self._join(said, run)
@@ -89,7 +100,8 @@ class Office:
 
     def _join(self, said: Mapping[str, Any], run: str) -> Answer:
         try:
-            bench = self._open(said, run, said.get("client"))
+            with within(self._site.limits.seconds):
+                bench = self._open(said, run, said.get("client"))
             if len(bench.rows.train) < self._site.limits.min_rows:
                 raise ClientError("it has fewer training rows than its own limits allow (limits.min_rows)")
             word = bench.declaration(self._site)
@@ -101,14 +113,20 @@ class Office:
     def _work(self, said: Mapping[str, Any], run: str, layers: Mapping[str, bytes]) -> Answer:
         start = perf_counter()
         try:
+            check_head(said["request"])
             request = from_json(said["request"], {})
             manifest = dict(said["manifest"])
+        except ClientError as error:
+            return self._refuse(run, sentence(error))
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._refuse(run, "the request is not one that this version of fedstrata knows")
         try:
-            done = self._do(said, run, request, manifest, layers)
+            with within(self._site.limits.seconds):
+                done = self._do(said, run, request, manifest, layers)
         except Exception as error:
             done = _Done(failed(request, error))
+            if isinstance(error.__cause__, OutOfTime):
+                self._bench = None  # it was left wherever it was
         answer = self._sent(done, request, run)
         return Answer({**answer.said, "seconds": perf_counter() - start}, answer.parts, answer.blocks)
 
@@ -127,9 +145,10 @@ class Office:
             request,
             self._site.limits,
             rows=len(bench.rows.train),
+            held_out=len(bench.rows.held_out),
             refused=bench.refused,
             layers=bench.layers,
-            sent=self._log.updates(run),
+            past=self._log.past(run),
         )
         weights, missing = bench.holdings.weights(manifest, layers)
         if missing:
@@ -137,7 +156,7 @@ class Office:
         reply = bench.handler.handle(from_json(said["request"], weights))
         blocks = bench.layers.blocks(request.mask) if isinstance(request, Train) else ()
         told = {index: name for index, name in enumerate(bench.layers.names) if index not in bench.refused}
-        return _Done(withheld(reply, bench.refused), blocks, told)
+        return _Done(withheld(reply, bench.refused), blocks, told, bench.rows_of(request))
 
     def _sent(self, done: _Done, request: Request, run: str) -> Answer:
         """Write down what leaves and return it; what cannot be framed or written down does not leave."""
@@ -150,7 +169,7 @@ class Office:
         except Exception as error:
             reply = failed(request, error)
             answer = framed(reply, (), request)
-        words = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told)
+        words = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told, rows=done.rows)
         return self._tell(run, words, request) or answer
 
     def _refuse(self, run: str, message: str) -> Answer:
@@ -162,6 +181,9 @@ class Office:
         where: dict[str, Any] = {"run": run, "round": None}
         if request is not None:
             where |= {"round": request.round, "phase": phase_of(request), "client": request.client}
+            where |= {"attempt": request.origin.attempt}
+        if isinstance(request, Train) and facts["kind"] == "update":
+            where |= {"plan": digest_of_plan(request)}
         try:
             self._log.tell(words, {**where, **facts})
         except StorageError as error:
@@ -194,6 +216,9 @@ class Office:
             ClientError: The server calls it by another one.
         """
         known = self._site.share.client if self._site.share else self._log.client(run)
-        if client is not None and (not isinstance(client, str) or client != (known or client)):
-            raise ClientError(f"this site is client {known} in the run, and not {str(client)[:80]}")
-        return ClientId(str(client or known or UNNAMED))
+        if client is None:
+            return ClientId(str(known or UNNAMED))
+        name = client_of(client)
+        if name != (known or name):
+            raise ClientError(f"this site is client {known} in the run, and not {name}")
+        return ClientId(name)

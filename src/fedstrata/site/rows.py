@@ -22,4 +22,4 @@ def rows_alone(data: FederatedData, client: ClientId) -> FederatedData:
     places = torch.arange(len(rows))
     train, held_out = places[: len(own.train)], places[len(own.train) :]
     test = data.test.only(places[:0])
-    return FederatedData({client: ClientRows(rows, train, held_out)}, test, data.labels, data.card)
+    return FederatedData({client: ClientRows(rows, train, held_out, own.together)}, test, data.labels, data.card)

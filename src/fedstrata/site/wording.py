@@ -17,7 +17,9 @@ Told = tuple[str, Mapping[str, Any]]
 _MOST_NAMES = 12
 
 
-def of_reply(reply: Reply, size: int, *, blocks: Sequence[Layer] = (), told: Mapping[int, str] | None = None) -> Told:
+def of_reply(
+    reply: Reply, size: int, *, blocks: Sequence[Layer] = (), told: Mapping[int, str] | None = None, rows: int = 0
+) -> Told:
     """Return what a frame tells.
 
     Args:
@@ -25,10 +27,11 @@ def of_reply(reply: Reply, size: int, *, blocks: Sequence[Layer] = (), told: Map
         size: Bytes of the frame.
         blocks: The blocks that an update holds.
         told: Names of the layers whose statistics are those that were measured, by index; others are zeros.
+        rows: How many different rows an update is computed from.
     """
     match reply:
         case Update():
-            return _of_update(reply, size, blocks, told or {})
+            return _of_update(reply, size, blocks, told or {}, rows)
         case Probed():
             sentence, facts = _of_statistics(reply, told or {})
             return f"sent {sentence}", {"kind": "statistics", **facts, "bytes": size}
@@ -67,12 +70,14 @@ def of_refusal(message: str) -> Told:
     return f"refused: {message}", {"kind": "refusal", "message": message}
 
 
-def _of_update(update: Update, size: int, blocks: Sequence[Layer], told: Mapping[int, str]) -> Told:
+def _of_update(update: Update, size: int, blocks: Sequence[Layer], told: Mapping[int, str], rows: int) -> Told:
     names = [block.name for block in blocks]
-    facts: dict[str, Any] = {"kind": "update", "layers": names, "bytes": size, "rows": update.num_examples}
+    facts: dict[str, Any] = {"kind": "update", "layers": names, "bytes": size, "rows": rows}
+    facts |= {"told": update.num_examples}
     facts |= {"steps": update.steps, "numbers": sum(block.parameters for block in blocks) + 2}
     sentence = f"sent the change of {'layers' if len(names) > 1 else 'layer'} {_names(names)} ({size:,} bytes) and 2"
-    sentence += f" losses after {_count(update.steps, 'step')} on {_count(update.num_examples, 'row')}"
+    used = _count(rows, "row") if rows == update.num_examples else f"{rows:,} of {_count(update.num_examples, 'row')}"
+    sentence += f" losses after {_count(update.steps, 'step')} on {used}"
     if update.ridden is not None:
         more, ridden = _of_statistics(update.ridden, told)
         return f"{sentence}, and {more}", facts | {"statistics": ridden}

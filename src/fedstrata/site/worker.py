@@ -8,18 +8,20 @@ it and writes down how it ended, which nobody else would know. Both belong to no
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fedstrata.errors import FedstrataError
 from fedstrata.locks import Lock
-from fedstrata.site.answer import Answering
+from fedstrata.site.answer import Answer, Answering
 from fedstrata.site.config import SiteConfig, fingerprint, load_site
 from fedstrata.site.ending import write_ending
 from fedstrata.site.room import READY, Room, room_of
@@ -31,6 +33,7 @@ Make = Callable[[SiteConfig], Answering]
 """Makes what answers; called with the first message, since it imports torch."""
 _OTHER = 30.0  # seconds for a worker that is about to end
 _LOG_BYTES = 2**20
+_GRACE = 60.0  # seconds that work may take to notice that its time is up
 
 
 def main(arguments: Sequence[str], make: Make | None = None) -> None:
@@ -91,7 +94,7 @@ def _serve(site: SiteConfig, mark: str, room: Room, words: Path, ready: int, mak
         hello=hello,
         stale=lambda: _useless(site, mark, room, key),
         idle=site.idle,
-        answer=lambda said, layers: office()(said, layers),
+        answer=lambda said, layers: _watched(office(), site.limits.seconds, said, layers),
     )
     room.pid.write_text(str(os.getpid()))
     room.socket.unlink(missing_ok=True)
@@ -103,6 +106,18 @@ def _serve(site: SiteConfig, mark: str, room: Room, words: Path, ready: int, mak
         why = reception.serve(listening)
         room.socket.unlink(missing_ok=True)
     log.info("the worker ends: %s", why)
+
+
+def _watched(answer: Answering, seconds: float, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
+    """Answer a message, or end this process if it takes far longer than the site's file allows.
+
+    The office stops its work by itself; this is for work that does not come back from compiled code to be stopped.
+    """
+    faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
+    try:
+        return answer(said, layers)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _speak_into(words: Path) -> None:

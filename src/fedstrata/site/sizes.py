@@ -1,0 +1,93 @@
+"""How long what a message says may be: held before anything of it is logged, kept or worked with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fedstrata.data.kinds import CLIENT
+from fedstrata.errors import ClientError
+
+MOST_NAME = 200
+"""Letters of a run's name, and of each text in a request."""
+MOST_BRIEFING = 4 * 2**20
+"""Letters of a briefing, written as JSON."""
+MOST_ROUND = 10_000_000
+"""Rounds and attempts of a run."""
+_SHOWN = 40
+
+
+def run_of(said: Mapping[str, Any]) -> str:
+    """Return the run's name.
+
+    Raises:
+        ClientError: It has none, or one that is too long.
+
+    Example:
+        >>> run_of({"run": "trial"})
+        'trial'
+    """
+    return _text(said.get("run"), "the run's name")
+
+
+def client_of(name: object) -> str:
+    """Return the name that a server calls the site by.
+
+    Raises:
+        ClientError: No client can be called so.
+
+    Example:
+        >>> client_of("ward-3")
+        'ward-3'
+    """
+    if not isinstance(name, str) or not CLIENT.fullmatch(name):
+        raise ClientError(f"{_shown(name)} is no name of a client; it has 1 to 64 of a-z, 0-9, hyphen and underscore")
+    return name
+
+
+def check_head(request: Mapping[str, Any]) -> None:
+    """Make sure of what an answer repeats, and the log says, of a request: its client, round and origin.
+
+    Raises:
+        ClientError: One of them is none, or too long.
+    """
+    client_of(request["client"])
+    origin = request["origin"]
+    _text(origin["run"], "the run's name in the request", empty=True)
+    _text(origin["base"], "the digest of the weights in the request", empty=True)
+    for count in (request["round"], origin["attempt"]):
+        if type(count) is not int or not 0 <= count <= MOST_ROUND:
+            raise ClientError(f"a round or an attempt is {_shown(count)}; it is a whole number up to {MOST_ROUND:,}")
+
+
+def check_briefing(said: object) -> None:
+    """Make sure that a briefing is short enough to be kept.
+
+    Raises:
+        ClientError: It is longer.
+    """
+    try:
+        size = len(json.dumps(said))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ClientError("the run's briefing cannot be used: it is no JSON") from error
+    if size > MOST_BRIEFING:
+        raise ClientError(f"the run's briefing has {size:,} letters; it may have {MOST_BRIEFING:,}")
+
+
+def _text(value: object, what: str, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or not (value or empty):
+        raise ClientError(f"{what} is {_shown(value)}; it is a text")
+    if len(value) > MOST_NAME:
+        raise ClientError(f"{what} has {len(value):,} letters; it may have {MOST_NAME}")
+    return value
+
+
+def _shown(value: object) -> str:
+    """Return a value in a few letters; what is nested is not looked into."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    if isinstance(value, str | int | float | None):
+        shown = repr(value[:_SHOWN] if isinstance(value, str) else value)
+        return f"{shown} and more" if isinstance(value, str) and len(value) > _SHOWN else shown
+    return f"a {type(value).__name__}"

@@ -1,0 +1,54 @@
+"""The time that a site's file allows a piece of work: the work is stopped from outside, wherever it is."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from fedstrata.domain.reasons import Reason
+from fedstrata.errors import ClientError
+
+
+class OutOfTime(BaseException):
+    """The time is up."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Stop what runs inside once the time is up; it has to be the process's main thread.
+
+    What runs in compiled code is stopped when it comes back; the worker's own watchdog ends a process in which it does
+    not.
+
+    Args:
+        seconds: Real time.
+
+    Raises:
+        ClientError: The time was up, with reason ``REFUSED``.
+        RuntimeError: This is another thread, which no signal reaches.
+
+    Example:
+        >>> with within(60.0):
+        ...     pass
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("the time of a piece of work can be bounded in the main thread alone")
+    before = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except OutOfTime as error:
+        raise ClientError(
+            f"the work took longer than the {seconds:g} s that its own limits allow (limits.seconds)",
+            reason=Reason.REFUSED,
+        ) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _ring(_signum: int, _frame: FrameType | None) -> None:
+    raise OutOfTime
