@@ -160,7 +160,7 @@ class OpenedRun:
             resident,
             self.folder,
             weights=resident.weights(),
-            notes=(*changed, *people.notes, *prepared.notes, *guesses),
+            notes=(*self.place.network.notes, *changed, *people.notes, *prepared.notes, *guesses),
         )
         if not self.began:
             _write(run, sites)

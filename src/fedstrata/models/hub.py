@@ -20,6 +20,7 @@ from fedstrata.models.folder import first_line, load_config, model_folder, quiet
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
 from fedstrata.models.halves import Units
+from fedstrata.models.heads import match_labels, reorder
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
@@ -88,14 +89,17 @@ def load_model(
     layers = (with_frozen_head if causal else without_unused)(model, layers, always)
     of_head = () if causal else head_tensors(model, partition(model, blocks=blocks))
     _check_body(folder, missing | set(wrong), of_head)
-    if not causal:
-        _check_head(folder, head, of_head, missing, wrong, labels=tuple(labels), own_labels=own_labels)
+    notes: tuple[str, ...] = ()
+    if not causal and _is_kept(folder, head, of_head, missing, wrong, len(labels)):
+        match = match_labels(own_labels, labels, folder=folder, keep=head == "keep")
+        reorder(model, of_head, match.order)
+        notes = (match.note,) if match.note else ()
     new = {*missing, *wrong, *(of_head if head == "new" else ())}
     fresh = tuple(name for name, _ in model.named_parameters() if name in new)
     _initialise(model, frozenset(fresh), seed)
     layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
     model.requires_grad_(requires_grad=True).eval()
-    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config), adapter)
+    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config), adapter, notes)
 
 
 def task_for(config: Any, task: Task | None, folder: Path) -> Task:  # noqa: ANN401
@@ -194,37 +198,24 @@ def _check_body(folder: Path, unread: set[str], head: Sequence[str]) -> None:
         )
 
 
-def _check_head(
-    folder: Path,
-    head: str,
-    of_head: Sequence[str],
-    missing: set[str],
-    wrong: Mapping[str, tuple[int, ...]],
-    *,
-    labels: tuple[str, ...],
-    own_labels: tuple[str, ...],
-) -> None:
+def _is_kept(
+    folder: Path, head: str, of_head: Sequence[str], missing: set[str], wrong: Mapping[str, tuple[int, ...]], size: int
+) -> bool:
+    """Return whether the folder's head is used, and refuse one that cannot be.
+
+    Raises:
+        ModelError: It has another number of labels than the data, or there is none to keep.
+    """
     if head == "new":
-        return
+        return False
     if wrong:
-        size = next(iter(wrong.values()))[0]
-        raise ModelError(
-            f"the head in '{folder}' has {size} labels, but the data have {len(labels)}; set model.head: new"
-        )
+        found = next(iter(wrong.values()))[0]
+        raise ModelError(f"the head in '{folder}' has {found} labels, but the data have {size}; set model.head: new")
     if missing & set(of_head):
         if head == "keep":
             raise ModelError(f"'{folder}' has no classification head to keep; set model.head: new")
-        return
-    generic = all(label == f"LABEL_{i}" for i, label in enumerate(own_labels))
-    if head == "auto" and not generic and own_labels != labels:
-        raise ModelError(
-            f"the head in '{folder}' was trained for the labels {_some(own_labels)}, but the data have "
-            f"{_some(labels)}; set model.head: new, or keep to use it by position"
-        )
-
-
-def _some(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+        return False
+    return True
 
 
 def _initialise(model: Any, names: frozenset[str], seed: int) -> None:  # noqa: ANN401

@@ -47,6 +47,7 @@ class LoadedModel:
         new_head: Names of the tensors that were freshly initialised rather than read.
         facts: What its configuration says of its inputs (``model_type``, ``image_size``, ...); empty if custom.
         adapter: What was put into its layers; ``None`` trains their weights.
+        notes: What loading it had to decide, one sentence each.
     """
 
     model: nn.Module
@@ -57,6 +58,7 @@ class LoadedModel:
     new_head: tuple[str, ...] = ()
     facts: Mapping[str, int | str] = field(default_factory=dict)
     adapter: Lora | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Align what was read: a mapped file's tensors begin wherever its header ends."""

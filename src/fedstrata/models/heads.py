@@ -1,0 +1,115 @@
+"""A kept head's labels and the data's: matched by name, and by position only where the names say nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedstrata.errors import ModelError
+
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which of a head's labels each label of the data is.
+
+    Attributes:
+        order: Index in the head of each label of the data.
+        note: What had to be decided, as one sentence.
+    """
+
+    order: tuple[int, ...]
+    note: str | None = None
+
+
+def match_labels(own: Sequence[str], labels: Sequence[str], *, folder: Path, keep: bool) -> Match:
+    """Return which of a head's labels each label of the data is.
+
+    Args:
+        own: Names of the head's labels, by index.
+        labels: Those of the data; equally many.
+        folder: The model's folder, for errors.
+        keep: Whether the configuration insists on the head, though its names are others.
+
+    Raises:
+        ModelError: Both have names, and they are not the same ones.
+
+    Example:
+        >>> match_labels(["POSITIVE", "NEGATIVE"], ["negative", "positive"], folder=Path("m"), keep=False).order
+        (1, 0)
+    """
+    by_position = tuple(range(len(labels)))
+    if list(own) == list(labels):
+        return Match(by_position)
+    for spell in (str, _plain):
+        place = {spell(name): i for i, name in enumerate(own)}
+        if len(place) == len(own) == len({spell(name) for name in labels} & set(place)):
+            order = tuple(place[spell(name)] for name in labels)
+            return Match(order, f"the head's labels are matched by name: {_pairs(labels, [own[i] for i in order])}")
+    alike = {_plain(name) for name in own} & {_plain(name) for name in labels}
+    silent = _say_nothing(own) or _say_nothing(labels)
+    if silent or (keep and not alike):
+        why = "whose names say nothing" if silent else "whose names are others"
+        return Match(by_position, f"the head's labels, {why}, are taken by position: {_pairs(labels, own)}")
+    what = f"rename the data's labels to the head's, such as {own[0]}, or set model.head: new"
+    if not alike:
+        what += ", or keep to use it by position"
+    raise ModelError(
+        f"the head in '{folder}' was trained for the labels {_some(own)}, but the data have {_some(labels)}; {what}"
+    )
+
+
+def reorder(model: nn.Module, head: Sequence[str], order: Sequence[int]) -> None:
+    """Put the outputs of a head in the order of the data's labels.
+
+    Args:
+        model: A classifier of transformers, whose configuration names its labels.
+        head: Names of the head's tensors.
+        order: Index in the head of each label of the data.
+
+    Example:
+        See ``tests/models/test_heads.py``.
+    """
+    if list(order) == sorted(order):
+        return
+    index = torch.tensor(order)
+    larger = dict(_with_one_label_more(model).named_parameters())
+    tensors = {name: tensor for name, tensor in model.named_parameters() if name in head}
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            for dim, (size, more) in enumerate(zip(tensor.shape, larger[name].shape, strict=True)):
+                if size != more:  # what grows with the number of labels has one entry per label
+                    tensor.copy_(tensor.index_select(dim, index))
+
+
+def _with_one_label_more(model: Any) -> nn.Module:  # noqa: ANN401
+    config = deepcopy(model.config)
+    config.num_labels += 1
+    with torch.device("meta"):
+        return type(model)(config)  # type: ignore[no-any-return]
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _say_nothing(names: Sequence[str]) -> bool:
+    return all(_PLACEHOLDER.fullmatch(name) or name.isdecimal() for name in names)
+
+
+def _pairs(labels: Sequence[str], own: Sequence[str]) -> str:
+    pairs = [f"{label} is {name}" for label, name in zip(labels, own, strict=True)]
+    return ", ".join(pairs[:_SHOWN]) + (", ..." if len(pairs) > _SHOWN else "")
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
