@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fedstrata.data.limit import limited
 from fedstrata.data.names import safe_ids
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Partition
+from fedstrata.data.sanity import check_labels
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.split import Split
 from fedstrata.data.table import Table
@@ -117,7 +118,6 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     columns, dialect = replace(_columns(source, base), natural_id=by_id, disjoint=apart), _dialect(source)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
     table = read(found, columns, cache, dialect=dialect)
-    _check_names(table, source.label)
     if source.test is not None:
         plain = replace(columns, natural_id=None, disjoint=None)
         test = read(find(source.test, base), plain, cache, like=table, dialect=dialect)
@@ -125,7 +125,8 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     else:
         table, test = _divide(table, source.test_fraction or 0.0, seed, table.columns[apart] if apart else ())
         files, dropped = table.files, {}
-    dropped, notes = {**table.dropped, **dropped}, table.notes + test.notes
+    notes = table.notes + test.notes + check_labels(table, source.label, test=test)
+    dropped = {**table.dropped, **dropped}
     table, test, unused = _limited(table, test, source)
     split = _split(table, source.partition, seed)
     how = str(source.partition) if source.partition else "one client per site"
@@ -170,15 +171,10 @@ def _load_own(source: Own, prepare: Prepare, cache: Path, base: Path) -> _Loaded
 def _load_remote(source: Remote, prepare: Prepare, cache: Path, base: Path) -> _Loaded:
     columns = _columns(source, base)
     table = read(find(source.test, base), columns, cache, names=source.labels, dialect=_dialect(source))
-    _check_names(table, source.label)
+    notes = table.notes + check_labels(table, source.label)
     test = prepare(table)
     split, how = Split({}), "rows at the sites"
-    return _Loaded(_none_of(test), test, table.names, split, how, table.files, _of_test(table), notes=table.notes)
-
-
-def _check_names(table: Table, column: str) -> None:
-    if len(table.names) < 2:
-        raise DataError(f"{table.files[0]}: column '{column}' holds one label, '{table.names[0]}'; give two or more")
+    return _Loaded(_none_of(test), test, table.names, split, how, table.files, _of_test(table), notes=notes)
 
 
 def _of_test(test: Table) -> dict[str, int]:
@@ -234,9 +230,6 @@ def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
         client: torch.bincount(labels[torch.cat([own.train, own.held_out])], minlength=size)
         for client, own in clients.items()
     }
-    lacks = torch.bincount(labels, minlength=size) == 0
-    absent = [loaded.names[i] for i in lacks.nonzero().flatten().tolist()] if clients else []
-    absent = [] if loaded.train.answers is not None else absent  # positions of answers, and no classes to learn
     return DataCard(
         files=loaded.files,
         labels=loaded.names,
@@ -248,14 +241,29 @@ def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
         label_counts={client: tuple(count.tolist()) for client, count in counts.items()},
         partition=loaded.partition,
         natural_ids=loaded.split.natural_ids or {},
-        warnings=_warnings(loaded, absent),
+        warnings=_warnings(loaded, clients),
     )
 
 
-def _warnings(loaded: _Loaded, absent: Sequence[str]) -> tuple[str, ...]:
+def _unlearned(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> Iterator[str]:
+    """Yield which labels no client trains on; those of answers are positions, and no classes to learn."""
+    if not clients or loaded.train.answers is not None:
+        return
+    labels, size = loaded.train.labels, len(loaded.names)
+    there = torch.bincount(labels, minlength=size) > 0
+    learned = torch.bincount(labels[torch.cat([own.train for own in clients.values()])], minlength=size) > 0
+    for mask, words in (
+        (~there, "no training row has label {}"),
+        (there & ~learned, "no client trains on label {}: its rows are held out or nobody's"),
+    ):
+        names = [loaded.names[i] for i in mask.nonzero().flatten().tolist()]
+        if names:
+            yield words.format(", ".join(names[:5]) + (", ..." if len(names) > 5 else ""))
+
+
+def _warnings(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> tuple[str, ...]:
     notes = list(dict.fromkeys(loaded.notes + loaded.train.notes + loaded.test.notes))
-    if absent:
-        notes.append(f"no training row has label {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}")
+    notes += _unlearned(loaded, clients)
     dropped = sum(loaded.dropped.values())
     if dropped:
         notes.append(f"{dropped} rows were dropped: {', '.join(f'{n} {why}' for why, n in loaded.dropped.items())}")
