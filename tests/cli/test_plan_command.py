@@ -29,7 +29,7 @@ def plan() -> Plan:
 
 def printed(plan: Plan, width: int) -> str:
     out = io.StringIO()
-    show(plan, "c.yaml", Console(file=out, width=width, highlight=False))
+    show(plan, "c.yaml", Console(file=out, width=width, highlight=False, force_terminal=True, color_system=None))
     return out.getvalue()
 
 
@@ -41,12 +41,12 @@ def test_plan_prints_its_tables_and_leaves_nothing_behind(cli: Callable[..., Any
     lines = said.out.splitlines()
     assert lines[0] == f"plan of {config}: nothing is trained, no weights are read, no folder is made"
     assert any(
-        re.match(r" vit\.layers\.0 to vit\.layers\.5 \(6 layers\), each +masks +33,472 +133\.89 kB", x) for x in lines
+        re.match(r"vit\.layers\.0 to vit\.layers\.5 \(6 layers\), each +masks +33,472 +133\.89 kB", x) for x in lines
     )
-    assert any(re.match(r" client-00 to client-02 \(3 clients\) +1 layer ", x) for x in lines)
-    assert any(re.match(r" full +.* 4\.84 MB 100%", x) for x in lines)
-    assert any(x.startswith(" consensus: at least ") for x in lines)
-    assert any(x.startswith(" top ") for x in lines)
+    assert any(re.match(r"client-00 to client-02 \(3 clients\) +1 layer ", x) for x in lines)
+    assert any(re.match(r"full +.* 4\.84 MB 100%", x) for x in lines)
+    assert any(x.startswith("consensus: at least ") for x in lines)
+    assert any(x.startswith("top ") for x in lines)
     assert any(x.startswith("warning: seconds need device profiles") for x in lines)
     assert max(map(len, lines)) <= 240
 
@@ -59,11 +59,16 @@ def test_json_has_every_client(cli: Callable[..., Any], config: str) -> None:
     assert answer["full"]["run"]["high"]["bytes_up"] == 2 * 8 * 806_440
 
 
-def test_tables_fit_a_hundred_columns(plan: Plan) -> None:
-    text = printed(plan, 100)
-    tables = [line for line in text.splitlines() if line.startswith(" ")]
-    assert max(map(len, tables)) <= 100
-    assert "…" not in text
+def words(text: str) -> set[str]:
+    return {word for word in text.split() if set(word) != {"─"}}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_table_is_whole_at_every_width(plan: Plan, width: int) -> None:
+    wide, narrow = printed(plan, 1000), printed(plan, width)
+    assert words(narrow) == words(wide)
+    tables = narrow[narrow.index("Blocks:") : narrow.index("Shares are of full")]
+    assert max(map(len, tables.splitlines())) <= width
 
 
 def test_a_method_that_cannot_run_says_why(plan: Plan) -> None:

@@ -62,6 +62,7 @@ def client(
     from rich.console import Console
 
     from fedstrata.cli.bench_cases import bench_of, cases
+    from fedstrata.cli.terminal import say
     from fedstrata.client.speed import fit
 
     loaded = _load(config, set or [])
@@ -79,7 +80,7 @@ def client(
     write_profile(out, profile, [*_heading(what, timed, times, rates), *warnings])
     _say(out, what, timed, times, rates, profile, as_json=as_json)
     for line in warnings:
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def _bytes(written: str | None, option: str) -> float | None:
@@ -124,7 +125,7 @@ def _timed(cases: Sequence[Case], *, seconds: float, console: Console) -> tuple[
     from fedstrata.client.speed import time_cases
 
     if not console.is_terminal:
-        console.print(f"timing {len(cases)} kinds of work for about {seconds:g} s", soft_wrap=True)
+        console.print(f"timing {len(cases)} kinds of work for about {seconds:g} s")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("timing", total=None)
@@ -258,14 +259,20 @@ def _say(
         batch = {"model": what.name, "batch": what.shape}
         typer.echo(json.dumps({"file": str(out), **batch, "profile": asdict(profile), "timed": rows}, indent=2))
         return
-    typer.echo(f"{what.name}; batch {what.shape}; {profile.name}")
-    typer.echo(f"{'':28} {'measured':>10} {'predicted':>10} {'ratio':>6}")
-    for row in rows:
-        typer.echo(f"{row['work']:28} {row['seconds']:8.4f} s {row['predicted']:8.4f} s {row['ratio']:6.2f}")
-    typer.echo(_quality(cases, times, rates))
-    typer.echo(
+    from fedstrata.cli.terminal import output, say
+    from fedstrata.report.terminal import TerminalTable
+
+    console = output()
+    say(console, f"{what.name}; batch {what.shape}; {profile.name}")
+    cells = tuple(
+        (row["work"], f"{row['seconds']:.4f} s", f"{row['predicted']:.4f} s", f"{row['ratio']:.2f}") for row in rows
+    )
+    console.print(TerminalTable(("work", "measured", "predicted", "ratio"), cells, frozenset({1, 2, 3})))
+    say(console, _quality(cases, times, rates))
+    say(
+        console,
         f"forward {profile.forward / 1e9:.3g}, carry {profile.carry / 1e9:.3g}, weight {profile.weight / 1e9:.3g}"
         f" GFLOP/s; update {profile.update / 1e9:.3g} GB/s; {profile.step * 1e3:.3g} ms per step,"
-        f" {profile.visit * 1e3:.3g} ms per request"
+        f" {profile.visit * 1e3:.3g} ms per request",
     )
-    typer.echo(f"profile: {out}   (name it under 'devices' in a configuration)")
+    say(console, f"profile: {out}   (name it under 'devices' in a configuration)")

@@ -122,12 +122,11 @@ def _show(contests: Sequence[Contest], notes: Sequence[str], *, as_json: bool) -
     if as_json:
         typer.echo(json.dumps(json_values(contests, notes=notes), indent=2))
         return
-    from rich.console import Console
+    from fedstrata.cli.terminal import output, say
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no edge to wrap at
+    console = output()
     for view in terminal_views(contests):
-        console.print(view, markup=False, highlight=False)
+        console.print(view)
+        console.print()
     for note in notes:
-        console.print(f"! {note}", markup=False, highlight=False)
+        say(console, f"! {note}")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config, device_file
+from fedstrata.cli.terminal import output, say
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
@@ -36,18 +37,17 @@ def play_demo(out: Path, seed: int) -> None:
     """
     start = monotonic()
     _clear(out)
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console = Console(highlight=False, soft_wrap=True, width=120)  # a pipe has no edge to wrap at
-    console.print(
+    console = output()
+    say(
+        console,
         f"demo: ViT of 6 blocks, pretrained on upright digits; 10 clients, Dirichlet 0.3; "
-        f"{LAYERS_PER_CLIENT} layer per client and round; {len(METHODS)} methods x {len(SHIFTS)} shifts, seed {seed}"
+        f"{LAYERS_PER_CLIENT} layer per client and round; {len(METHODS)} methods x {len(SHIFTS)} shifts, seed {seed}",
     )
     _play_shifts(out, seed, console)
     results = _results(out)
     (out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     _conclude(out, results, console)
-    console.print(f"report: {out / 'report.html'}   results: {out / 'results.json'}   ({monotonic() - start:.0f} s)")
+    say(console, f"report: {out / 'report.html'}   results: {out / 'results.json'}   ({monotonic() - start:.0f} s)")
 
 
 def play_shift(shift: str, out: Path, seed: int) -> None:
@@ -102,7 +102,7 @@ class _JsonLines:
         """Say nothing."""
 
     def round_done(self, record: RoundRecord) -> None:
-        self._say(accuracy=record.test.accuracy if record.test else None, round=record.round + 1)
+        self._say(accuracy=record.test.accuracy if record.test else None, round=record.round)
 
     def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
         """Say nothing: the end of the run says it."""
@@ -189,7 +189,7 @@ def _show(progress: Progress, task: TaskID, shift: str, line: Mapping[str, Any],
         accuracy=accuracy,
     )
     if not console.is_terminal and line["round"] == ROUNDS:
-        console.print(f"{shift} shift: {line['method']}: accuracy {accuracy}")
+        say(console, f"{shift} shift: {line['method']}: accuracy {accuracy}")
 
 
 def _results(out: Path) -> list[dict[str, Any]]:
@@ -245,8 +245,9 @@ def _conclude(out: Path, results: list[dict[str, Any]], console: Console) -> Non
         limited = [r for r in of_shift if r["method"] not in ("full", "head only")]
         most = max(r["accuracy"] for r in limited)
         best = " and ".join(f"'{r['method']}'" for r in limited if r["accuracy"] == most)
-        console.print(
+        say(
+            console,
             f"{shift} shift ({words}): {of_shift[0]['before']:.3f} before training; the best choice of "
-            f"{LAYERS_PER_CLIENT} layer was {best} with {most:.3f} (one seed)"
+            f"{LAYERS_PER_CLIENT} layer was {best} with {most:.3f} (one seed)",
         )
     write_report(list(paths.values()), out / "report.html", title="fedstrata demo")

@@ -47,7 +47,7 @@ def up(
     from rich.console import Console
 
     from fedstrata.cli.over_flower import play_over_flower
-    from fedstrata.cli.session import say
+    from fedstrata.cli.terminal import say
 
     console = Console(stderr=True, highlight=False)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fedstrata.models.fake import FakeModel
     from fedstrata.models.halves import Units
     from fedstrata.models.loaded import Lora, Task
+    from fedstrata.report.terminal import TerminalTable
 
 _TASKS = ("image-classification", "text-classification", "multiple-choice")
 _UNITS = ("blocks", "halves")
@@ -140,42 +141,53 @@ def _measure(
 def _show(
     model: str, table: dict[str, Any], inputs: dict[str, list[int]], note: str | None, select: str | None
 ) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from fedstrata.cli.terminal import output, say
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no edge to wrap at
-    view = Table(box=box.SIMPLE_HEAD, title=model, title_justify="left", show_footer=True, padding=(0, 1, 0, 0))
-    total = table["total"]
-    view.add_column("id", "", justify="right", no_wrap=True)
-    view.add_column("name", "total", overflow="fold", min_width=16)
-    for key in ("parameters", "bytes", "flops_forward", "flops_backward"):
-        view.add_column(_HEADINGS[key], _number(key, total[key]), justify="right", no_wrap=True)
-    view.add_column("tied with", "", overflow="fold")
-    view.add_column("role", "", no_wrap=True)
-    previous = "layer"
-    for row in table["blocks"]:
-        if row["role"] != previous:
-            view.add_section()
-        previous = row["role"]
-        numbers = [_number(key, row[key]) for key in ("parameters", "bytes", "flops_forward", "flops_backward")]
-        mark = "> " if row["selected"] else ""
-        index = "" if row["id"] is None else str(row["id"])
-        style = "bold" if row["selected"] else None if row["role"] == "layer" else "dim"
-        tied = ", ".join(row["tied_with"]) or "-"
-        view.add_row(mark + index, row["name"], *numbers, tied, row["role"], style=style)
-    console.print(view)
-    for line in _notes(table, inputs, note, select):
-        console.print(line, markup=False, highlight=False)
+    console = output()
+    console.print(_view(model, table))
+    for line in ("", *_notes(table, inputs, note, select)):
+        say(console, line)
+
+
+def _view(model: str, table: dict[str, Any]) -> TerminalTable:
+    """Return the table for people; ties have a column only where there are some."""
+    from fedstrata.report.terminal import TerminalTable
+
+    blocks = table["blocks"]
+    tied = [", ".join(row["tied_with"]) or "-" for row in blocks]
+    ties = any(row["tied_with"] for row in blocks)
+    rows = tuple(
+        (
+            f"{'> ' if row['selected'] else ''}{'' if row['id'] is None else row['id']}",
+            row["name"],
+            row["role"],
+            *(_number(key, row[key]) for key in _HEADINGS),
+            *([with_] if ties else []),
+        )
+        for row, with_ in zip(blocks, tied, strict=True)
+    )
+    styles = {
+        i: "bold" if row["selected"] else "dim"
+        for i, row in enumerate(blocks)
+        if row["selected"] or row["role"] != "layer"
+    }
+    return TerminalTable(
+        head=("id", "name", "role", *_HEADINGS.values(), *(["tied with"] if ties else [])),
+        rows=rows,
+        numbers=frozenset({0, *range(3, 3 + len(_HEADINGS))}),
+        labels=2,
+        title=model,
+        foot=("", "total", "", *(_number(key, table["total"][key]) for key in _HEADINGS), *([""] if ties else [])),
+        ruled=frozenset(i for i in range(1, len(blocks)) if blocks[i]["role"] != blocks[i - 1]["role"]),
+        styles=styles,
+    )
 
 
 _HEADINGS = {
     "parameters": "parameters",
     "bytes": "bytes",
-    "flops_forward": "FLOPs fwd",
-    "flops_backward": "FLOPs bwd",
+    "flops_forward": "FLOPs forward",
+    "flops_backward": "FLOPs backward",
 }
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedstrata.cli.run import INTERRUPTED
-from fedstrata.cli.session import StopFlag, finishing_the_round, last_words, say
+from fedstrata.cli.session import StopFlag, finishing_the_round, last_words
+from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import output_folder
 from fedstrata.flower.launch import Launched, launched

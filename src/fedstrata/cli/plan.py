@@ -13,9 +13,6 @@ from fedstrata.errors import ConfigError
 if TYPE_CHECKING:
     from fedstrata.config.plan_subject import Assumed
 
-PIPE = 160
-"""Columns where the output is no terminal."""
-
 
 def plan(
     config: Annotated[Path, typer.Argument(help="YAML file; 'fedstrata init' writes one.")],
@@ -39,9 +36,8 @@ def plan(
     check_places(loaded, weights=False, rows=clients is None)
     from json import dumps
 
-    from rich.console import Console
-
     from fedstrata.cli.plan_table import show
+    from fedstrata.cli.terminal import output
     from fedstrata.config.plan import make_plan
     from fedstrata.config.plan_json import plan_json
 
@@ -49,8 +45,7 @@ def plan(
     if json:
         typer.echo(dumps(plan_json(made), indent=2))
     else:
-        console = Console(highlight=False)
-        show(made, str(config), console if console.is_terminal else Console(width=PIPE, highlight=False))
+        show(made, str(config), output())
     if made.subject.prepared.refusals:
         raise ConfigError("\n".join(made.subject.prepared.refusals))
 

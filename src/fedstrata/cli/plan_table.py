@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isclose, isnan
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from fedstrata.cli.plan_clients import client_rows
+from fedstrata.cli.terminal import say
 from fedstrata.config.plan import Block, Plan
 from fedstrata.config.plan_forecast import Forecast
 from fedstrata.config.plan_json import cohort
@@ -20,6 +19,7 @@ from fedstrata.config.plan_warnings import plan_warnings
 from fedstrata.config.schema import ModelSection
 from fedstrata.domain.cost import Cost, spread
 from fedstrata.domain.units import UNITS, shown
+from fedstrata.report.terminal import TerminalTable
 
 SHOWN = 9
 """Layers of a deep model that are shown in the table of single layers."""
@@ -34,14 +34,13 @@ def show(plan: Plan, name: str, console: Console) -> None:
         console: Where to print it.
     """
     for line in _about(plan, name):
-        console.print(line, markup=False)
+        say(console, line)
     for table in (_blocks(plan), _alone(plan), _clients(plan), _round(plan), _run(plan)):
         console.print()
         console.print(table)
-    for line in _legend(plan):
-        console.print(line, markup=False)
-    for warning in plan_warnings(plan):
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    console.print()
+    for line in (*_legend(plan), *(f"warning: {warning}" for warning in plan_warnings(plan))):
+        say(console, line)
 
 
 def _about(plan: Plan, name: str) -> Iterator[str]:
@@ -88,13 +87,18 @@ def _batches(plan: Plan) -> str:
     return f"probe on {batches} of up to {probe.batch_size} rows, {local}"
 
 
-def _table(title: str, columns: Sequence[str], *, left: int = 1) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
-    for number, column in enumerate(columns):
-        first = number < left
-        heading = column if first else "\n".join(column.rsplit(" ", 1))  # narrow terminals need the room for names
-        table.add_column(heading, justify="left" if first else "right", overflow="fold", no_wrap=not first)
-    return table
+def _table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, ruled: int | None = None
+) -> TerminalTable:
+    """Return a table whose columns are numbers but for the first ``left``; ``ruled`` rows at the end stand apart."""
+    cells = tuple(tuple(row) for row in rows)
+    return TerminalTable(
+        head=tuple(columns),
+        rows=cells,
+        numbers=frozenset(range(left, len(columns))),
+        title=title,
+        ruled=frozenset() if ruled is None else frozenset({len(cells) - ruled}),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,13 @@ class _Size:
     weight: float | None
 
 
-def _blocks(plan: Plan) -> Table:
+def _blocks(plan: Plan) -> TerminalTable:
     title = f"Blocks: operations in the local steps of one round of {plan.reference}, without probe"
-    table = _table(title, ("block", "trained by", "parameters", "bytes up", "FLOPs forward", "FLOPs weight gradient"))
+    columns = ("block", "trained by", "parameters", "bytes up", "FLOPs forward", "FLOPs weight gradient")
+    return _table(title, columns, _block_rows(plan), left=2)
+
+
+def _block_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
     trained = {"never": "nobody", "layer": "masks", "always": "everyone", "between": "-"}
 
     def size(block: Block) -> _Size:
@@ -121,7 +129,7 @@ def _blocks(plan: Plan) -> Table:
             continue
         alone = blocks[0]
         name = alone.name if len(blocks) == 1 else f"{alone.name} to {blocks[-1].name} ({len(blocks)} layers), each"
-        table.add_row(
+        yield (
             name,
             trained[alike.role],
             f"{alike.parameters:,}" if alike.parameters else "-",
@@ -129,68 +137,77 @@ def _blocks(plan: Plan) -> Table:
             _operations(alike.forward),
             _operations(alike.weight) if alike.role in ("layer", "always") else "-",
         )
-    return table
 
 
 def _operations(value: float | None) -> str:
     return "-" if value is None else plain("flops", value)
 
 
-def _alone(plan: Plan) -> Table:
+def _alone(plan: Plan) -> TerminalTable:
     """Return what training one layer costs: the lower it lies, the further gradients are carried."""
     title = f"One layer alone: a round of {plan.reference} that trains it and what everyone trains, without probe"
-    table = _table(title, ("trained", "FLOPs", "of full", "peak memory", "of full", "seconds", "of full", "bytes up"))
+    columns = ("trained", "FLOPs, of full", "peak memory, of full", "seconds, of full", "bytes up")
     layers = [block for block in plan.blocks if block.alone is not None]
     step = 1 if len(layers) <= SHOWN + 3 else (len(layers) - 1) / (SHOWN - 1)
     chosen = sorted({round(i * step) for i in range(SHOWN if step > 1 else len(layers))})
-    for at in chosen:
-        block = layers[at]
-        if block.alone is not None:
-            table.add_row(f"{block.index}  {block.name}", *_shares(block.alone, plan.everything))
-    table.add_section()
-    table.add_row("no layer (head-only)", *_shares(plan.nothing, plan.everything))
-    table.add_row("all layers (full)", *_shares(plan.everything, plan.everything))
+    rows = [
+        (f"{block.index}  {block.name}", *_shares(block.alone, plan.everything))
+        for block in (layers[at] for at in chosen)
+        if block.alone is not None
+    ]
+    ends = [
+        ("no layer (head-only)", *_shares(plan.nothing, plan.everything)),
+        ("all layers (full)", *_shares(plan.everything, plan.everything)),
+    ]
     if plan.subject.prepared.probed:
-        table.add_row("the probe adds", *_shares(plan.probe, plan.everything))
+        ends.append(("the probe adds", *_shares(plan.probe, plan.everything)))
     if len(chosen) < len(layers):
-        table.caption = f"{len(chosen)} of {len(layers)} layers; --json has all"
-    return table
+        title += f"; {len(chosen)} of {len(layers)} layers, --json has all"
+    return _table(title, columns, [*rows, *ends], ruled=len(ends))
 
 
 def _shares(cost: Cost, full: Cost) -> tuple[str, ...]:
     found: list[str] = []
     for unit in ("flops", "bytes_peak", "seconds"):
         value, whole = dict(cost.items())[unit], dict(full.items())[unit]
-        found += [plain(unit, value), share(value, whole)]
+        found.append("-" if isnan(value) else f"{plain(unit, value)} {share(value, whole):>4}")
     return (*found, plain("bytes_up", cost.bytes_up))
 
 
-def _clients(plan: Plan) -> Table:
+def _clients(plan: Plan) -> TerminalTable:
     title = "Clients: the masks that their budgets pay for"
-    columns = ("client", "budget", "head-only asks", "full asks", "layers alone", "deepest", "from output", "most")
-    table = _table(title, columns, left=5)
-    for row in client_rows(plan.clients):
-        table.add_row(*row)
-    return table
+    columns = (
+        "client",
+        "budget",
+        "needed: head only",
+        "needed: all layers",
+        "layers it can train alone",
+        "deepest",
+        "from output",
+        "most layers",
+    )
+    return _table(title, columns, client_rows(plan.clients), left=5)
 
 
 _UNITS = ("flops", "seconds", "bytes_up", "bytes_peak")
 
 
-def _round(plan: Plan) -> Table:
-    columns = ("one client-round", "FLOPs", "seconds", "bytes up", "peak memory", "bytes down: first", "later")
-    table = _table("Selectors: one client-round", columns)
+def _round(plan: Plan) -> TerminalTable:
+    columns = ("selector", "FLOPs", "seconds", "bytes up", "peak memory", "bytes down: first", "later")
+    return _table("Selectors: one client in one round", columns, _round_rows(plan, len(columns)))
+
+
+def _round_rows(plan: Plan, width: int) -> Iterator[Sequence[str]]:
     for found in _methods(plan):
         if found.mean is None or found.dearest is None or plan.full.mean is None or plan.full.dearest is None:
-            table.add_row(f"{found.name}: see warnings")
+            yield (f"{found.name}: see warnings", *[""] * (width - 1))
             continue
         down = (plain("bytes_down", found.down_first), plain("bytes_down", found.down_later))
         full = plan.full.mean.high
         for number, (label, cost, loose) in enumerate(_ends(found.name, found.mean)):
-            table.add_row(label, *_cells(cost, full, loose, _UNITS), *(down if not number else ("", "")))
+            yield (label, *_cells(cost, full, loose, _UNITS), *(down if not number else ("", "")))
         if not _same(found.mean, found.dearest):
-            table.add_row("  dearest client", *_cells(found.dearest.high, full, found.dearest.loose, _UNITS), "", "")
-    return table
+            yield ("  costliest client", *_cells(found.dearest.high, full, found.dearest.loose, _UNITS), "", "")
 
 
 def _same(mean: Span, dearest: Span) -> bool:
@@ -198,16 +215,17 @@ def _same(mean: Span, dearest: Span) -> bool:
     return all(isnan(one) or isclose(one, other) for (_, one), (_, other) in ends)
 
 
-def _run(plan: Plan) -> Table:
+def _run(plan: Plan) -> TerminalTable:
     units = ("flops", "seconds", "bytes_up", "bytes_down")
     rounds, per_round = plan.subject.loaded.config.train.rounds, cohort(plan)
     title = f"Selectors: the run, {rounds} round{'s' * (rounds != 1)} of {per_round} client{'s' * (per_round != 1)}"
-    table = _table(title, ("whole run", "FLOPs", "client-seconds", "bytes up", "bytes down"))
-    for found in _methods(plan):
-        if found.run is not None and plan.full.run is not None:
-            for label, cost, loose in _ends(found.name, found.run):
-                table.add_row(label, *_cells(cost, plan.full.run.high, loose, units))
-    return table
+    rows = [
+        (label, *_cells(cost, plan.full.run.high, loose, units))
+        for found in _methods(plan)
+        if found.run is not None and plan.full.run is not None
+        for label, cost, loose in _ends(found.name, found.run)
+    ]
+    return _table(title, ("selector", "FLOPs", "client-seconds", "bytes up", "bytes down"), rows)
 
 
 def _methods(plan: Plan) -> Iterator[Forecast]:
@@ -238,12 +256,12 @@ def _legend(plan: Plan) -> Iterator[str]:
     ranged = [found.name for found in plan.selectors if found.ranged]
     if ranged:
         yield (
-            f"{', '.join(ranged)}: masks follow scores, which a plan has not; between the cheapest and the dearest mask"
-            " with a layer that each client can pay for, the probe included."
+            f"{', '.join(ranged)}: which layers it trains depends on scores, which only a run has; the two rows are"
+            " the cheapest and the costliest mask of at least one layer that each client can pay for, with the probe."
         )
     loose = sorted({unit for f in plan.selectors if f.run for unit in f.run.loose}, key=UNITS.index)
     if loose:
-        yield f"<: no mask costs more in {', '.join(loose)}, and perhaps none as much; all else is exact."
+        yield f"<: an upper bound in {', '.join(loose)}; the other numbers are exact."
 
 
 def plain(unit: str, value: float) -> str:

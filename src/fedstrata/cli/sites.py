@@ -84,11 +84,10 @@ def _print(
     if as_json:
         typer.echo(json_module.dumps(values, indent=1))
         return
-    from rich.console import Console
-
     from fedstrata.cli.sites_table import show_nodes, show_sites
+    from fedstrata.cli.terminal import output
 
-    console = Console(highlight=False)
+    console = output()
     if "nodes" in values:
         show_nodes(nodes, console)
     else:

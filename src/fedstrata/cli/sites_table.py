@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from fedstrata.cli.terminal import say
 from fedstrata.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.report.terminal import TerminalTable
 
 _MOST_LAYERS = 2
 _ONLINE = {"online": "yes", "registered": "never"}
@@ -16,45 +16,27 @@ _ONLINE = {"online": "yes", "registered": "never"}
 
 
 def show_sites(sites: Sequence[SiteStatus], console: Console, *, note: str = "") -> None:
-    """Print the sites of a run; rounds count from 1, as in its progress.
+    """Print the sites of a run.
 
     Args:
         sites: Ascending by name.
         console: Where to print them.
         note: What has to be said below.
     """
-    table = _table()
-    table.add_column("site", overflow="fold")
-    table.add_column("online", no_wrap=True)
-    table.add_column("rows", justify="right", no_wrap=True)
-    for name in ("budget", "refuses"):
-        table.add_column(name, overflow="fold")
-    table.add_column("last", no_wrap=True)
-    for name in ("MB\ndown", "MB\nup"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for site in sites:
-        table.add_row(*_cells(site))
-    console.print(table)
+    head = ("site", "online", "rows", "budget", "refuses", "last", "MB down", "MB up")
+    console.print(TerminalTable(head, tuple(tuple(_cells(site)) for site in sites), frozenset({2, 6, 7})))
     for line in (*_troubles(sites), *([note] if note else [])):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def show_nodes(nodes: Sequence[Connection], console: Console) -> None:
     """Print the nodes that a SuperLink knows; their names are the operator's list (``flower.sites``), not its own."""
     if not nodes:
-        console.print("no site is registered; register one with: flwr supernode register KEY.pub", markup=False)
+        say(console, "no site is registered; register one with: flwr supernode register KEY.pub")
         return
-    table = _table()
-    for name in ("node", "status", "since"):
-        table.add_column(name, no_wrap=True)
-    for node in nodes:
-        table.add_row(node.node, node.status, node.since or "-")
-    console.print(table)
-    console.print("names are a run's: fedstrata sites RUN", markup=False)
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    rows = tuple((node.node, node.status, node.since or "-") for node in nodes)
+    console.print(TerminalTable(("node", "status", "since"), rows))
+    say(console, "a SuperLink knows nodes by number; the names of a run's sites: fedstrata sites RUN")
 
 
 def _cells(site: SiteStatus) -> Iterator[str]:
@@ -74,15 +56,13 @@ def _layers(names: Sequence[str]) -> str:
 
 
 def _when(what: Happened) -> str:
-    """Return what a site did, with the round as people count.
+    """Return what a site did, with the round.
 
     Example:
-        >>> _when(Happened("train", 0)), _when(Happened("evaluate", 1)), _when(Happened("join", -1))
-        ('train 1', 'evaluate 1', 'join')
+        >>> _when(Happened("train", 1)), _when(Happened("evaluate", 0)), _when(Happened("join", 0))
+        ('train 1', 'evaluate 0', 'join')
     """
-    if what.round < 0:
-        return what.phase
-    return f"{what.phase or 'round'} {what.round if what.phase == 'evaluate' else what.round + 1}"
+    return what.phase if what.phase == "join" else f"{what.phase or 'round'} {what.round}"
 
 
 def _troubles(sites: Sequence[SiteStatus]) -> Iterator[str]:

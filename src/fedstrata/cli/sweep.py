@@ -45,8 +45,9 @@ def sweep(
     chosen = planned.chosen(only or [], seed or [])
     from rich.console import Console
 
-    from fedstrata.cli.session import StopFlag, finishing_the_round, say
+    from fedstrata.cli.session import StopFlag, finishing_the_round
     from fedstrata.cli.sweep_progress import observer_of
+    from fedstrata.cli.terminal import say
     from fedstrata.sweeping.run import play_sweep
     from fedstrata.sweeping.standing import standing
 

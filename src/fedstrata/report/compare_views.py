@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from fedstrata.report.compare_tables import HOW, Sheet, layer_shares, sheets
 from fedstrata.report.contest import Contest, Line
 from fedstrata.report.intervals import Paired
 from fedstrata.report.tables import escaped
+from fedstrata.report.terminal import TerminalTable
 from fedstrata.report.words import clean
 
 
-def terminal_views(contests: Sequence[Contest]) -> Iterator[Table | Text]:
+def terminal_views(contests: Sequence[Contest]) -> Iterator[TerminalTable | Text]:
     """Yield what a terminal shows of contests: per contest a title, tables and notes; text is never read as markup.
 
     Example:
@@ -35,21 +34,13 @@ def terminal_views(contests: Sequence[Contest]) -> Iterator[Table | Text]:
         yield Text(HOW, style="dim")
 
 
-def _terminal(sheet: Sheet) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in sheet.head:
-        numbers = title.startswith("#")
-        table.add_column(
-            Text(clean(title.removeprefix("# "))),
-            justify="right" if numbers else "left",
-            no_wrap=numbers,
-            overflow="fold",
-            min_width=None if numbers else 12,
-        )
-    for place, row in enumerate(sheet.rows):
-        style = "bold" if place == sheet.reference else None
-        table.add_row(*(Text(clean(cell)) for cell in row), style=style)
-    return table
+def _terminal(sheet: Sheet) -> TerminalTable:
+    return TerminalTable(
+        head=tuple(title.removeprefix("# ") for title in sheet.head),
+        rows=sheet.rows,
+        numbers=frozenset(j for j, title in enumerate(sheet.head) if title.startswith("#")),
+        styles={} if sheet.reference is None else {sheet.reference: "bold"},
+    )
 
 
 def markdown(contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.table import Table
-from rich.text import Text
-
 from fedstrata.report.records import Run
+from fedstrata.report.terminal import TerminalTable
 from fedstrata.report.words import clean, duration, megabytes, percent, short_names
 
 _HEAD = ("method", "accuracy", "best", "MB up", "time", "layers chosen")
@@ -38,25 +36,23 @@ class Result:
     setting: str = ""
 
 
-def terminal_table(results: Sequence[Result], *, title: str | None = None) -> Table:
+def terminal_table(results: Sequence[Result], *, title: str | None = None) -> TerminalTable:
     """Return the results as a table for rich; text is never read as markup.
 
     Example:
-        >>> terminal_table([Result("full", 0.5, 0.6, 2e6, 3.0)]).row_count
-        1
+        >>> terminal_table([Result("full", 0.5, 0.6, 2e6, 3.0)]).rows[0][:3]
+        ('full', '50.0%', '60.0%')
     """
     settings = any(r.setting for r in results)
-    table = Table(title=Text(title) if title else None, header_style="bold")
-    for name in (("setting",) if settings else ()) + _HEAD:
-        table.add_column(name, justify="right" if name in _HEAD[1:5] else "left", no_wrap=name != _HEAD[-1])
-    previous = None
-    for result in results:
-        if settings and previous not in (None, result.setting):
-            table.add_section()
-        shown = (result.setting if result.setting != previous else "",) if settings else ()
-        previous = result.setting
-        table.add_row(*(Text(clean(cell)) for cell in (*shown, *_cells(result))))
-    return table
+    head = (("setting",) if settings else ()) + _HEAD
+    return TerminalTable(
+        head=head,
+        rows=tuple((*((r.setting,) if settings else ()), *_cells(r)) for r in results),
+        numbers=frozenset(j for j, name in enumerate(head) if name in _HEAD[1:5]),
+        labels=2 if settings else 1,
+        title=title or "",
+        ruled=frozenset(i for i in range(1, len(results)) if results[i].setting != results[i - 1].setting),
+    )
 
 
 def markdown_table(results: Sequence[Result]) -> str:
