@@ -15,9 +15,12 @@ from rich.console import Console
 
 from fedstrata.cli.progress import LiveProgress
 from fedstrata.cli.run import INTERRUPTED
+from fedstrata.cli.terminal import say as say
 from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
 from fedstrata.engines.protocol import Engine
+from fedstrata.report.events import read_log
+from fedstrata.report.outliers import outliers
 from fedstrata.report.progress import PlainProgress, megabytes
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
@@ -79,11 +82,6 @@ _HOSTS: Mapping[str, Callable[[PreparedRun, Played], RunResult]] = {"flower-simu
 """What surrounds a run, by engine; most need nothing."""
 
 
-def say(console: Console, line: str) -> None:
-    """Print a line as it is: no markup, no wrapping."""
-    console.print(line, markup=False, soft_wrap=True)
-
-
 @contextmanager
 def finishing_the_round(stop: StopFlag, console: Console) -> Iterator[None]:
     """Turn the first Ctrl-C into a wish to stop after the round; the second one stops at once."""
@@ -128,6 +126,16 @@ def _in_vain(summary: Mapping[str, Any]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
+def odd_clients(result: RunResult) -> Iterator[str]:
+    """Yield one line on the clients that stand out, if any do."""
+    found = outliers(read_log(result.folder / "events.jsonl"))
+    if not found:
+        return
+    more = len(found) - 1
+    tail = f"; {more} more in the report" if more else ""
+    yield f"warning: {found[0]}{tail} (fedstrata report {result.folder})"
+
+
 def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
     """Yield what came out of a run, where it is, and if it was interrupted, with which verb it goes on."""
     summary = result.summary
@@ -139,6 +147,7 @@ def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
             f"after {summary['rounds']} of {summary['planned_rounds']} rounds{_in_vain(summary)}; "
             f"{megabytes(summary['bytes_up'])} up, {megabytes(summary['bytes_down'])} down, {summary['seconds']:.1f} s"
         )
+    yield from odd_clients(result)
     if summary["failures"]:
         yield f"{summary['failures']} client failures; see {result.folder / 'events.jsonl'}"
     if result.state == "interrupted":

@@ -107,7 +107,7 @@ def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool
         ("selection", "Which layers were trained", selection(run)),
         ("costs", "Costs", costs(run)),
         ("predicted", "Predicted and measured", predicted([run]) if alone else predicted_in_words(run)),
-        ("fairness", "Fairness between clients", fairness(run, key=f"{key}fair")),
+        ("fairness", "Clients: accuracy of each, and who stands out", fairness(run, key=f"{key}fair")),
         ("proof", "Proof of training", proof(run)),
     ]
     if alone:

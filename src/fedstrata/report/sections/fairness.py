@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from fedstrata.report.blocks import Block, Key, Meter, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.outliers import outliers
 from fedstrata.report.plots import Line, line_chart
 from fedstrata.report.records import Run
 from fedstrata.report.words import NOTHING, percent, plural
+
+FEW_ROWS = 30
+"""Held-out rows below which a client's accuracy is called coarse."""
 
 _NAMES = ("best client", "median client", "worst client")
 _STYLES = (2, 0, 1)
@@ -45,9 +49,10 @@ def spread(run: Run) -> Spread | None:
 
 def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
     """Return the curves of worst, median and best client, and every client's last accuracy."""
+    odd = tuple(Note(f"{found}.") for found in outliers(run.log))
     measured = [r for r in run.log.rounds if r.client_accuracy]
     if not measured:
-        return (Text("The clients' own held-out rows were not evaluated."),)
+        return (*odd, Text("The clients' own held-out rows were not evaluated."))
     last = measured[-1]
     end = spread_of(last.client_accuracy)
     text = (
@@ -55,16 +60,29 @@ def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
         f"{percent(end.worst)}, the median {percent(end.median)}, the best {percent(end.best)}, "
         "each on its own held-out rows."
     )
-    blocks: list[Block] = [Text(text)]
+    blocks: list[Block] = [*odd, Text(text), *_coarse(run, last.client_accuracy)]
     if len(measured) > 1:
         blocks += _chart(run, key)
     return (*blocks, _table(run, last.client_accuracy))
 
 
+def _coarse(run: Run, accuracies: Mapping[str, float]) -> tuple[Note, ...]:
+    """Warn of percentages that stand on few rows, where the number of rows is known."""
+    card = run.data_card.clients if run.data_card else {}
+    rows = {name: card[name].held_out for name in accuracies if name in card}
+    few = {name: count for name, count in rows.items() if isinstance(count, int) and 0 < count < FEW_ROWS}
+    hidden = [name for name, count in rows.items() if isinstance(count, str)]
+    if not few and not hidden:
+        return ()
+    told = f"{plural(len(few) + len(hidden), 'client')} of {len(accuracies)} held out fewer than {FEW_ROWS} rows"
+    if few:
+        name = min(few, key=lambda n: (few[n], n))
+        told += f", {name} as few as {few[name]}, of which one is {100 / few[name]:.0f} points"
+    return (Note(f"{told}: differences between such clients may be chance."),)
+
+
 def _chart(run: Run, key: str) -> list[Block]:
-    measured = [
-        (r.round + 1, r.client_accuracy, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy
-    ]
+    measured = [(r.round, r.client_accuracy, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy]
     lines = []
     for name, style, field in zip(_NAMES, _STYLES, ("best", "median", "worst"), strict=True):
         values = [float(getattr(s, field)) for _, _, s in measured]
