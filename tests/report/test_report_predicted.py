@@ -74,7 +74,7 @@ def test_measured_seconds_are_probe_and_training(tmp_path: Path) -> None:
 
     run = made(tmp_path / "a", rounds=1, names=("solo",), change=each(fixed))
     (picture,) = pictures(predicted([run]))
-    assert "solo, round 0: predicted 2 s, measured 2.25 s<" in picture.svg
+    assert "solo, round 1: predicted 2 s, measured 2.25 s<" in picture.svg
 
 
 def test_failed_clients_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -109,7 +109,10 @@ def test_peak_that_was_never_measured_is_said(tmp_path: Path) -> None:
 
 def test_pairs_that_are_missing_are_counted() -> None:
     said = compared([Pair(10.0, 10.0, "a")], "bytes_up", of=4)
-    assert said == "Bytes up: equal to the byte in 1 of 1 client-round. 3 of 4 client-rounds had no such pair."
+    assert (
+        said
+        == "Bytes up: equal to the byte in 1 of 1 client-round. In 3 of 4 client-rounds one of the two is not known."
+    )
 
 
 def test_prediction_of_zero_has_no_ratio() -> None:
@@ -138,8 +141,8 @@ def test_several_runs_share_the_plots_and_their_dots_name_the_run(tmp_path: Path
     runs = [made(tmp_path / m, method=m, rounds=1, per_client=n) for m, n in (("full", 6), ("top", 1))]
     up = pictures(predicted(runs))[0]
     assert up.lead == "Bytes up: equal to the byte in 20 of 20 client-rounds."
-    assert "full, client-00, round 0: " in up.svg
-    assert "top, client-00, round 0: " in up.svg
+    assert "full, client-00, round 1: " in up.svg
+    assert "top, client-00, round 1: " in up.svg
 
 
 def test_run_among_others_has_its_own_verdicts_in_words(tmp_path: Path) -> None:

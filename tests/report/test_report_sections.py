@@ -49,7 +49,7 @@ def svg_of(blocks: tuple[Block, ...], place: int = 0) -> str:
 
 def accuracies(*values: float) -> Callable[[RoundRecord], RoundRecord]:
     return lambda r: replace(
-        r, test=Metrics(values[r.round], 1.0, 400), validation=Metrics(0.6 + r.round / 10, 1.0, 100)
+        r, test=Metrics(values[r.round - 1], 1.0, 400), validation=Metrics(0.5 + r.round / 10, 1.0, 100)
     )
 
 
@@ -59,7 +59,7 @@ def text_of(blocks: tuple[Block, ...]) -> str:
 
 def test_scores_that_are_a_round_old_are_said_to_be_and_others_are_not_mentioned(tmp_path: Path) -> None:
     def ridden(r: RoundRecord) -> RoundRecord:
-        return replace(r, clients=tuple(replace(c, probe_round=max(r.round - 1, 0)) for c in r.clients))
+        return replace(r, clients=tuple(replace(c, probe_round=max(r.round - 1, 1)) for c in r.clients))
 
     plain, riding = made(tmp_path / "a", rounds=3), made(tmp_path / "b", rounds=3, change=ridden)
     assert "probe.ride" not in text_of(selection(plain))
@@ -192,7 +192,7 @@ def test_selection_counts_are_those_of_the_masks(tmp_path: Path) -> None:
 def test_selection_of_many_rounds_is_binned(tmp_path: Path) -> None:
     run = made(tmp_path / "a", rounds=130, names=("a", "b"))
     count = sum(0 in c.mask for r in run.log.rounds[:3] for c in r.clients)
-    assert f"layer.0, round 0–2: {count} of 6 clients<" in svg_of(selection(run))
+    assert f"layer.0, round 1–3: {count} of 6 clients<" in svg_of(selection(run))
 
 
 def test_head_only_run_has_no_heatmap_but_a_sentence(tmp_path: Path) -> None:
@@ -238,11 +238,11 @@ def test_totals_without_prices_or_peaks_show_none(tmp_path: Path) -> None:
 
 def test_fairness_is_of_the_last_round(tmp_path: Path) -> None:
     def fixed(record: RoundRecord) -> RoundRecord:
-        return replace(record, client_accuracy={"a": 0.2 + record.round / 10, "b": 0.5, "c": 0.9})
+        return replace(record, client_accuracy={"a": 0.1 + record.round / 10, "b": 0.5, "c": 0.9})
 
     blocks = fairness(made(tmp_path / "a", rounds=2, change=fixed), key="k")
     assert isinstance(blocks[0], Text)
-    assert "After round 1 the worst of 3 clients has 30.0%, the median 50.0%, the best 90.0%" in blocks[0].text
+    assert "After round 2 the worst of 3 clients has 30.0%, the median 50.0%, the best 90.0%" in blocks[0].text
     assert "worst client, 1 round: 20.0%" in svg_of(blocks)
 
 
@@ -283,8 +283,8 @@ def test_rows_whose_labels_are_not_known_are_shown_without_labels(tmp_path: Path
 def test_certificates_are_summed_up_by_rule(tmp_path: Path) -> None:
     blocks = certificates(made(tmp_path / "a", rounds=3))
     assert isinstance(blocks[0], Text)
-    assert blocks[0].text.startswith("milp chose the masks of 3 rounds, largest gap 0.2%.")
-    assert tables(blocks)[0].rows[0] == ("0", "milp", "5", "5.01", "0.2%")
+    assert blocks[0].text.startswith("milp chose the masks of 3 rounds, at most 0.2% below the optimum in 3.")
+    assert tables(blocks)[0].rows[0] == ("1", "milp", "5", "5.01", "0.2%")
 
 
 def test_config_comes_with_the_command_that_repeats_the_run(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from markupsafe import Markup
+
+MOST_TOLD = 120
+"""Marks of a picture that are listed as text."""
+_TITLE = re.compile(r"<title>([^<]+)</title>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,13 @@ class Picture:
     wide: bool = False
     lead: str = ""
     small: bool = False
+
+    @property
+    def told(self) -> tuple[Markup, ...]:
+        """What pointing at its marks shows, as text, for screens on which nothing can be pointed at; a few hundred."""
+        found = list(dict.fromkeys(_TITLE.findall(str(self.svg))))
+        rest = len(found) - MOST_TOLD
+        return tuple(map(Markup, [*found[:MOST_TOLD], *([f"{rest:,} more"] if rest > 0 else [])]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _contest(key: tuple[str, str, str], outcomes: Sequence[Outcome], rules: Rule
     if rules.by_mean:
         lines.sort(key=lambda line: (line.accuracy is None, -_mean_of(line)))
     notes = [borrowed] if borrowed else []
-    notes += [*_notes(lines, reference, rules, oracle), *_out_of_reach(lines), *_unlike(lines)]
+    notes += [*_notes(lines, reference, rules, oracle), *_out_of_reach(lines), *_unlike(lines), *_short(lines)]
     return Contest(
         row,
         size,
@@ -192,6 +192,21 @@ def _out_of_reach(lines: Sequence[Line]) -> list[str]:
         f"The smallest p of {seeds} seeds is {least:.4f}, which Holm over {plural(count, 'method')} makes "
         f"{min(1.0, least * count):.2f}: no difference can come below {_LEVEL} here, however large; "
         f"{needed} seeds would allow it."
+    ]
+
+
+def _short(lines: Sequence[Line]) -> list[str]:
+    """Say where the cost of reaching the target is a mean over some of the seeds only."""
+    some = [
+        f"{line.label} {line.reached.seeds} of {len(line.seeds)}"
+        for line in lines
+        if line.reached is not None and line.reached.seeds < len(line.seeds)
+    ]
+    if not some:
+        return []
+    return [
+        f"Not every seed came to the target ({listing(some)}): its cost is the mean of those that did, which leaves "
+        "out the slow ones."
     ]
 
 

@@ -207,8 +207,8 @@ def _costs(contest: Contest) -> list[Column]:
         to = f"to {100 * contest.target:g}%"
         columns += [
             (f"# seeds {to}", lambda line: f"{line.reached.seeds} of {len(line.seeds)}" if line.reached else NOTHING),
-            (f"# MB up {to}", lambda line: _reached(line.reached, lambda r: r.bytes_up, megabytes)),
-            (f"# GFLOP {to}", lambda line: _reached(line.reached, lambda r: r.flops, _giga)),
+            (f"# MB up {to}", lambda line: _reached(line, lambda r: r.bytes_up, megabytes)),
+            (f"# GFLOP {to}", lambda line: _reached(line, lambda r: r.flops, _giga)),
         ]
     return columns
 
@@ -225,9 +225,13 @@ def _giga(flops: float | None) -> str:
     return NOTHING if flops is None else number(flops / _GIGA, digits=4)
 
 
-def _reached(reached: Reached | None, of: Callable[[Reached], float | None], shown: Callable[[float], str]) -> str:
-    value = None if reached is None else of(reached)
-    return NOTHING if value is None else shown(value)
+def _reached(line: Line, of: Callable[[Reached], float | None], shown: Callable[[float], str]) -> str:
+    """Return what the target took, a mean over the seeds that came to it; where not all did, it says how many."""
+    value = None if line.reached is None else of(line.reached)
+    if line.reached is None or value is None:
+        return NOTHING
+    of_how_many = f" ({line.reached.seeds} of {len(line.seeds)} seeds)" if line.reached.seeds < len(line.seeds) else ""
+    return f"{shown(value)}{of_how_many}"
 
 
 def _losses(contest: Contest) -> tuple[Sheet, ...]:

@@ -26,6 +26,22 @@ class Standing:
     tip: str = ""
 
 
+ALIKE = 1.05
+"""Ratio up to which costs count as the same: a frontier drawn from less would be made of noise."""
+
+
+def alike(points: Sequence[Standing]) -> bool:
+    """Return whether the costs of all methods are nearly the same, so that none is the cheaper one.
+
+    Example:
+        >>> points = [Standing(k, 0, x, 0.5, (x, x), (0.5, 0.5)) for k, x in {"a": 1.0, "b": 1.04, "c": 1.1}.items()]
+        >>> alike(points[:2]), alike(points)
+        (True, False)
+    """
+    costs = [point.cost for point in points]
+    return max(costs) <= ALIKE * min(costs)
+
+
 def frontier(points: Sequence[Standing]) -> tuple[Standing, ...]:
     """Return the points to which no cheaper or equally dear one is better, cheapest first.
 

@@ -127,6 +127,8 @@ def _upright(axes: Axes, lines: Sequence[Line], y: Axis) -> None:
         return
     axes.yaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))
     if y == "number":
+        margin = max(0.06 * (high - low), 0.02 * max(abs(low), abs(high)), 1e-12)  # closer up, noise looks large
+        axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
         return
     margin = max(0.06 * (high - low), 0.015)

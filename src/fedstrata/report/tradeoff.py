@@ -11,7 +11,7 @@ from fedstrata.report import svg
 from fedstrata.report.axes import SHARE, Scale, frame, wide
 from fedstrata.report.labels import Box, place
 from fedstrata.report.marks import mark
-from fedstrata.report.pareto import Standing, frontier
+from fedstrata.report.pareto import ALIKE, Standing, alike, frontier
 from fedstrata.report.words import clip
 
 _WIDTH, _HEIGHT = 320.0, 282.0
@@ -24,8 +24,8 @@ def tradeoff(
 ) -> Markup:
     """Return the plot of at least one point.
 
-    The horizontal axis is logarithmic where costs differ more than twentyfold. The step line shows the accuracy
-    that is to be had at each cost.
+    The horizontal axis is logarithmic where costs differ more than twentyfold; where they hardly do, it starts at 0.
+    The step line shows the accuracy that is to be had at each cost; there is none where costs hardly differ.
 
     Args:
         points: Methods; costs at least 0. One without a label is drawn and not named.
@@ -38,7 +38,7 @@ def tradeoff(
     x, y = _across(points, unit), _upwards(points)
     picture = svg.root(_WIDTH, _HEIGHT, title=title, description=description)
     frame(picture, x, y, x_title=x_title, y_title=y_title)
-    steps = _steps(picture, frontier(points), x, y)
+    steps = [] if alike(points) else _steps(picture, frontier(points), x, y)
     for point in points:
         _ranges(picture, point, x, y)
     _labels(picture, points, x, y, steps)
@@ -52,7 +52,9 @@ def _across(points: Sequence[Standing], unit: str) -> Scale:
     if wide(costs):
         return Scale(unit, min(costs) / 1.6, max(costs) * 1.6, _LEFT, _RIGHT, log=True)
     low, high = min(costs), max(costs)
-    margin = 0.12 * (high - low) or 0.5 * high or 0.5
+    if high <= ALIKE * low or not high:
+        return Scale(unit, 0.0, 1.25 * high or 1.0, _LEFT, _RIGHT)  # closer up, differences without meaning look large
+    margin = 0.12 * (high - low)
     start = 0.0 if low < 0.4 * high else max(0.0, low - margin)
     return Scale(unit, start, high + margin, _LEFT, _RIGHT)
 

@@ -17,7 +17,7 @@ _HEAD = (
     "# rounds",
     "# layers per round",
     "# budget",
-    "# tightest limit",
+    "# most of a limit",
     "# MB up",
     "# MB down",
     "# peak",
@@ -84,7 +84,11 @@ def _clients(run: Run) -> Block:
         own.setdefault(client.client, []).append(client)
     rows = tuple(_row(name, own[name]) for name in sorted(own))
     return folded(
-        Table("Per client; the bar is the limit that its masks came nearest to, by their predicted price", _HEAD, rows)
+        Table(
+            "Per client; the bar is the largest share of one of its limits that a mask was predicted to need",
+            _HEAD,
+            rows,
+        )
     )
 
 

@@ -1,9 +1,10 @@
-"""Curves: accuracy against rounds and against what the clients uploaded."""
+"""Curves: accuracy against rounds and against what the clients uploaded, and the loss against rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isfinite, nan
 from statistics import fmean
 
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
@@ -17,7 +18,7 @@ Path = tuple[Point, ...]
 
 
 def curves(group: Group, *, key: str) -> tuple[Block, ...]:
-    """Return the two charts of a group and their legend, or why there is none."""
+    """Return the charts of a group and their legend, or why there is none."""
     paths = [(s.label, s.style, [trajectory(run, measure(run)) for run in s.runs]) for s in group.series]
     name = measured_on(group)
     if len(group.runs) == 1 and _has_both(group.runs[0]):
@@ -55,7 +56,6 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
     if log:
         by_upload = [started for line in by_upload if (started := _after_start(line)).x]
     ends = "; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in by_rounds)
-    label = name.removeprefix("test ") if name == "accuracy" else name
     scale = "Log scale, without the starting point. " if log else ""
     seeds = "The band is the range over seeds. " if any(len(p[2]) > 1 for p in paths) else ""
     start = "Round 0 is the starting point. " if any(p[2][0][0].rounds == 0 for p in paths) else ""
@@ -68,11 +68,12 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
                     title=f"{group.label}: {name} against rounds",
                     description=ends,
                     x_label="rounds",
-                    y_label=label,
+                    y_label=name,
                     whole_x=True,
                 ),
                 f"{name.capitalize()} against rounds. {start}{seeds}{_still(group)}".strip(),
             ),
+            *_loss(paths, key=key, group=group),
             Picture(
                 line_chart(
                     by_upload,
@@ -80,13 +81,41 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
                     title=f"{group.label}: {name} against MB uploaded",
                     description=ends,
                     x_label="MB uploaded by all clients, so far",
-                    y_label=label,
+                    y_label=name,
                     log_x=log,
                 ),
                 f"{name.capitalize()} against upload: further left is cheaper. {scale}{seeds}".strip(),
             ),
         )
     )
+
+
+def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, key: str, group: Group) -> tuple[Picture, ...]:
+    """Return the chart of the loss on the rows of the accuracy; what is not finite is a gap."""
+    lines = [_line(p, lambda point: float(point.rounds), _loss_of) for p in paths]
+    lines = [line for line in lines if any(map(isfinite, line.y))]
+    if not lines:
+        return ()
+    ends = "; ".join(f"{line.label} ends at {line.y[-1]:.4g}" for line in lines)
+    chart = line_chart(
+        lines,
+        key=f"{key}-loss",
+        title=f"{group.label}: loss against rounds",
+        description=ends,
+        x_label="rounds",
+        y_label="loss, nats",
+        whole_x=True,
+        y="number",
+    )
+    return (Picture(chart, "Loss (mean cross-entropy) on the same rows against rounds; less is better."),)
+
+
+def _loss_of(point: Point) -> float:
+    return point.metrics.loss if isfinite(point.metrics.loss) else nan
+
+
+def _accuracy_of(point: Point) -> float:
+    return point.metrics.accuracy
 
 
 def _still(group: Group) -> str:
@@ -123,22 +152,27 @@ def _shared(paths: list[Path]) -> list[int]:
     return sorted(set.intersection(*counts)) if counts else []
 
 
-def _line(path: tuple[str, int, list[Path]], where: Callable[[Point], float]) -> Line:
+def _line(
+    path: tuple[str, int, list[Path]],
+    where: Callable[[Point], float],
+    height: Callable[[Point], float] = _accuracy_of,
+) -> Line:
     label, style, runs = path
     xs, ys, low, high, tips = [], [], [], [], []
     for rounds in _shared(runs):
         here = [next(p for p in run if p.rounds == rounds) for run in runs]
-        accuracies = [p.metrics.accuracy for p in here]
+        heights = [height(p) for p in here]
         xs.append(fmean(where(p) for p in here))
-        ys.append(fmean(accuracies))
-        low.append(min(accuracies))
-        high.append(max(accuracies))
-        tips.append(_tip(label, here, ys[-1]))
+        ys.append(fmean(heights))
+        low.append(min(heights))
+        high.append(max(heights))
+        tips.append(_tip(label, here))
     several = len(runs) > 1
     return Line(label, xs, ys, style, tips, low if several else (), high if several else ())
 
 
-def _tip(label: str, here: list[Point], accuracy: float) -> str:
+def _tip(label: str, here: list[Point]) -> str:
+    accuracy = fmean(p.metrics.accuracy for p in here)
     upload = megabytes(fmean(p.bytes_up for p in here))
     text = f"{label}, {plural(here[0].rounds, 'round')}, {upload} MB up: {percent(accuracy)}"
     if len(here) == 1:

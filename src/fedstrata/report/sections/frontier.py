@@ -8,7 +8,7 @@ from statistics import fmean
 
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
 from fedstrata.report.grouping import Group, Series, final_accuracy, uploaded
-from fedstrata.report.pareto import Standing, frontier
+from fedstrata.report.pareto import Standing, alike, frontier
 from fedstrata.report.records import Run
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.totals import client_seconds, predicted_flops
@@ -34,6 +34,8 @@ _PRICES = (
         "seconds", "time", "time of all clients", lambda run: client_seconds(run) or None, "no measured time in the log"
     ),
 )
+
+SAME_COST = "All cost nearly the same (within 5%), so none is named as the cheaper choice."
 
 
 def costs_and_accuracy(group: Group) -> tuple[Block, ...]:
@@ -83,6 +85,8 @@ def standing(series: Series, unit: str, cost: Callable[[Run], float | None]) -> 
 def _picture(group: Group, price: _Price, points: Sequence[Standing]) -> Picture:
     best = frontier(points)
     told = f"{'Frontier' if len(best) > 1 else 'Best at the least cost'}: {listing([p.label for p in best], limit=6)}."
+    if alike(points):
+        told = SAME_COST
     bars = " Bars run over the seeds." if any(p.accuracies[0] < p.accuracies[1] for p in points) else ""
     name = measured_on(group)
     drawn = tradeoff(

@@ -19,8 +19,9 @@ from fedstrata.report.compare_tables import (
 from fedstrata.report.contest import Contest, Line
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
 from fedstrata.report.outcome import Outcome
-from fedstrata.report.pareto import Standing, frontier
+from fedstrata.report.pareto import Standing, alike, frontier
 from fedstrata.report.rows import Bar, Row, row_chart
+from fedstrata.report.sections.frontier import SAME_COST
 from fedstrata.report.tradeoff import tradeoff
 from fedstrata.report.words import NOTHING, listing, percent, plural, quantity, short_names
 
@@ -151,7 +152,7 @@ def _standing(line: Line, price: _Price, contest: Contest, styles: Mapping[str, 
 
 def _tradeoff(contest: Contest, price: _Price, points: Sequence[Standing]) -> Picture:
     best = [point.label for point in frontier(points)]
-    told = f"Frontier: {listing(best, limit=6)}."
+    told = SAME_COST if alike(points) else f"Frontier: {listing(best, limit=6)}."
     drawn = tradeoff(
         [replace(point, label=_beside(point.label, best, contest)) for point in points],
         unit=price.unit,

@@ -23,8 +23,8 @@ _NAMES = {
 _CAPTIONS = {
     "bytes_up": "What a client sent in a round.",
     "bytes_down": "What a client was sent in a round.",
-    "bytes_peak": "The most memory that a client held in a round, the model's parameters included. On a CPU whole pages"
-    " of the process are measured, gaps of its heap included (none under a memory budget); 5 to 10 MB are noise.",
+    "bytes_peak": "The most memory that a client held in a round, the model's parameters included. On a CPU the"
+    " process is measured, with memory that it has freed and not given back; differences of 5 to 10 MB are noise.",
     "seconds": "Time of probing and training; the prediction adds transfers where the device profile has rates.",
 }
 _EXACT = ("bytes_up", "bytes_down")
@@ -82,7 +82,7 @@ def compared(pairs: Sequence[Pair], unit: str, *, of: int) -> str:
     """
     ratios = [p.measured / p.predicted for p in pairs if p.predicted > 0]
     span = f"from {number(min(ratios))} to {number(max(ratios))}" if ratios else ""
-    missing = f" {of - len(pairs):,} of {_rounds(of)} had no such pair." if of > len(pairs) else ""
+    missing = f" In {of - len(pairs):,} of {_rounds(of)} one of the two is not known." if of > len(pairs) else ""
     if unit in _EXACT:
         equal = sum(p.measured == p.predicted for p in pairs)
         tail = f"; measured / predicted {span}" if equal < len(pairs) and span else ""
