@@ -202,19 +202,19 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_file(broken: Callable
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("train", "--set train: write it as key.path=value, such as train.lr=0.1"),
-        (".lr=1", "--set .lr=1: write it as key.path=value"),
-        ("train.lrr=1", "--set train.lrr=1: train.lrr: no such key; did you mean 'lr'?"),
-        ("train.lr=abc", "--set train.lr=abc: train.lr: has to be a number, got 'abc'"),
-        ("train.lr=[", "--set train.lr=[: '[' is not a YAML value"),
-        ("seed.x=1", "--set seed.x=1: 'seed' is a single value and has no keys"),
+        ("train", "override 'train': write it as key.path=value, such as train.lr=0.1"),
+        (".lr=1", "override '.lr=1': write it as key.path=value"),
+        ("train.lrr=1", "override 'train.lrr=1': train.lrr: no such key; did you mean 'lr'?"),
+        ("train.lr=abc", "override 'train.lr=abc': train.lr: has to be a number, got 'abc'"),
+        ("train.lr=[", "override 'train.lr=[': '[' is not a YAML value"),
+        ("seed.x=1", "override 'seed.x=1': 'seed' is a single value and has no keys"),
         (
             "selector.kind=tap",
-            "--set selector.kind=tap: selector.kind: no selector is called 'tap'; did you mean 'top'?",
+            "override 'selector.kind=tap': selector.kind: no selector is called 'tap'; did you mean 'top'?",
         ),
         (
             "budget.layers=x",
-            "--set budget.layers=x: budget.layers: budget 'fixed' has layers: 'x', which is not a number",
+            "override 'budget.layers=x': budget.layers: budget 'fixed' has layers: 'x', which is not a number",
         ),
         ("model.candidates=last:9", "--set model.candidates=last:9: model.candidates: "),
     ],
@@ -249,7 +249,9 @@ def test_output_that_is_not_empty(broken: Callable[..., Any], tmp_path: Path) ->
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "note.txt").touch()
     said = broken()
-    assert "--set output=out: output: out exists and is not empty; choose another folder, or go on with" in said.err
+    assert (
+        "override 'output=out': output: out exists and is not empty; choose another folder, or go on with" in said.err
+    )
     assert said.code == 2
 
 

@@ -44,7 +44,7 @@ def test_workers_need_processes(tmp_path: Path, values: Mapping[str, Any]) -> No
     [(["engine=processes", "workers=0"], "workers"), (["engine=threads"], "engine"), (["workers=x"], "workers")],
 )
 def test_what_is_no_engine_or_no_number_is_an_error(tmp_path: Path, overrides: Sequence[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=f"^--set {said}="):
+    with pytest.raises(ConfigError, match=f"^override '{said}="):
         check_config(digits(tmp_path), overrides=overrides)
 
 

@@ -198,7 +198,7 @@ def test_problems_of_several_methods_are_said_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["seed=3", "output=x", "name=x"])
 def test_keys_that_a_sweep_sets_cannot_be_overridden(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^--set {text}: '\w+' follows from"):
+    with pytest.raises(ConfigError, match=rf"^override '{text}': '\w+' follows from"):
         loaded(tmp_path, overrides=[text])
 
 

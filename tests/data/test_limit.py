@@ -69,7 +69,7 @@ def test_limits_count_before_the_split_and_do_not_depend_on_the_seed(tmp_path: P
         assert torch.equal(first.inputs["x"], next(iter(one.clients.values())).rows.inputs["x"])
         assert torch.equal(data.test.inputs["x"], one.test.inputs["x"])
     assert one.card.rows_dropped == {"beyond data.rows": 40, "beyond data.test_rows": 23}
-    assert "40 rows are left out, beyond data.rows" in one.card.warnings
+    assert "data.rows keeps a part of the data: 40 rows are not used" in one.card.warnings
 
 
 def test_with_sites_every_site_and_every_test_file_keeps_as_many(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_the_card_counts_what_was_kept_and_dropped(tmp_path: Path) -> None:
     assert card.warnings == (
         "a note",
         "2 rows were dropped: 1 no note, 1 no label",
-        "1 rows fit no client's share and are left over",
+        "1 rows belong to no client's share and are not used",
     )
 
 

@@ -10,9 +10,9 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from fedstrata.cli.session import say
+from fedstrata.cli.terminal import say
 from fedstrata.config.sweep import Job
-from fedstrata.report.progress import megabytes
+from fedstrata.report.progress import megabytes, time_left
 from fedstrata.report.results import Outcome
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 
@@ -56,10 +56,8 @@ class Pace:
             '0:01:00'
         """
         if not self.played:
-            return "-:--:--"
-        left = (monotonic() - self.started) / self.played * (self.total - self.done - under_way)
-        minutes, seconds = divmod(round(max(left, 0.0)), 60)
-        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+            return time_left(None)
+        return time_left((monotonic() - self.started) / self.played * (self.total - self.done - under_way))
 
 
 class SweepProgress:

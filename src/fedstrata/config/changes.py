@@ -31,8 +31,8 @@ def override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set {text}: write it as key.path=value, such as train.lr=0.1")
-    said = f"--set {text}"
+        raise ConfigError(f"override '{text}': write it as key.path=value, such as train.lr=0.1")
+    said = f"override '{text}'"
     try:
         read, _ = yaml_value(value, said)
     except ConfigError as error:

@@ -79,7 +79,12 @@ def _taken(path: Path) -> str | None:
     if path.is_file():
         return f"{path} is a file; name a folder"
     if path.exists() and any(path.iterdir()):
-        return f"{path} exists and is not empty; choose another folder, or go on with: fedstrata resume {path}"
+        folder, taken = RunFolder(path), f"{path} exists and is not empty"
+        if not folder.config.is_file():
+            return f"{taken}, and it is no run folder; choose another folder"
+        if folder.model.exists():
+            return f"{taken}: it holds a run that has finished; choose another folder"
+        return f"{taken}; choose another folder, or go on with: fedstrata resume {path}"
     return None
 
 

@@ -154,7 +154,9 @@ def _built(kind: str) -> Selector:
     try:
         selector: Selector = build("selector", kind, ("--selector",))
     except BuildError as error:
-        advice = "; name it in the configuration, or with --set" if "needs" in error.problems[0].message else ""
+        advice = (
+            "; name it in the configuration, or as an override (--set)" if "needs" in error.problems[0].message else ""
+        )
         raise ConfigError(f"--selector {kind}: {error.problems[0].message}{advice}") from error
     return selector
 

@@ -73,7 +73,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepFile:
     for text in overrides:
         key = text.partition("=")[0].strip()
         if key in OWN_KEYS:
-            raise ConfigError(f"--set {text}: '{key}' follows from {OWN_KEYS[key]}; leave it out")
+            raise ConfigError(f"override '{text}': '{key}' follows from {OWN_KEYS[key]}; leave it out")
     try:
         output = expanded(section.output or f"runs/sweeps/{section.row}-{section.size}")
         results = None if section.results is None else path.parent / expanded(section.results)

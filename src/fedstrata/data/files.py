@@ -44,7 +44,7 @@ class Source:
     @property
     def shown(self) -> str:
         """What errors and the data card call it."""
-        folder = self.site or (self.path.parent.name if self.twin else "")
+        folder = self.path.parent.name if self.site or self.twin else ""
         return f"{folder}/{self.path.name}" if folder else self.path.name
 
     @property

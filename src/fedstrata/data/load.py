@@ -267,7 +267,7 @@ def _warnings(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> tuple[
     dropped = sum(loaded.dropped.values())
     if dropped:
         notes.append(f"{dropped} rows were dropped: {', '.join(f'{n} {why}' for why, n in loaded.dropped.items())}")
-    notes += [f"{count} rows are left out, beyond {key}" for key, count in loaded.unused.items()]
+    notes += [f"{key} keeps a part of the data: {count:,} rows are not used" for key, count in loaded.unused.items()]
     if loaded.split.left_over:
-        notes.append(f"{loaded.split.left_over} rows fit no client's share and are left over")
+        notes.append(f"{loaded.split.left_over} rows belong to no client's share and are not used")
     return tuple(notes)
