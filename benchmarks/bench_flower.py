@@ -86,7 +86,7 @@ def rounds(run: Path) -> tuple[list[float], list[float]]:
     slowest: dict[tuple[str, int], tuple[float, float]] = {}
     for line in (run / "wire.jsonl").read_text().splitlines():
         e = json.loads(line)
-        if e["phase"] in ("probe", "train") and e["round"] > 0:
+        if e["phase"] in ("probe", "train") and e["round"] > 1:
             key = (e["phase"], e["round"])
             slowest[key] = max(slowest.get(key, (0.0, 0.0)), (e["seconds"], e["seconds_work"]))
     return [seconds for seconds, _ in slowest.values()], [work for _, work in slowest.values()]

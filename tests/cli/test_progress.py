@@ -33,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def play(observer: Observer, clock: list[float], *records: RoundRecord, first: int = 0, rounds: int = 5) -> None:
-    if first == 0:
+def play(observer: Observer, clock: list[float], *records: RoundRecord, first: int = 1, rounds: int = 5) -> None:
+    if first == 1:
         observer.evaluating(0)
     observer.run_started(method="top", first_round=first, rounds=rounds, baseline=Metrics(0.125, 2.0, 100))
     for each in records:
@@ -46,30 +46,30 @@ def play(observer: Observer, clock: list[float], *records: RoundRecord, first: i
 
 def test_plain_lines(clock: list[float]) -> None:
     lines: list[str] = []
-    play(PlainProgress(lines.append), clock, record(0), record(1, failed=1))
+    play(PlainProgress(lines.append), clock, record(1), record(2, failed=1))
     assert lines == [
         "evaluating the starting point",
         "top: rounds 1 to 5, accuracy 0.125 before training",
-        "round 1/5  accuracy 0.500 loss 1.250  clients 4/4  up 1.50 MB  peak 300 MiB  2.0 s  ETA 02:00",
-        "round 2/5  accuracy 0.500 loss 1.250  clients 3/4  up 3.00 MB  peak 300 MiB  2.0 s  ETA 01:30",
+        "round 1/5  accuracy 0.500 loss 1.250  clients 4/4  up 1.50 MB  peak 300 MiB  2.0 s  ETA 0:02:00",
+        "round 2/5  accuracy 0.500 loss 1.250  clients 3/4  up 3.00 MB  peak 300 MiB  2.0 s  ETA 0:01:30",
     ]
 
 
 def test_a_round_that_is_not_evaluated_says_so(clock: list[float]) -> None:
     lines: list[str] = []
-    play(PlainProgress(lines.append), clock, record(0, accuracy=None))
+    play(PlainProgress(lines.append), clock, record(1, accuracy=None))
     assert "not evaluated" in lines[2]
 
 
 def test_a_resumed_run_judges_the_time_left_and_the_bytes_by_this_session(clock: list[float]) -> None:
     lines: list[str] = []
-    play(PlainProgress(lines.append), clock, record(3), first=3)
+    play(PlainProgress(lines.append), clock, record(4), first=4)
     assert lines[1].startswith("round 4/5 ")
-    assert "up since round 3 1.50 MB" in lines[1]
-    assert lines[1].endswith("ETA 00:30")
+    assert "up since round 4 1.50 MB" in lines[1]
+    assert lines[1].endswith("ETA 0:00:30")
 
 
-def screen(clock: list[float], *records: RoundRecord, first: int = 0) -> str:
+def screen(clock: list[float], *records: RoundRecord, first: int = 1) -> str:
     out = io.StringIO()
     observer = LiveProgress(Console(file=out, force_terminal=True, width=140, color_system=None))
     play(observer, clock, *records, first=first)
@@ -83,25 +83,25 @@ def facts(clock: list[float], *records: RoundRecord) -> str:
 
 
 def test_the_live_panel_shows_round_client_eta_accuracy_bytes_and_memory(clock: list[float]) -> None:
-    shown = facts(clock, record(0), replace(record(1, failed=1), bytes_up=2_000_000))
-    for fact in ("method top", "client c[3]", "ETA 01:30", "accuracy 0.500", "loss 1.250", "up 3.50 MB"):
+    shown = facts(clock, record(1), replace(record(2, failed=1), bytes_up=2_000_000))
+    for fact in ("method top", "client c[3]", "ETA 0:01:30", "accuracy 0.500", "loss 1.250", "up 3.50 MB"):
         assert fact in shown
     assert "peak memory 300 MiB" in shown
     assert "failed 1 of 4" in shown
 
 
 def test_the_live_panel_counts_rounds(clock: list[float]) -> None:
-    assert "2/5" in screen(clock, record(0), record(1))
+    assert "2/5" in screen(clock, record(1), record(2))
 
 
 def test_the_live_panel_of_a_resumed_run_goes_on_counting(clock: list[float]) -> None:
-    shown = screen(clock, record(3), first=3)
+    shown = screen(clock, record(4), first=4)
     assert "4/5" in shown
-    assert "up since round 3 1.50 MB" in shown
+    assert "up since round 4 1.50 MB" in shown
 
 
 def test_a_round_without_evaluation_keeps_the_last_accuracy(clock: list[float]) -> None:
-    assert "accuracy 0.500" in facts(clock, record(0), record(1, accuracy=None))
+    assert "accuracy 0.500" in facts(clock, record(1), record(2, accuracy=None))
 
 
 def test_before_the_first_round_the_accuracy_is_the_one_before_training(clock: list[float]) -> None:

@@ -41,15 +41,15 @@ def run(tmp_path: Path) -> Path:
     write_sites(RunFolder(folder), WORDS)
     book = SiteBook()
     for name in (A, B):
-        book(Exchange(name, "join", -1, (), 0, 0, 1.0))
-    book(Exchange(C, "join", -1, (), 0, 0, 1.0, outcome="its file cannot be read"))
+        book(Exchange(name, "join", 0, (), 0, 0, 1.0))
+    book(Exchange(C, "join", 0, (), 0, 0, 1.0, outcome="its file cannot be read"))
     book.about(A, node="11", rows=1204, held_out=134, budget="2 layers, 30.00 MB up", refuses=["h.0"], device="cpu")
     book.about(B, node="22", rows=890, held_out=99, budget="2 layers", refuses=[], device="cuda")
     book.about(C, absent="its file cannot be read")
     book.folder = folder
-    book(Exchange(A, "train", 0, (), 1_000_000, 2_500_000, 1.0))
+    book(Exchange(A, "train", 1, (), 1_000_000, 2_500_000, 1.0))
     book(Exchange(A, "evaluate", 1, (), 500_000, 300, 1.0))
-    book(Exchange(B, "train", 1, (), 1_000_000, 0, 1.0, outcome="Flower reports error 5: gone"))
+    book(Exchange(B, "train", 2, (), 1_000_000, 0, 1.0, outcome="Flower reports error 5: gone"))
     return folder
 
 
@@ -158,12 +158,12 @@ def test_json_has_everything_for_programs(cli: Cli, run: Path, superlink: SuperL
         "connection": {"node": "11", "status": "online", "since": "2026-11-24 19:06:11Z"},
     }
     assert [site["online"] for site in said["sites"]] == [True, False, None]
-    assert said["sites"][1]["failure"] == {"phase": "train", "round": 1, "why": "Flower reports error 5: gone"}
+    assert said["sites"][1]["failure"] == {"phase": "train", "round": 2, "why": "Flower reports error 5: gone"}
 
 
 def test_bytes_are_those_of_all_sessions(cli: Cli, run: Path, superlink: SuperLink) -> None:
     resumed = SiteBook(folder=run)
-    resumed(Exchange(A, "train", 1, (), 250_000, 40_000, 1.0))
+    resumed(Exchange(A, "train", 2, (), 250_000, 40_000, 1.0))
     assert json.loads((run / "status.json").read_text())["sites"][A]["bytes_down"] == 250_000
     assert rows(cli("sites", str(run)).out)["hospital-a"][-2:] == ["1.75", "2.54"]
 
@@ -177,17 +177,17 @@ def failed(name: ClientId, round: int, reason: str | None, message: str | None) 
 
 
 def test_a_failure_that_the_event_log_knows_is_said_with_its_reason(cli: Cli, run: Path, superlink: SuperLink) -> None:
-    log(run, failed(A, 0, "REFUSED", "no scores"), failed(B, 0, "LATE", "slow"), failed(A, 1, None, None))
+    log(run, failed(A, 1, "REFUSED", "no scores"), failed(B, 1, "LATE", "slow"), failed(A, 2, None, None))
     assert cli("sites", str(run)).out.splitlines()[-3:-1] == [
         "hospital-a failed last at round 1: REFUSED: no scores",
         "hospital-b failed last at train 2: Flower reports error 5: gone",
     ]
-    log(run, failed(B, 1, "LATE", "slow"))
+    log(run, failed(B, 2, "LATE", "slow"))
     assert "hospital-b failed last at round 2: LATE: slow" in cli("sites", str(run)).out
 
 
 def test_whoever_was_lost_in_an_abandoned_attempt_failed(cli: Cli, run: Path, superlink: SuperLink) -> None:
-    log(run, {"event": "abandoned", "round": 1, "phase": "probe", "failures": {A: "LATE"}})
+    log(run, {"event": "abandoned", "round": 2, "phase": "probe", "failures": {A: "LATE"}})
     assert "hospital-a failed last at probe 2: LATE" in cli("sites", str(run)).out
 
 

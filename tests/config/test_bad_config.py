@@ -216,7 +216,7 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_file(broken: Callable
             "budget.layers=x",
             "override 'budget.layers=x': budget.layers: budget 'fixed' has layers: 'x', which is not a number",
         ),
-        ("model.candidates=last:9", "--set model.candidates=last:9: model.candidates: "),
+        ("model.candidates=last:9", "override 'model.candidates=last:9': model.candidates: "),
     ],
 )
 def test_a_bad_override_names_itself(broken: Callable[..., Any], override: str, sentence: str) -> None:

@@ -113,7 +113,7 @@ def test_so_it_is_for_selectors_that_remember_or_draw(tmp_path: Path, selector: 
 
 def test_defect_10_choosing_a_score_changes_the_scores_that_selection_uses(whole: Path, tmp_path: Path) -> None:
     """The released code keeps measuring gradient norms whatever strategy is named."""
-    tables = {"gradient-norm": [e["scores"] for e in events(whole, "client") if e["round"] == 0]}
+    tables = {"gradient-norm": [e["scores"] for e in events(whole, "client") if e["round"] == 1]}
     for kind in ("relative-gradient-norm", "signal-to-noise"):
         train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
         start(digits(tmp_path / kind, **OPTIONS, score={"kind": kind}, train=train))

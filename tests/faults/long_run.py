@@ -83,11 +83,11 @@ class Watch:
     def round_done(self, record: RoundRecord) -> None:
         seconds = perf_counter() - self.since
         process = self.process
-        if record.round in (self.warm, self.last):
+        if record.round - 1 in (self.warm, self.last):
             gc.collect()  # cycles that merely wait for the collector are no growth
         held = (process.memory_info().rss, process.num_fds(), process.num_threads(), len(process.children()))
         self.samples.append(Sample(seconds, *held, tracemalloc.get_traced_memory()[0]))
-        if record.round == self.warm:
+        if record.round - 1 == self.warm:
             tracemalloc.start()
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None: ...

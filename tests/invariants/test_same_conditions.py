@@ -44,7 +44,7 @@ def _play(folder: Path, patch: pytest.MonkeyPatch, *, seed: int = 5, **sections:
 
 
 def _cohorts(folder: Path) -> list[list[str]]:
-    return [[e["client"] for e in events(folder, "client") if e["round"] == t] for t in range(ROUNDS)]
+    return [[e["client"] for e in events(folder, "client") if e["round"] == t] for t in range(1, ROUNDS + 1)]
 
 
 def _start(folder: Path) -> object:

@@ -57,8 +57,8 @@ def write_run(
         looked = {"test": _metrics(start), "validation": _metrics(start, rows=200)}
         events.append({"event": "baseline", **looked, "client_accuracy": {}, "losses": dict(before or {})})
     records = []
-    for t in range(rounds):
-        accuracy = (start or 0.1) + gain * (t + 1) ** 0.7
+    for t in range(1, rounds + 1):
+        accuracy = (start or 0.1) + gain * t**0.7
         made = _round(t, rng, names, layers, per_client, accuracy, failing, certified)
         record = change(made if priced else _unpriced(made))
         record = replace(
@@ -72,7 +72,7 @@ def write_run(
         body = asdict(record)
         del body["clients"]
         events.append({"event": "round", **body})
-    events += [{"event": "abandoned", **asdict(facts)} for facts in abandoned if facts.round >= rounds]
+    events += [{"event": "abandoned", **asdict(facts)} for facts in abandoned if facts.round > rounds]
     if end is not None:
         message = {"finished": None, "interrupted": "stopped by Ctrl-C", "failed": "every client failed"}[end]
         events.append({"event": "end", "state": end, "message": message})

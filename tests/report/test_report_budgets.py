@@ -19,7 +19,7 @@ PRICE = {"layers": 2.0, "flops": 4e9, "bytes_up": 300.0, "bytes_down": 50.0, "by
 
 
 def client(budget: Mapping[str, float], **fields: object) -> ClientRecord:
-    base = ClientRecord(0, ClientId("c"), 40, budget=budget, mask=(0, 1), predicted=PRICE)
+    base = ClientRecord(1, ClientId("c"), 40, budget=budget, mask=(0, 1), predicted=PRICE)
     return replace(base, **fields)  # type: ignore[arg-type]
 
 
@@ -49,11 +49,11 @@ def test_price_within_every_limit_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("unit", "limit", "said"),
     [
-        ("layers", 1.0, "c in round 0 (2 of 1 layer)"),
-        ("flops", 3e9, "c in round 0 (4.00 GFLOP of 3.00 GFLOP)"),
-        ("bytes_up", 299.0, "c in round 0 (300 B of 299 B up)"),
-        ("bytes_peak", 7e6, "c in round 0 (8.00 MB of 7.00 MB peak)"),
-        ("seconds", 0.0, "c in round 0 (3 s of 0 s)"),
+        ("layers", 1.0, "c in round 1 (2 of 1 layer)"),
+        ("flops", 3e9, "c in round 1 (4.00 GFLOP of 3.00 GFLOP)"),
+        ("bytes_up", 299.0, "c in round 1 (300 B of 299 B up)"),
+        ("bytes_peak", 7e6, "c in round 1 (8.00 MB of 7.00 MB peak)"),
+        ("seconds", 0.0, "c in round 1 (3 s of 0 s)"),
     ],
 )
 def test_price_over_any_limit_fails_with_its_numbers(tmp_path: Path, unit: str, limit: float, said: str) -> None:
@@ -64,12 +64,12 @@ def test_price_over_any_limit_fails_with_its_numbers(tmp_path: Path, unit: str, 
 
 def test_layers_are_counted_in_the_mask_not_believed(tmp_path: Path) -> None:
     check, _ = told(tmp_path / "a", client({"layers": 2.0}, mask=(0, 1, 2)))
-    assert "c in round 0 (3 of 2 layers)" in check.text
+    assert "c in round 1 (3 of 2 layers)" in check.text
 
 
 def test_mask_that_was_not_priced_in_a_limited_unit_fails(tmp_path: Path) -> None:
     check, _ = told(tmp_path / "a", client({"seconds": 5.0}, predicted={"layers": 2.0}))
-    assert check.text == "1 mask of 1 over budget: c in round 0 (limit 5 s, not priced)."
+    assert check.text == "1 mask of 1 over budget: c in round 1 (limit 5 s, not priced)."
 
 
 def test_client_that_failed_before_it_had_a_mask_broke_no_budget(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_client_that_failed_before_it_had_a_mask_broke_no_budget(tmp_path: Path)
     ("budget", "fields", "said"),
     [
         ({"bytes_up": 300.0}, {"bytes_up": 301}, "bytes up went past the limit in 1 client-round, worst first: c in"),
-        ({"bytes_peak": 9e6}, {"peak_bytes": 9_500_000}, "c in round 0 (9.50 MB of 9.00 MB peak)."),
-        ({"seconds": 3.0}, {"seconds_probe": 1.0, "seconds_train": 2.5}, "c in round 0 (3.5 s of 3 s)."),
+        ({"bytes_peak": 9e6}, {"peak_bytes": 9_500_000}, "c in round 1 (9.50 MB of 9.00 MB peak)."),
+        ({"seconds": 3.0}, {"seconds_probe": 1.0, "seconds_train": 2.5}, "c in round 1 (3.5 s of 3 s)."),
     ],
 )
 def test_measurement_past_a_limit_is_a_warning_not_a_broken_promise(

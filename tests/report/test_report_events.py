@@ -39,10 +39,10 @@ def test_log_with_its_last_line_cut_off_is_read_up_to_it(tmp_path: Path) -> None
     folder = write_run(tmp_path / "a", rounds=3)
     path = rewrite(folder, lambda lines: [*lines[:-2], lines[-2][:40]])
     log = read_log(path)
-    assert [r.round for r in log.rounds] == [0, 1]
+    assert [r.round for r in log.rounds] == [1, 2]
     assert log.state == "broken off"
     assert "cut off" in log.notes[0]
-    assert "inside round 2" in log.notes[1]
+    assert "inside round 3" in log.notes[1]
 
 
 def test_log_cut_inside_a_multibyte_character_is_read(tmp_path: Path) -> None:
@@ -54,22 +54,22 @@ def test_log_cut_inside_a_multibyte_character_is_read(tmp_path: Path) -> None:
 
 def test_resume_after_a_cut_line_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=3)
-    resume = json.dumps({"event": "resume", "schema": SCHEMA, "round": 2})
-    starts = [i for i, e in enumerate(events_of(folder)) if e["event"] == "round" and e["round"] == 1]
+    resume = json.dumps({"event": "resume", "schema": SCHEMA, "round": 3})
+    starts = [i for i, e in enumerate(events_of(folder)) if e["event"] == "round" and e["round"] == 2]
 
     def cut(lines: list[str]) -> list[str]:
         at = starts[0] + 1
         return [*lines[:at], lines[at][:30], resume, *lines[at:]]
 
     log = read_log(rewrite(folder, cut))
-    assert [r.round for r in log.rounds] == [0, 1, 2]
+    assert [r.round for r in log.rounds] == [1, 2, 3]
     assert len(log.rounds[2].clients) == 10
-    assert log.resumed == (2,)
+    assert log.resumed == (3,)
 
 
 def test_event_glued_to_a_cut_line_is_read(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=2)
-    end = '{"event": "end", "schema": 5, "state": "finished", "message": null}'
+    end = '{"event": "end", "schema": 6, "state": "finished", "message": null}'
     log = read_log(rewrite(folder, lambda lines: [*lines[:-1], '{"event": "cli' + end, ""]))
     assert log.state == "finished"
     assert "cut off" in log.notes[0]
@@ -82,17 +82,17 @@ def test_round_played_again_counts_once_and_the_last_stands(tmp_path: Path) -> N
 
     def play_again(lines: list[str]) -> list[str]:
         body = {**json.loads(lines[rounds[1]]), "bytes_up": again.bytes_up}
-        return [*lines, json.dumps({"event": "resume", "schema": SCHEMA, "round": 1}), json.dumps(body)]
+        return [*lines, json.dumps({"event": "resume", "schema": SCHEMA, "round": 2}), json.dumps(body)]
 
     log = read_log(rewrite(folder, play_again))
-    assert [r.round for r in log.rounds] == [0, 1]
+    assert [r.round for r in log.rounds] == [1, 2]
     assert log.rounds[1].bytes_up == 99
     assert log.state == "broken off"
 
 
 def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", rounds=1)
-    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 5}'])
+    path = rewrite(folder, lambda lines: [*lines, '{"event": "coffee", "schema": 6}'])
     assert len(read_log(path).rounds) == 1
 
 
@@ -103,7 +103,7 @@ def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
         (lambda lines: lines[1:], "first event is 'baseline'"),
         (lambda lines: [lines[0][:20]], "no whole event"),
         (lambda lines: [lines[0], "nonsense", *lines[1:]], "events.jsonl:2: the line is not a JSON object"),
-        (lambda lines: [line.replace('"schema": 5', '"schema": 1') for line in lines], "schema 1 is not 5"),
+        (lambda lines: [line.replace('"schema": 6', '"schema": 1') for line in lines], "schema 1 is not 6"),
         (lambda lines: ['{"a": 1}', *lines], "has no 'event'"),
         (
             lambda lines: [lines[0].replace('"seed": 7', '"seed": "x"'), *lines[1:]],

@@ -47,12 +47,12 @@ def strip_of(blocks: tuple[Block, ...]) -> str:
 
 
 def lost_and_given_up(folder: Path) -> Run:
-    """Four rounds: 1 comes about in its second attempt, 2 is given up after its second, 3 has a layer of one client."""
-    attempts = (lost_attempt(1), lost_attempt(2), lost_attempt(2, attempt=1))
+    """Four rounds: 2 comes about in its second attempt, 3 is given up after its second, 4 has a layer of one client."""
+    attempts = (lost_attempt(2), lost_attempt(3), lost_attempt(3, attempt=1))
     changes = {
-        1: lambda r: replace(r, attempt=1),
-        2: given_up,
-        3: below_quorum,
+        2: lambda r: replace(r, attempt=1),
+        3: given_up,
+        4: below_quorum,
     }
     return made(folder, rounds=4, abandoned=attempts, change=lambda r: changes.get(r.round, lambda x: x)(r))
 
@@ -65,7 +65,7 @@ def test_run_in_which_everything_counted_says_so_once(tmp_path: Path) -> None:
     (only,) = failures(made(tmp_path / "a", rounds=3))
     assert isinstance(only, Check)
     assert only.passed
-    assert only.text.startswith("Everything counted, in 30 client-rounds: no client was lost")
+    assert only.text.startswith("Every answer counted (30 client-rounds: one client in one round): no client was lost")
 
 
 def test_lost_clients_are_counted_by_reason_with_their_messages(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_lost_clients_are_counted_by_reason_with_their_messages(tmp_path: Path) 
     )
     assert table(blocks, "Lost clients, the most often lost first").rows == (("client-04", "3", "NONFINITE 3"),)
     assert table(blocks, "Every lost client").rows[1] == (
+        "2",
         "1",
-        "0",
         "client-04",
         "NONFINITE",
         "the loss became NaN in step 3; lower lr",
@@ -86,8 +86,8 @@ def test_lost_clients_are_counted_by_reason_with_their_messages(tmp_path: Path) 
 
 def test_duplicates_alone_are_no_failures_of_clients(tmp_path: Path) -> None:
     blocks = failures(made(tmp_path / "a", rounds=2, change=lambda r: replace(r, losses={"DUPLICATE": 2, "STALE": 1})))
-    assert checks(blocks) == [(True, "No client was lost, in 20 client-rounds.")]
-    assert texts(blocks)[0].startswith("6 messages beside these did not count (DUPLICATE 4, STALE 2)")
+    assert checks(blocks) == [(True, "No client was lost in 20 client-rounds (one client in one round).")]
+    assert texts(blocks)[0].startswith("6 messages besides did not count (DUPLICATE 4, STALE 2)")
     assert notes(blocks) == []
 
 
@@ -95,30 +95,30 @@ def test_abandoned_attempts_and_a_round_that_was_given_up_are_told_apart(tmp_pat
     blocks = failures(lost_and_given_up(tmp_path / "a"))
     assert checks(blocks) == [
         (False, "21 of 60 client-rounds were lost, of 7 clients."),
-        (False, "Round 2 of 4 was given up; the weights stayed as they were."),
+        (False, "Round 3 of 4 was given up; the weights stayed as they were."),
     ]
     assert notes(blocks)[0] == (
-        "3 attempts were abandoned, because too few clients were left; 1 of 2 rounds came about in a later attempt."
+        "3 attempts were abandoned, because too few clients were left; 1 of 2 rounds succeeded in a later attempt."
     )
     rows = table(blocks, "Every abandoned attempt").rows
     assert [row[:4] for row in rows] == [
-        ("1", "0", "probe", "3 of 5"),
-        ("2", "0", "probe", "3 of 5"),
         ("2", "1", "probe", "3 of 5"),
+        ("3", "1", "probe", "3 of 5"),
+        ("3", "2", "probe", "3 of 5"),
     ]
-    assert rows[0][4] == "round 1 is abandoned: 3 of 10 clients are left after the probe, 5 are needed"
+    assert rows[0][4] == "round 2 is abandoned: 3 of 10 clients are left after the probe, 5 are needed"
 
 
 def test_layers_below_quorum_are_named_with_their_rounds(tmp_path: Path) -> None:
-    blocks = failures(made(tmp_path / "a", rounds=3, change=in_round(1, below_quorum)))
-    assert checks(blocks) == [(True, "No client was lost, in 30 client-rounds.")]
-    assert notes(blocks)[0].startswith("1 layer in 1 round kept their bits")
-    assert table(blocks, "Layers below quorum").rows == (("vit.encoder.layer.4", "1", "1 (1)"),)
+    blocks = failures(made(tmp_path / "a", rounds=3, change=in_round(2, below_quorum)))
+    assert checks(blocks) == [(True, "No client was lost in 30 client-rounds (one client in one round).")]
+    assert notes(blocks)[0].startswith("1 layer in 1 round kept their weights")
+    assert table(blocks, "Layers below quorum").rows == (("vit.encoder.layer.4", "1", "2 (1)"),)
 
 
 def test_a_skipped_round_does_not_count_the_losses_of_its_last_attempt_twice(tmp_path: Path) -> None:
     log = lost_and_given_up(tmp_path / "a").log
-    assert losses_by_round(log)[2] == {"BELOW_QUORUM": 2, "DUPLICATE": 4, "LATE": 14}
+    assert losses_by_round(log)[3] == {"BELOW_QUORUM": 2, "DUPLICATE": 4, "LATE": 14}
     assert turns_asked(log) == 60
     found = {t.reason: (len(t.clients), t.layers, t.attempts, t.elsewhere) for t in tally(log)}
     assert found == {"LATE": (21, 0, 0, 0), "DUPLICATE": (0, 0, 0, 6), "BELOW_QUORUM": (0, 1, 3, 0)}
@@ -137,23 +137,23 @@ def test_losses_of_an_evaluation_are_kept_apart_from_those_of_the_round(tmp_path
 
 def test_losses_are_drawn_by_round_and_reason(tmp_path: Path) -> None:
     picture = strip_of(failures(lost_and_given_up(tmp_path / "a")))
-    assert "LATE, round 1: 7<" in picture
-    assert "DUPLICATE, round 0: 0<" in picture
-    assert "round 1: 1 attempt abandoned<" in picture
-    assert "round 2: 2 attempts abandoned, then given up<" in picture
+    assert "LATE, round 2: 7<" in picture
+    assert "DUPLICATE, round 1: 0<" in picture
+    assert "round 2: 1 attempt abandoned<" in picture
+    assert "round 3: 2 attempts abandoned, then given up<" in picture
     assert picture.count('class="alarm"') == 1
 
 
 def test_losses_of_many_rounds_share_columns(tmp_path: Path) -> None:
     run = made(tmp_path / "a", rounds=130, names=("a", "b"), change=lambda r: replace(r, losses={"LATE": 1}))
-    assert "LATE, round 0–2: 3<" in strip_of(failures(run))
+    assert "LATE, round 1–3: 3<" in strip_of(failures(run))
 
 
 def test_run_that_never_completed_a_round_still_shows_its_attempts(tmp_path: Path) -> None:
-    run = made(tmp_path / "a", rounds=0, planned=3, end="failed", abandoned=(lost_attempt(0), lost_attempt(0, 1)))
+    run = made(tmp_path / "a", rounds=0, planned=3, end="failed", abandoned=(lost_attempt(1), lost_attempt(1, 1)))
     blocks = failures(run)
-    assert "0 of 1 round came about" in notes(blocks)[0]
-    assert "round 0: 2 attempts abandoned<" in strip_of(blocks)
+    assert "0 of 1 round succeeded" in notes(blocks)[0]
+    assert "round 1: 2 attempts abandoned<" in strip_of(blocks)
 
 
 @pytest.mark.parametrize("reason", ["COFFEE", "LATE"])

@@ -96,7 +96,7 @@ def test_round_is_chosen_on_held_out_rows_not_on_test_rows(
     tests = (0.7, 0.6, 0.5)
 
     def set_both(record: RoundRecord) -> RoundRecord:
-        t = record.round
+        t = record.round - 1
         return replace(record, test=Metrics(tests[t], 1.0, 10), validation=Metrics(held_out[t], 1.0, 10))
 
     run = read_run(write_run(tmp_path / "a", rounds=3, start=0.1, change=set_both))

@@ -29,7 +29,7 @@ def test_proof_of_a_sound_run_holds(tmp_path: Path) -> None:
     assert passed(run)
     still = sum(x.contributors == 0 for r in run.log.rounds for x in r.layers)
     assert checks(proof(run))[0].text.endswith(f"{still} of {still} norms are 0.")
-    assert "vit.embeddings (frozen), round 3: norm 0 since the start" in svg_of(proof(run))
+    assert "vit.embeddings (frozen), round 4: norm 0 since the start" in svg_of(proof(run))
 
 
 def stuck_layer(record: RoundRecord) -> RoundRecord:
@@ -58,10 +58,10 @@ def stray_update(record: RoundRecord) -> RoundRecord:
 @pytest.mark.parametrize(
     ("change", "place", "said"),
     [
-        (moved_layer, 0, "ALARM: 1 layer moved though nobody trained it: vit.encoder.layer.5 in round 0"),
+        (moved_layer, 0, "ALARM: 1 layer moved though nobody trained it: vit.encoder.layer.5 in round 1"),
         (stuck_layer, 1, "1 trained layer did not move by a finite amount: vit.encoder.layer.0"),
         (broken_layer, 1, "(norm not a number)"),
-        (moved_embedding, 2, "ALARM: a frozen block moved: vit.embeddings by round 0 (norm 1e-09)"),
+        (moved_embedding, 2, "ALARM: a frozen block moved: vit.embeddings by round 1 (norm 1e-09)"),
         (unproved_embedding, 2, "does not prove that vit.embeddings stayed frozen"),
         (stray_update, 3, "ALARM: updates hold layers outside their masks: client-02 sent vit.encoder.layer.4"),
     ],

@@ -41,7 +41,7 @@ def known(
         return replace(
             record,
             clients=clients,
-            test=Metrics(accuracies[record.round], 1.25, 50),
+            test=Metrics(accuracies[record.round - 1], 1.25, 50),
             client_accuracy={c.client: own + 0.1 * i for i, c in enumerate(clients)},
             bytes_up=200,
             bytes_down=600,
@@ -90,7 +90,7 @@ def test_layers_count_client_rounds_and_name_those_that_nobody_trained(tmp_path:
 
 
 def test_bytes_time_and_curve_count_what_an_abandoned_attempt_cost(tmp_path: Path) -> None:
-    lost = lost_attempt(1)
+    lost = lost_attempt(2)
     found = told(a_run(tmp_path / "run", abandoned=(lost,)))
     assert (found.bytes_up, found.bytes_down, found.seconds) == (400 + lost.bytes_up, 1200, 4.0 + lost.seconds)
     assert found.curve == (

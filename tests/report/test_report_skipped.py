@@ -23,26 +23,26 @@ from report.synthetic_run import below_quorum, given_up, lost_attempt, write_run
 
 
 def second_given_up(record: RoundRecord) -> RoundRecord:
-    return given_up(record) if record.round == 1 else record
+    return given_up(record) if record.round == 2 else record
 
 
 def skipping(folder: Path, **options: object) -> Run:
     """Two rounds, of which the second was given up after two attempts."""
-    attempts = (lost_attempt(1), lost_attempt(1, attempt=1))
+    attempts = (lost_attempt(2), lost_attempt(2, attempt=1))
     return read_run(write_run(folder, rounds=2, abandoned=attempts, change=second_given_up, **options))  # type: ignore[arg-type]
 
 
 def test_log_gives_back_attempts_rounds_and_losses(tmp_path: Path) -> None:
     log = skipping(tmp_path / "a", before={"LATE": 1}).log
-    assert log.abandoned == (lost_attempt(1), lost_attempt(1, attempt=1))
-    assert [(r.round, r.committed) for r in log.rounds] == [(0, True), (1, False)]
-    assert (log.skipped, len(log.committed)) == ((1,), 1)
+    assert log.abandoned == (lost_attempt(2), lost_attempt(2, attempt=1))
+    assert [(r.round, r.committed) for r in log.rounds] == [(1, True), (2, False)]
+    assert (log.skipped, len(log.committed)) == ((2,), 1)
     assert log.baseline_losses == {"LATE": 1}
     assert log.header.run == "5f0c2ab1d4e39a77"
 
 
 def test_an_abandoned_event_that_is_wrong_is_refused_with_its_line(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "a", rounds=1, abandoned=(lost_attempt(0),)) / "events.jsonl"
+    path = write_run(tmp_path / "a", rounds=1, abandoned=(lost_attempt(1),)) / "events.jsonl"
     path.write_text(path.read_text().replace('"answered": 3', '"answered": "three"'))
     with pytest.raises(CheckpointError, match=r"events.jsonl:3: answered: input should be a valid integer"):
         read_run(path.parent)
@@ -67,8 +67,8 @@ def test_state_and_identity_name_attempts_and_skipped_rounds(tmp_path: Path) -> 
     run = skipping(tmp_path / "a")
     assert state(run) == "finished, 2 of 2 rounds, 1 of them skipped"
     rows = {row[0]: row[1] for row in next(b for b in identity([run]) if isinstance(b, Table)).rows}
-    assert rows["Abandoned"] == "2 attempts, at round 1 (2 times); see Failures"
-    assert rows["Name of the run"] == "5f0c2ab1d4e39a77"
+    assert rows["Abandoned"] == "2 attempts, at round 2 (2 times); see Failures"
+    assert rows["Run ID, repeated in its messages"] == "5f0c2ab1d4e39a77"
 
 
 def test_costs_are_per_round_that_counted_and_say_what_they_leave_out(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_proof_says_that_too_few_trained_a_layer(tmp_path: Path) -> None:
     assert passed(run)
     assert getattr(blocks[0], "text", "").startswith("Layers that nobody or too few trained stayed exactly")
     picture = next(str(p.svg) for b in blocks if isinstance(b, Pictures) for p in b.items)
-    assert "vit.encoder.layer.4, round 0: norm 0, trained by 1 client, below its quorum<" in picture
+    assert "vit.encoder.layer.4, round 1: norm 0, trained by 1 client, below its quorum<" in picture
 
 
 def test_proof_that_a_layer_below_quorum_moved_is_an_alarm(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_proof_that_a_layer_below_quorum_moved_is_an_alarm(tmp_path: Path) -> No
         return replace(record, layers=(*record.layers[:4], replace(record.layers[4], update_norm=1.0)))
 
     text = getattr(proof(read_run(write_run(tmp_path / "a", rounds=1, change=moved)))[0], "text", "")
-    assert text.startswith("ALARM: 1 layer moved though nobody or too few trained it: vit.encoder.layer.4 in round 0")
+    assert text.startswith("ALARM: 1 layer moved though nobody or too few trained it: vit.encoder.layer.4 in round 1")
 
 
 def test_selection_of_a_run_whose_rounds_were_all_skipped_is_a_sentence(tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_selection_of_a_run_whose_rounds_were_all_skipped_is_a_sentence(tmp_path
 
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_page_of_a_run_in_which_no_round_counted_is_written(tmp_path: Path, rounds: int) -> None:
-    attempts = tuple(lost_attempt(r) for r in range(rounds + 1))
+    attempts = tuple(lost_attempt(r) for r in range(1, rounds + 2))
     folder = write_run(tmp_path / "a", rounds=rounds, planned=3, end="failed", abandoned=attempts, change=given_up)
     page = write_report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "attempts were abandoned" in page or "attempt was abandoned" in page
 
 
 def test_summary_that_counts_other_attempts_than_the_log_is_noted(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "a", rounds=1, abandoned=(lost_attempt(0),))
+    folder = write_run(tmp_path / "a", rounds=1, abandoned=(lost_attempt(1),))
     summary = json.loads((folder / "summary.json").read_text())
     (folder / "summary.json").write_text(json.dumps({**summary, "abandoned": 4, "skipped": 0}))
     assert "summary.json says abandoned 4, but the event log adds up to 1." in read_run(folder).notes

@@ -16,7 +16,7 @@ from report.synthetic_run import write_run
 
 def measured(record: RoundRecord) -> RoundRecord:
     """Return a round whose error is half of its bound; f falls from 2 by 1 / (1 + round)."""
-    t = record.round
+    t = record.round - 1
     found = TheoryRecord(2.0**-t, 2.0**-t, 2.0**-t, loss_before=2.0, loss_after=2.0 - 1 / (1 + t))
     return replace(record, theory=found)
 
@@ -33,7 +33,7 @@ def test_error_bound_and_gain_are_drawn_and_told(tmp_path: Path) -> None:
     assert "of ranks 1, over 6 rounds" in said
     (pictures,) = (block for block in theory(read_run(path), key="k") if isinstance(block, Pictures))
     assert len(pictures.items) == 2
-    assert "E, the error, round 0: 1" in pictures.items[0].svg
+    assert "E, the error, round 1: 1" in pictures.items[0].svg
     page = render([read_run(path)])
     assert "Error of each round, and its bound" in page
     assert page == render([read_run(path)])
@@ -56,7 +56,7 @@ def test_estimates_are_told_as_such_and_have_no_gains(tmp_path: Path) -> None:
 
 def test_errors_of_zero_and_infinity_are_no_trouble(tmp_path: Path) -> None:
     def odd(record: RoundRecord) -> RoundRecord:
-        value = 0.0 if record.round < 2 else inf
+        value = 0.0 if record.round < 3 else inf
         return replace(record, theory=TheoryRecord(value, value, 0.0, loss_before=1.0, loss_after=0.5))
 
     zero = write_run(tmp_path / "zero", rounds=2, change=odd)

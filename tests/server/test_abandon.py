@@ -48,13 +48,13 @@ def test_a_round_below_its_quorum_is_tried_again_and_then_counts(tmp_path: Path)
     run, weights = toy_run(tmp_path, selector=Consensus(), engine=engine, rules=Rules(quorum=3, retries=2))
     result = run.start(weights)
     assert [(e["round"], e["attempt"], e["answered"], e["needed"]) for e in events(tmp_path, "abandoned")] == [
-        (1, 0, 2, 3),
-        (1, 1, 2, 3),
+        (2, 0, 2, 3),
+        (2, 1, 2, 3),
     ]
     assert [(e["round"], e["attempt"], e["committed"]) for e in events(tmp_path, "round")] == [
-        (0, 0, True),
-        (1, 2, True),
-        (2, 0, True),
+        (1, 0, True),
+        (2, 2, True),
+        (3, 0, True),
     ]
     assert result.summary["abandoned"] == 2
     assert result.summary["losses"] == {"BELOW_QUORUM": 2, "CLIENT_ERROR": 4}
@@ -86,7 +86,7 @@ def test_given_up_it_says_why_and_what_to_do_and_the_model_is_that_of_the_round_
     with pytest.raises(TrainingError) as caught:
         run.start(weights)
     assert str(caught.value) == (
-        "round 1 is abandoned: 0 of 4 clients are left after training, 1 is needed; first, a: CLIENT_ERROR: lost; "
+        "round 2 is abandoned: 0 of 4 clients are left after training, 1 is needed; first, a: CLIENT_ERROR: lost; "
         f"given up after 2 attempts; see to the clients, then go on with: fedstrata resume {tmp_path}"
     )
     before, _ = toy_run(tmp_path.with_name("one"), rounds=3, stop=after(1))

@@ -58,11 +58,11 @@ def test_scores_are_those_of_a_probe_at_the_weights_of_the_round_before() -> Non
             assert isinstance(by_hand, Probed)
             record = played.client(round, name)
             assert record.scores == tuple(GradientNorm()(stats) for stats in by_hand.stats)
-            assert (record.probe_round, record.probe_loss) == (round - 1, by_hand.loss)
+            assert (record.probe_round, record.probe_loss) == (round, by_hand.loss)
             now = handler.handle(Probe(client, round, played.states[round].weights, setting.probe_plan()))
             assert isinstance(now, Probed)
             assert record.scores != tuple(GradientNorm()(stats) for stats in now.stats)
-    assert {c.probe_round for c in played.records[0].clients} == {0}
+    assert {c.probe_round for c in played.records[0].clients} == {1}
 
 
 def test_masks_follow_the_scores_that_rode() -> None:
@@ -90,7 +90,7 @@ def test_of_a_part_of_the_clients_those_ride_who_are_in_the_next_cohort_too(seed
         assert set(played.riding(round)) == both
         assert set(played.probed(round + 1)) == cohorts[round + 1] - both
         ages = {c.client: c.probe_round for c in played.records[round + 1].clients}
-        assert ages == {c: round if c in both else round + 1 for c in cohorts[round + 1]}
+        assert ages == {c: round + 1 if c in both else round + 2 for c in cohorts[round + 1]}
     assert any(played.riding(round) for round in range(4))
 
 
@@ -99,7 +99,7 @@ def test_under_periodic_the_probe_rides_on_the_last_round_of_a_period() -> None:
     everyone = list(SIZES)
     assert [played.probed(r) for r in range(5)] == [everyone, [], [], [], []]
     assert [played.riding(r) for r in range(5)] == [[], everyone, [], everyone, []]
-    assert [played.client(r, "a").probe_round for r in range(5)] == [0, None, 1, None, 3]
+    assert [played.client(r, "a").probe_round for r in range(5)] == [1, None, 2, None, 4]
     masks = [played.client(r, "a").mask for r in range(5)]
     assert (masks[0], masks[2]) == (masks[1], masks[3])
 
@@ -109,7 +109,7 @@ def test_under_warm_up_the_first_probe_rides_on_its_last_round() -> None:
     everyone = list(SIZES)
     assert [played.probed(r) for r in range(4)] == [[]] * 4
     assert [played.riding(r) for r in range(4)] == [[], everyone, everyone, []]
-    assert [played.client(r, "a").probe_round for r in range(4)] == [None, None, 1, 2]
+    assert [played.client(r, "a").probe_round for r in range(4)] == [None, None, 2, 3]
 
 
 def test_the_last_round_of_a_run_carries_nothing(tmp_path: Path) -> None:

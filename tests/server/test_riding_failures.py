@@ -29,7 +29,7 @@ def test_a_client_whose_update_is_lost_is_probed_in_the_next_round() -> None:
     played = play(riding(Consensus()), 3, lambda r: isinstance(r, Train) and (r.client, r.round) == ("c", 0))
     assert list(played.states[1].ridden) == ["a", "b", "d"]
     assert played.probed(1) == ["c"]
-    assert [played.client(1, n).probe_round for n in SIZES] == [0, 0, 1, 0]
+    assert [played.client(1, n).probe_round for n in SIZES] == [1, 1, 2, 1]
     assert played.client(0, "c").bytes_up == STATISTICS
 
 
@@ -99,7 +99,7 @@ def test_scores_that_rode_stay_for_another_attempt_at_the_round(tmp_path: Path) 
     assert same_bits(run.start(weights).weights, calm.start(weights).weights)
     assert [e["attempt"] for e in events(tmp_path / "a", "round")] == [0, 2, 0]
     assert {r.round for r in asked if isinstance(r, Probe)} == {0}
-    assert {e["probe_round"] for e in events(tmp_path / "a", "client") if e["round"] == 1} == {0}
+    assert {e["probe_round"] for e in events(tmp_path / "a", "client") if e["round"] == 2} == {1}
 
 
 def test_of_another_attempts_cohort_those_are_probed_who_have_no_scores(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_after_a_round_that_was_skipped_everybody_is_probed(tmp_path: Path) -> N
     run.start(weights)
     assert [r.client for r in asked if isinstance(r, Probe) and r.round == 2] == list(SIZES)
     ages = {e["round"]: e["round"] - e["probe_round"] for e in events(tmp_path, "client")}
-    assert ages == {0: 0, 2: 0, 3: 1}
+    assert ages == {1: 0, 3: 0, 4: 1}
 
 
 def test_a_checkpoint_holds_what_rode_to_the_bit(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_checkpoint_holds_what_rode_to_the_bit(tmp_path: Path) -> None:
     first = json.loads((tmp_path / "checkpoints" / "round-0001" / "state.json").read_text())
     run, _ = toy_run(tmp_path, selector=Consensus(), ride=True)
     run.resume(weights)
-    logged = [e for e in events(tmp_path, "client") if e["round"] == 1]
+    logged = [e for e in events(tmp_path, "client") if e["round"] == 2]
     assert first["ridden"] == {
         e["client"]: {"round": 0, "loss": e["probe_loss"], "scores": e["scores"], "sketches": []} for e in logged
     }

@@ -64,7 +64,7 @@ def test_a_client_that_cannot_pay_for_two_probes_does_not_ride_and_trains_what_i
     assert [played.riding(r) for r in range(3)] == [["a", "c", "d"], ["a", "c", "d"], []]
     assert [played.probed(r) for r in range(3)] == [list(SIZES), ["b"], ["b"]]
     assert [len(played.client(r, "b").mask) for r in range(3)] == [2, 2, 2]
-    assert [played.client(r, "b").probe_round for r in range(3)] == [0, 1, 2]
+    assert [played.client(r, "b").probe_round for r in range(3)] == [1, 2, 3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,16 +117,16 @@ def scripted(tmp_path: Path, *, test: list[float], held_out: list[float]) -> Non
 
 
 def test_defect_17_the_best_round_is_chosen_on_held_out_rows(tmp_path: Path) -> None:
-    """Held-out rows prefer round 0, the test rows round 1; the one reported is round 0 at its test accuracy."""
+    """Held-out rows prefer round 1, the test rows round 2; the one reported is round 1 at its test accuracy."""
     scripted(tmp_path, test=[0.1, 0.5, 0.9, 0.6], held_out=[0.0, 1.0, 1 / 3, 2 / 3])
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["best"] == {"round": 0, "validation": 1.0, "accuracy": 0.5, "chosen_on": "held-out"}
-    assert (summary["final"]["accuracy"], summary["final"]["round"]) == (0.6, 2)
+    assert summary["best"] == {"round": 1, "validation": 1.0, "accuracy": 0.5, "chosen_on": "held-out"}
+    assert (summary["final"]["accuracy"], summary["final"]["round"]) == (0.6, 3)
 
 
 def test_defect_17_the_start_may_be_best(tmp_path: Path) -> None:
     scripted(tmp_path, test=[0.3, 0.9], held_out=[1.0, 0.0])
-    assert json.loads((tmp_path / "summary.json").read_text())["best"]["round"] == -1
+    assert json.loads((tmp_path / "summary.json").read_text())["best"]["round"] == 0
 
 
 def test_defect_17_a_tie_keeps_the_earlier_round(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_defect_17_without_held_out_rows_no_round_is_chosen(tmp_path: Path) -> N
     answers = iter([Metrics(a, 1.0, 40) for a in (0.1, 0.9, 0.4)])
     run, weights = toy_run(tmp_path, held_out=0, rounds=2, test=lambda _: next(answers))
     best = run.start(weights).summary["best"]
-    assert best == {"accuracy": 0.4, "loss": 1.0, "round": 1, "chosen_on": "last round"}
+    assert best == {"accuracy": 0.4, "loss": 1.0, "round": 2, "chosen_on": "last round"}
 
 
 def failing(tmp_path: Path, error: BaseException, *, in_round: int, **options: int) -> None:
@@ -159,7 +159,7 @@ def failing(tmp_path: Path, error: BaseException, *, in_round: int, **options: i
 def test_a_run_that_fails_keeps_its_whole_rounds_readable(tmp_path: Path) -> None:
     failing(tmp_path, TrainingError("no way on"), in_round=2)
     assert len(events(tmp_path, "round")) == 2
-    assert events(tmp_path, "client")[-1]["round"] == 1
+    assert events(tmp_path, "client")[-1]["round"] == 2
     end = events(tmp_path, "end")
     assert [(e["state"], e["message"]) for e in end] == [("failed", "no way on")]
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_before_training_blames_the_model(tmp_path: Pa
 def test_a_loss_that_is_not_finite_after_a_round_says_which(tmp_path: Path) -> None:
     answers = iter([Metrics(0.1, 1.0, 40), Metrics(0.1, float("inf"), 40)])
     run, weights = toy_run(tmp_path, test=lambda _: next(answers))
-    with pytest.raises(TrainingError, match=r"after round 0 the test loss is inf; lower train.lr"):
+    with pytest.raises(TrainingError, match=r"after round 1 the test loss is inf; lower train.lr"):
         run.start(weights)
     assert events(tmp_path, "round") == []
 

@@ -53,7 +53,7 @@ def test_the_selection_table_says_which_rounds_weights_a_score_is_of(tmp_path: P
     run, weights = toy_run(tmp_path, selector=Consensus(), rounds=3, ride=True)
     run.start(weights)
     rows = pq.read_table(tmp_path / "selection.parquet").to_pylist()
-    assert {(r["round"], r["probe_round"]) for r in rows} == {(0, 0), (1, 0), (2, 1)}
+    assert {(r["round"], r["probe_round"]) for r in rows} == {(1, 1), (2, 1), (3, 2)}
 
 
 def test_the_selection_table_has_no_score_where_nobody_was_asked(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_final_figures_of_a_run_that_was_never_evaluated_are_those_before_tr
         {"event": "baseline", "test": {"accuracy": 0.5, "loss": 1.0, "num_examples": 4}},
         {
             "event": "round",
-            "round": 0,
+            "round": 1,
             "test": None,
             "committed": True,
             "losses": {},
@@ -107,5 +107,5 @@ def test_the_final_figures_of_a_run_that_was_never_evaluated_are_those_before_tr
         },
     ]
     summary = summarise(log, state="interrupted", best=None)
-    assert summary["final"] == {"accuracy": 0.5, "loss": 1.0, "round": -1}
+    assert summary["final"] == {"accuracy": 0.5, "loss": 1.0, "round": 0}
     assert summary["rounds"] == 1

@@ -77,7 +77,7 @@ def test_defect_18_bytes_are_counted_per_client_and_in_the_summary(tmp_path: Pat
     for round in events(tmp_path, "round"):
         here = [e for e in events(tmp_path, "client") if e["round"] == round["round"]]
         for e in here:
-            lacked = [i for i, since in changed.items() if since > seen.get(e["client"], -1)]
+            lacked = [i for i, since in changed.items() if since > seen.get(e["client"], 0)]
             assert e["bytes_up"] == BLOCK * len(e["mask"]) + HEAD + 4 * 3
             assert e["bytes_down"] == BLOCK * len(lacked) + HEAD + 1
             up, down = up + e["bytes_up"], down + e["bytes_down"]

@@ -172,7 +172,7 @@ def test_a_round_has_one_plan_over_the_ends_of_workers_too(server: Server, tmp_p
     office.answer(server.work(request), heads)
     again = server.read(strict(tmp_path).answer(server.work(request), heads), request)
     assert content(again) == content(server.local(request))
-    message = "it has trained in round 0 of this run under another plan, and the same draw is used under one plan alone"
+    message = "it has trained in round 1 of this run under another plan, and the same draw is used under one plan alone"
     assert server.refused(strict(tmp_path), train(server.weights, steps=4)) == ("REFUSED", message)
     assert not isinstance(
         server.read(office.answer(server.work(train(server.weights, round=1, steps=4)), heads), request), Failure

@@ -227,9 +227,9 @@ def test_every_message_leaves_a_line_that_says_what_it_holds(server: Server, tmp
     assert told.splitlines() == [
         'run "trial": joined as ward: told 270 training rows, 30 held out, budget 2 layers, 6 layers at hand, cpu, '
         "versions of fedstrata, torch, transformers, numpy",
-        'run "trial" round 3: asked for the layers vit.layernorm and classifier before a probe',
-        'run "trial" round 3: sent gradient statistics of 6 layers and a loss (385 numbers) from 16 rows',
-        'run "trial" round 3: sent the change of layers vit.layers.1, vit.layers.4, vit.layernorm and classifier (1 x) '
+        'run "trial" round 4: asked for the layers vit.layernorm and classifier before a probe',
+        'run "trial" round 4: sent gradient statistics of 6 layers and a loss (385 numbers) from 16 rows',
+        'run "trial" round 4: sent the change of layers vit.layers.1, vit.layers.4, vit.layernorm and classifier (1 x) '
         "and 2 losses after 3 steps on 24 of 270 rows, and gradient statistics of 6 layers and a loss (193 numbers) "
         "from 8 rows",
         'run "trial" round 3: sent accuracy and loss over 30 held-out rows',
@@ -239,7 +239,7 @@ def test_every_message_leaves_a_line_that_says_what_it_holds(server: Server, tmp
     assert facts[3]["numbers"] * 4 == pytest.approx(facts[3]["bytes"], rel=0.05)
     assert {key: facts[3][key] for key in ("run", "round", "phase", "client", "layers", "rows", "told", "steps")} == {
         "run": "trial",
-        "round": 3,
+        "round": 4,
         "phase": "train",
         "client": "client-01",
         "layers": ["vit.layers.1", "vit.layers.4", "vit.layernorm", "classifier"],

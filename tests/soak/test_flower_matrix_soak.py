@@ -123,7 +123,7 @@ def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     told("resident worker killed", "train", run, start=start, code=code)
     assert code == 0, said
     failed = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
-    assert [(e["client"], e["round"], e["failure"]) for e in failed] == [(VICTIM, 0, "CLIENT_ERROR")]
+    assert [(e["client"], e["round"], e["failure"]) for e in failed] == [(VICTIM, 1, "CLIENT_ERROR")]
 
 
 @pytest.mark.parametrize("phase", ["probe", "train"])
@@ -172,7 +172,7 @@ def test_a_site_is_slow(world: Deployment) -> None:
     told("site stands still past the deadline of 15 s", "train", run, start=start, code=code)
     assert code == 0, said
     late = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
-    assert (late[0]["client"], late[0]["round"], late[0]["failure"]) == (VICTIM, 0, "LATE")
+    assert (late[0]["client"], late[0]["round"], late[0]["failure"]) == (VICTIM, 1, "LATE")
     once_each(run)
 
 

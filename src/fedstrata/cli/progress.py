@@ -7,7 +7,7 @@ from time import monotonic
 from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +26,6 @@ class LiveProgress:
             TextColumn("{task.description:>9}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
             console=console,
         )
         self._rounds: TaskID | None = None
@@ -37,7 +36,7 @@ class LiveProgress:
         """Open the panel."""
         self._totals = Totals(rounds, first_round, started=monotonic())
         self._facts = {"method": method, "accuracy": f"{baseline.accuracy:.3f}" if baseline else "-"}
-        self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round)
+        self._rounds = self._progress.add_task("rounds", total=rounds, completed=first_round - 1)
         self._clients = self._progress.add_task("clients", total=None)
         self._live.start()
 
@@ -76,10 +75,10 @@ class LiveProgress:
             t.up: megabytes(t.bytes_up),
             "peak memory": f"{record.peak_bytes / 2**20:,.0f} MiB",
             "failed": f"{failed} of {len(record.clients)}",
-            "ETA": t.eta(record.round + 1),
+            "ETA": t.eta(record.round),
         }
         if self._rounds is not None:
-            self._progress.update(self._rounds, completed=record.round + 1)
+            self._progress.update(self._rounds, completed=record.round)
 
     def run_done(self, state: str) -> None:
         """Close the panel, leaving its last picture."""

@@ -1,4 +1,7 @@
-"""What a round did, as plain values: the single source for the event log, tables, report and resume."""
+"""What a round did, as plain values: the single source for the event log, tables, report and resume.
+
+Records are for people: their rounds count from 1, and 0 is the starting point before any training.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
-SCHEMA = 5
-"""Version of the event log's fields."""
+SCHEMA = 6
+"""Version of the event log's fields; since 6 rounds count from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class ClientRecord:
     """One client in one round.
 
     Attributes:
+        round: Number of the round, from 1.
         budget: What it could pay, by unit; units without a limit are left out.
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
@@ -142,8 +146,8 @@ class Abandoned:
     """An attempt at a round that did not count: the weights are those from before it.
 
     Attributes:
-        round: 0-based round number.
-        attempt: 0-based attempt.
+        round: Number of the round, from 1.
+        attempt: How often the round was abandoned before.
         phase: The phase in which too few clients were left.
         answered: Clients whose answers counted in that phase.
         needed: The quorum.
@@ -173,7 +177,7 @@ class RoundRecord:
     """One round, whole.
 
     Attributes:
-        round: 0-based round number.
+        round: Number of the round, from 1.
         attempt: How often it was abandoned before.
         committed: Whether it counted; a round that was given up leaves the weights as they were.
         losses: By reason, how many clients, messages and layers did not count.

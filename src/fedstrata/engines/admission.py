@@ -16,6 +16,7 @@ from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
@@ -37,7 +38,7 @@ def belongs(reply: Reply, expected: Assignment) -> Reject | None:
         return None
     if reply.origin.run != expected.origin.run:
         return Reject(Reason.STALE, "it belongs to another run")
-    got, wanted = (f"{p} of round {r}, attempt {o.attempt}" for p, r, o in (
+    got, wanted = (f"{p} of round {number(p, r)}, attempt {o.attempt}" for p, r, o in (
         (phase, reply.round, reply.origin), (expected.phase, expected.round, expected.origin)
     ))  # fmt: skip
     if got != wanted:

@@ -29,7 +29,7 @@ class Happened:
 
     Attributes:
         phase: ``join``, ``probe``, ``train`` or ``evaluate``; empty where it is not known.
-        round: 0-based; an evaluation bears the number of rounds before it; -1 outside rounds.
+        round: Its number, from 1; 0 before the first, and of the evaluation of the starting point.
         why: What went wrong, in a sentence; empty where nothing did.
     """
 

@@ -122,7 +122,7 @@ def trajectory(run: Run, kind: str) -> tuple[Point, ...]:
         total += record.bytes_up + sum(a.bytes_up for a in run.log.abandoned if a.round == record.round)
         metrics = _metrics(record, kind)
         if metrics is not None:
-            found.append(Point(record.round + 1, total, metrics))
+            found.append(Point(record.round, total, metrics))
     return tuple(found)
 
 

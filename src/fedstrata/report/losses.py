@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fedstrata.domain.reasons import Reason
 from fedstrata.report.records import Log
 
-BEFORE = -1
+BEFORE = 0
 """The evaluation before the first round."""
 
 

@@ -159,7 +159,7 @@ def _curve(run: Run, path: Sequence[Point]) -> tuple[CurvePoint, ...]:
     flops, total = {0: 0.0}, 0.0
     for record in run.log.rounds:
         total += sum(client.predicted.get("flops", 0.0) for client in record.clients)
-        flops[record.round + 1] = total
+        flops[record.round] = total
     return tuple(
         CurvePoint(p.rounds, p.metrics.accuracy, p.bytes_up, flops[p.rounds] if priced else None) for p in path
     )

@@ -21,41 +21,51 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:,.2f} MB"
 
 
+def time_left(seconds: float | None) -> str:
+    """Return the time that is left, everywhere in the same form; ``None`` is not known yet.
+
+    Example:
+        >>> time_left(3725.4), time_left(None)
+        ('1:02:05', '-:--:--')
+    """
+    if seconds is None:
+        return "-:--:--"
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 @dataclass(slots=True)
 class Totals:
     """What has been done so far, and how long it takes."""
 
     rounds: int = 0
-    first: int = 0
+    first: int = 1
     bytes_up: int = 0
     started: float = 0.0
 
     @property
     def up(self) -> str:
         """Name of the sum of bytes: a resumed run counts from where it goes on."""
-        return f"up since round {self.first}" if self.first else "up"
+        return f"up since round {self.first}" if self.first > 1 else "up"
 
     def eta(self, done: int) -> str:
         """Return the time left, judged by the rounds that this session played."""
-        played = done - self.first
-        if played <= 0:
-            return "--:--"
-        seconds = int((monotonic() - self.started) / played * (self.rounds - done))
-        return f"{seconds // 60:02d}:{seconds % 60:02d}"
+        played = done - self.first + 1
+        return time_left((monotonic() - self.started) / played * (self.rounds - done) if played > 0 else None)
 
 
 def abandoned(facts: Abandoned, *, again: bool) -> str:
-    """Return what happened to a round that too few clients answered; rounds count from 1 here.
+    """Return what happened to a round that too few clients answered.
 
     Example:
-        >>> print(abandoned(Abandoned(1, 0, "train", 2, 3, "..."), again=True))
+        >>> print(abandoned(Abandoned(2, 0, "train", 2, 3, "..."), again=True))
         round 2  abandoned: 2 clients left after train, 3 needed; trying again
     """
     left = f"{facts.answered} clients left after {facts.phase}, {facts.needed} needed"
     counts = Counter(facts.failures.values())
     why = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
     reasons, onward = f" ({why})" if why else "", "; trying again" if again else ""
-    return f"round {facts.round + 1}  abandoned: {left}{reasons}{onward}"
+    return f"round {facts.round}  abandoned: {left}{reasons}{onward}"
 
 
 class PlainProgress:
@@ -69,7 +79,7 @@ class PlainProgress:
         """Say where the run starts."""
         self._totals = Totals(rounds, first_round, started=monotonic())
         start = f", accuracy {baseline.accuracy:.3f} before training" if baseline else ""
-        self._write(f"{method}: rounds {first_round + 1} to {rounds}{start}")
+        self._write(f"{method}: rounds {first_round} to {rounds}{start}")
 
     def round_started(self, round: int, cohort: int) -> None:
         """Say nothing."""
@@ -79,7 +89,7 @@ class PlainProgress:
 
     def round_done(self, record: RoundRecord) -> None:
         """Say what the round did."""
-        t, done = self._totals, record.round + 1
+        t, done = self._totals, record.round
         t.bytes_up += record.bytes_up
         failed = sum(1 for c in record.clients if c.failure)
         parts = [

@@ -26,7 +26,7 @@ class TheoryLine:
         method: Name of the method.
         budget: Of its clients, in words.
         seed: Of its run.
-        round: 0-based.
+        round: Number of the round, from 1.
         loss_before: f at its start; ``None`` where it was not measured.
         loss_after: f at its end.
         error: E_t.

@@ -36,7 +36,7 @@ class Ledger:
     """Collects a round's facts as they happen; ``close`` turns them into values."""
 
     def __init__(self, state: ServerState, setting: Setting, cohort: Sequence[ClientId]) -> None:
-        self.round = state.round
+        self.round = state.round + 1  # records count from 1
         self.cohort = tuple(cohort)
         self.failures: dict[ClientId, Reject] = {}
         self.losses: Counter[str] = Counter()
@@ -186,7 +186,7 @@ class Ledger:
             budget={unit: limit for unit, limit in setting.profiles[client].budget.items() if isfinite(limit)},
             mask=tuple(sorted(mask)) if mask is not None else (),
             scores=scores,
-            probe_round=measured.round if measured and scores else None,
+            probe_round=measured.round + 1 if measured and scores else None,
             probe_loss=measured.loss if measured else None,
             seconds_probe=sum((p.seconds for p in probes), 0.0),
             update_norms=self._norms.get(client, {}),

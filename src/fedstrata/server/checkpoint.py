@@ -34,7 +34,7 @@ from fedstrata.reading.bounded import read_bytes
 from fedstrata.reading.json_text import json_value
 from fedstrata.server.state import Best, Measured, ServerState
 
-SCHEMA = 4
+SCHEMA = 5
 TENSORS = ("model.safetensors", "aggregator.safetensors")
 """The files beside ``state.json``; the second one only where the aggregator remembers tensors."""
 _GENERATION = re.compile(r"round-([0-9]{4}|[1-9][0-9]{4,17})")

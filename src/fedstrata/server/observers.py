@@ -1,4 +1,4 @@
-"""Observers: who is told what a run does, while it does it."""
+"""Observers: who is told what a run does, while it does it. Rounds count from 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Observer(Protocol):
     """Sees a run from outside; must not change it."""
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
-        """Called once, before the first round that is played."""
+        """Called once, before the first round that is played: 1, or the one that a resumed run goes on with."""
         ...
 
     def round_started(self, round: int, cohort: int) -> None:

@@ -59,7 +59,7 @@ def play_round(
     journal = MemoryJournal(keep=rules.layer_quorum > 1) if journal is None else journal
     cohort = setting.cohort(state.round, state.attempt)
     ledger = Ledger(state, setting, cohort)
-    observer.round_started(state.round, len(cohort))
+    observer.round_started(state.round + 1, len(cohort))
     asking = _Asking(state, setting, engine, observer, journal, ledger)
 
     wanted = method.selector.probes(state.round, cohort, state.selector)

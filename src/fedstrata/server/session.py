@@ -75,7 +75,7 @@ class Session:
         looked = self._evaluate()
         self._append([{"event": "baseline", **asdict(looked)}])
         self._announce(looked)
-        self.state = replace(self.state, best=_better(None, -1, looked))
+        self.state = replace(self.state, best=_better(None, 0, looked))
 
     def _round(self) -> None:
         after, record, given_up = self._committed()
@@ -120,7 +120,7 @@ class Session:
                 tries = facts.attempt % (rules.retries + 1) + 1  # attempts of earlier sessions count
                 given_up = tries > rules.retries
                 run.observer.round_abandoned(facts, again=not given_up)
-                self.journal.abandon(facts.round, facts.attempt, facts.message)
+                self.journal.abandon(self.state.round, facts.attempt, facts.message)
                 if given_up and rules.on_abandon == "skip":
                     skipped = _skipped(self.state, facts, run.setting.layers)
                     return *skipped, [_event(facts)]
@@ -189,7 +189,7 @@ class Session:
             if state.round == 0:
                 raise TrainingError(f"the test loss is {looked.test.loss} before training; look at the model's weights")
             raise TrainingError(
-                f"after round {state.round - 1} the test loss is {looked.test.loss}; "
+                f"after round {state.round} the test loss is {looked.test.loss}; "
                 "lower train.lr or aggregator.server_lr, or set train.clip_norm"
             )
         return looked
@@ -197,7 +197,7 @@ class Session:
     def _announce(self, looked: Evaluation | None) -> None:
         self.run.observer.run_started(
             method=self.run.setting.name,
-            first_round=self.state.round,
+            first_round=self.state.round + 1,
             rounds=self.run.schedule.rounds,
             baseline=looked.test if looked else None,
         )

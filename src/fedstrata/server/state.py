@@ -19,7 +19,7 @@ class Best:
     """The best round so far, chosen on the clients' held-out rows, never on the test set.
 
     Attributes:
-        round: 0-based round; -1 is the starting point.
+        round: Number of the round, from 1; 0 is the starting point.
         validation: Accuracy on the held-out rows of all clients, which chose it.
         accuracy: Test accuracy at that round.
         chosen_on: ``held-out``.
@@ -53,7 +53,7 @@ class ServerState:
     """The state before round ``round``.
 
     Attributes:
-        round: 0-based number of the next round.
+        round: Rounds that are done; the next one is called by one more where people read it.
         weights: Trainable tensors.
         selector: The selector's memory.
         aggregator: The aggregator's memory.

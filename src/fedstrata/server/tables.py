@@ -47,7 +47,7 @@ def write_tables(folder: RunFolder, *, state: str, best: Mapping[str, Any] | Non
 def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a run's summary.
 
-    ``final`` is the newest evaluation and ``final.round`` its 0-based round, -1 before training. ``best.accuracy`` is
+    ``final`` is the newest evaluation and ``final.round`` its round, 0 before training. ``best.accuracy`` is
     the test accuracy of the round that was best on the clients' held-out rows; where no rows are held out no round is
     chosen and it is the final one's.
     """
@@ -87,7 +87,7 @@ def _losses(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _final(rounds: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    looked = [(-1, baseline), *((e["round"], e["test"]) for e in rounds)]
+    looked = [(0, baseline), *((e["round"], e["test"]) for e in rounds)]
     for number, test in reversed(looked):
         if test:
             return {"accuracy": test["accuracy"], "loss": test["loss"], "round": number}

@@ -11,6 +11,7 @@ from hashlib import sha256
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import Evaluate, Probe, Probed, ProbePlan, Reply, Request, Train, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.errors import ClientError
 from fedstrata.site.keys import LimitsSection
@@ -25,7 +26,7 @@ class Past:
         updates: Number of updates.
         probes: Number of answers to probes, those that rode on updates among them.
         evaluations: Number of answers to evaluations.
-        plans: Digest of the plan that each piece of training of the run was answered under, by round and attempt.
+        plans: Digest of the plan that each piece of training of the run was answered under, by round, from 1, and attempt.
     """
 
     updates: int = 0
@@ -140,10 +141,11 @@ def _check_plan(plan: TrainPlan, limits: LimitsSection, rows: int) -> None:
 
 
 def _check_again(request: Train, past: Past) -> None:
-    known = past.plans.get((request.round, request.origin.attempt))
+    at = number("train", request.round)
+    known = past.plans.get((at, request.origin.attempt))
     if known is not None and known != digest_of_plan(request):
         raise _refusal(
-            f"it has trained in round {request.round} of this run under another plan, and the same draw is used under"
+            f"it has trained in round {at} of this run under another plan, and the same draw is used under"
             " one plan alone"
         )
 

@@ -18,6 +18,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.messages import Reply, Request, Train, phase_of
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.rounds import number
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.requests import from_json
 from fedstrata.errors import ClientError, StorageError
@@ -180,7 +181,8 @@ class Office:
         words, facts = told
         where: dict[str, Any] = {"run": run, "round": None}
         if request is not None:
-            where |= {"round": request.round, "phase": phase_of(request), "client": request.client}
+            phase = phase_of(request)
+            where |= {"round": number(phase, request.round), "phase": phase, "client": request.client}
             where |= {"attempt": request.origin.attempt}
         if isinstance(request, Train) and facts["kind"] == "update":
             where |= {"plan": digest_of_plan(request)}

@@ -83,7 +83,7 @@ class _Rounds:
     tell: Callable[[int], None]
 
     def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
-        self.tell(first_round)
+        self.tell(first_round - 1)
 
     def round_started(self, round: int, cohort: int) -> None:
         """Say nothing."""
@@ -92,7 +92,7 @@ class _Rounds:
         """Say nothing."""
 
     def round_done(self, record: RoundRecord) -> None:
-        self.tell(record.round + 1)
+        self.tell(record.round)
 
     def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
         """Say nothing: the run folder does."""

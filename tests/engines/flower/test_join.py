@@ -107,8 +107,8 @@ def test_every_joining_is_an_exchange_outside_rounds() -> None:
     world = World({"a": declares(1), "b": refuses("too few rows")})
     world.join("a", "b")
     assert [(e.client, e.phase, e.round, e.outcome) for e in world.tally.exchanges] == [
-        ("a", "join", -1, "ok"),
-        ("b", "join", -1, "too few rows"),
+        ("a", "join", 0, "ok"),
+        ("b", "join", 0, "too few rows"),
     ]
 
 

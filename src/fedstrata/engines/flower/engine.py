@@ -18,6 +18,7 @@ from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.messages import Failure, Frame, PhaseName, Request, phase_of
 from fedstrata.domain.reasons import Reason
+from fedstrata.domain.rounds import number
 from fedstrata.engines.asked import asked_of
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.codec import frame_limit
@@ -200,14 +201,14 @@ class FlowerEngine:
                 one.reply = failure(one.request, Reason.CLIENT_ERROR, one.why)
 
     def _tell(self, one: _Open, sent: Sent, answer: Envelope | Lost) -> None:
-        request = one.request
+        request, phase = one.request, phase_of(one.request)
         lost = answer.why if isinstance(answer, Lost) else ""
         kind = "" if isinstance(answer, Lost) else words(answer.said.get("kind"), 20)
         self._note(
             Exchange(
                 client=request.client,
-                phase=phase_of(request),
-                round=request.round,
+                phase=phase,
+                round=number(phase, request.round),
                 layers_down=one.down,
                 bytes_down=sent.bytes,
                 bytes_up=0 if isinstance(answer, Lost) else answer.bytes,

@@ -150,4 +150,4 @@ def _take(
         rows = joined.declarations[name].num_examples
         tell(f"{name} joined with {rows:,} training rows ({len(joined.declarations)} of {of} sites)")
     seconds = monotonic() - sent.at
-    note(Exchange(name, "join", -1, (), 0, 0, seconds, outcome=why or "ok"))
+    note(Exchange(name, "join", 0, (), 0, 0, seconds, outcome=why or "ok"))

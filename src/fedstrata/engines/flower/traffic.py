@@ -16,7 +16,7 @@ class Exchange:
     Attributes:
         client: The site.
         phase: ``join``, ``probe``, ``train`` or ``evaluate``.
-        round: 0-based; -1 outside rounds.
+        round: Its number, from 1; 0 before the first, and of the evaluation of the starting point.
         layers_down: Blocks that were sent to it.
         bytes_down: Their bytes.
         bytes_up: Bytes of its answer's blobs.
@@ -48,7 +48,7 @@ class Tally:
 
     Example:
         >>> tally = Tally()
-        >>> tally(Exchange(ClientId("a"), "probe", 0, (), 10, 20, 0.5))
+        >>> tally(Exchange(ClientId("a"), "probe", 1, (), 10, 20, 0.5))
         >>> tally.bytes_down, tally.bytes_up
         (10, 20)
     """

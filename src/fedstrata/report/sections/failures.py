@@ -37,7 +37,12 @@ def failures(run: Run) -> tuple[Block, ...]:
     found = tally(log)
     if not found:
         said = "no client was lost, no message refused, no attempt abandoned"
-        return (Check(True, f"Everything counted, in {plural(turns_asked(log), 'client-round')}: {said}."),)
+        return (
+            Check(
+                True,
+                f"Every answer counted ({plural(turns_asked(log), 'client-round')}: one client in one round): {said}.",
+            ),
+        )
     return (
         _clients(log),
         *_skipped(log),
@@ -56,7 +61,7 @@ def failures(run: Run) -> tuple[Block, ...]:
 def _clients(log: Log) -> Check:
     lost, asked = list(lost_clients(log)), turns_asked(log)
     if not lost:
-        return Check(True, f"No client was lost, in {plural(asked, 'client-round')}.")
+        return Check(True, f"No client was lost in {plural(asked, 'client-round')} (one client in one round).")
     clients = len({one.client for one in lost})
     said = f"{len(lost)} of {plural(asked, 'client-round')} were lost, of {plural(clients, 'client')}"
     return Check(False, said + ("." if log.abandoned else "; the rounds went on without them."))
@@ -75,7 +80,7 @@ def _abandoned(log: Log) -> tuple[Note, ...]:
         return ()
     done = {r.round for r in log.committed}
     rounds = {a.round for a in log.abandoned}
-    saved = f"; {len(rounds & done)} of {plural(len(rounds), 'round')} came about in a later attempt"
+    saved = f"; {len(rounds & done)} of {plural(len(rounds), 'round')} succeeded in a later attempt"
     tries = f"{plural(len(log.abandoned), 'attempt')} {'was' if len(log.abandoned) == 1 else 'were'} abandoned"
     return (Note(f"{tries}, because too few clients were left{saved}."),)
 
@@ -85,7 +90,9 @@ def _layers(log: Log) -> tuple[Note, ...]:
     if not few:
         return ()
     rounds = len({r for r, _ in few})
-    said = f"{plural(len(few), 'layer')} in {plural(rounds, 'round')} kept their bits: fewer clients trained them than"
+    said = (
+        f"{plural(len(few), 'layer')} in {plural(rounds, 'round')} kept their weights: fewer clients trained them than"
+    )
     return (Note(f"{said} round.layer_quorum asks for."),)
 
 
@@ -95,8 +102,10 @@ def _elsewhere(found: Sequence[Tally]) -> tuple[Text, ...]:
     if not rest:
         return ()
     counts = listing([f"{reason} {count}" for reason, count in rest.items()], limit=11)
-    said = f"{plural(rest.total(), 'message')} beside these did not count ({counts})"
-    return (Text(f"{said}: copies, strays, damaged ones, and answers to evaluations. By themselves they lose nobody."),)
+    said = f"{plural(rest.total(), 'message')} besides did not count ({counts})"
+    return (
+        Text(f"{said}: copies, late or damaged ones, and answers to evaluations. No client was lost by them alone."),
+    )
 
 
 def _by_reason(found: Sequence[Tally]) -> Table:
@@ -130,7 +139,8 @@ def _every_attempt(log: Log) -> tuple[Block, ...]:
     if not log.abandoned:
         return ()
     rows = tuple(
-        (str(a.round), str(a.attempt), a.phase, f"{a.answered} of {a.needed}", a.message) for a in log.abandoned[:_MOST]
+        (str(a.round), str(a.attempt + 1), a.phase, f"{a.answered} of {a.needed}", a.message)
+        for a in log.abandoned[:_MOST]
     )
     head = ("# round", "# attempt", "phase", "# left of needed", "message")
     return (folded(Table(_titled("abandoned attempt", len(log.abandoned)), head, rows), limit=6),)
@@ -155,7 +165,7 @@ def _every_client(log: Log) -> tuple[Block, ...]:
     lost = list(lost_clients(log))
     if not lost:
         return ()
-    rows = tuple((str(x.round), str(x.attempt), x.client, x.reason, x.message or NOTHING) for x in lost[:_MOST])
+    rows = tuple((str(x.round), str(x.attempt + 1), x.client, x.reason, x.message or NOTHING) for x in lost[:_MOST])
     head = ("# round", "# attempt", "client", "reason", "message")
     return (folded(Table(_titled("lost client", len(lost)), head, rows), limit=6),)
 

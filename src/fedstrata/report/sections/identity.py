@@ -53,7 +53,7 @@ def _one(run: Run) -> Table:
         ("Run folder", run.name),
     ]
     if head.run:
-        rows.append(("Name of the run", head.run))
+        rows.append(("Run ID, repeated in its messages", head.run))
     if run.log.resumed:
         rows.append(("Resumed", f"at round {listing([str(r) for r in run.log.resumed])}"))
     if run.log.abandoned:

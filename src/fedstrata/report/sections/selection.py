@@ -28,7 +28,7 @@ def selection(run: Run) -> tuple[Block, ...]:
     text = (
         f"{sum(picks) / turns:.2f} of {plural(len(picks), 'layer')} per client and round on average; "
         f"the one chosen most is {run.log.header.layers[top]}, by {picks[top]:,} of {turns:,} client-rounds. "
-        "Layers run from input to output; round 0 is the first. Hover for counts."
+        "Layers run from input to output."
     )
     return (Text(text + _stale(run)), Pictures((_by_round(run), _by_client(run))))
 
