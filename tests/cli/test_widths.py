@@ -81,7 +81,7 @@ def of_bench(console: Console) -> None:
     )
     profile = SimpleNamespace(**vars(rates), **vars(place))
     what = SimpleNamespace(name="./models/vit", shape={"pixel_values": [8, 1, 8, 8]})
-    bench._say(Path("p.yaml"), what, [case] * 3, [0.25] * 3, rates, profile, as_json=False)  # type: ignore[arg-type]
+    bench._say(Path("p.yaml"), what, [case] * 3, [0.25] * 3, rates, profile, as_json=False)  # type: ignore[arg-type, list-item]
 
 
 TABLES: tuple[Callable[[Console], None], ...] = (of_layers, of_comparisons, of_sites, of_the_demo, of_bench)

@@ -245,13 +245,23 @@ def test_a_binary_file_is_no_configuration(cli: Callable[..., Any], tmp_path: Pa
     assert cli("run", "c.yaml").err == "fedstrata: c.yaml cannot be read: it is not a text in UTF-8\n"
 
 
-def test_output_that_is_not_empty(broken: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "note.txt").touch()
+@pytest.mark.parametrize(
+    ("inside", "advice"),
+    [
+        ("note.txt", "exists and is not empty, and it is no run folder; choose another folder"),
+        ("config.resolved.yaml", "not empty; choose another folder, or go on with: fedstrata resume out"),
+        ("config.resolved.yaml model/config.json", "it holds a run that has finished; choose another folder"),
+    ],
+)
+def test_output_that_is_taken_advises_resume_only_where_it_goes_on(
+    broken: Callable[..., Any], tmp_path: Path, inside: str, advice: str
+) -> None:
+    for name in inside.split():
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).touch()
     said = broken()
-    assert (
-        "override 'output=out': output: out exists and is not empty; choose another folder, or go on with" in said.err
-    )
+    assert "override 'output=out': output: out exists and is not empty" in said.err
+    assert advice in said.err
     assert said.code == 2
 
 

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from fedstrata.client.confusion import confusion
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel, bytes_of
@@ -43,6 +44,7 @@ from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
+from fedstrata.models.objective import Classification
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Setting
@@ -258,6 +260,7 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
     if result.state != "finished":
         return
     try:
+        _write_confusion(prepared, result)
         card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
         companions = None if is_custom(prepared.network.source) else prepared.network.source
         save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
@@ -265,6 +268,24 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
+
+
+def _write_confusion(prepared: PreparedRun, result: RunResult) -> None:
+    """Write which classes the final model mistakes for which on the test rows; questions have no classes."""
+    model, rows, names = prepared.resident, prepared.data.test, prepared.data.card.labels
+    if not isinstance(model.objective, Classification) or not len(rows):
+        return
+    counts = confusion(
+        model,
+        result.weights,
+        rows=rows,
+        indices=torch.arange(len(rows)),
+        batch_size=prepared.loaded.config.evaluate.batch_size,
+        classes=len(names),
+    )
+    triples = [[int(t), int(g), int(counts[t, g])] for t, g in zip(*counts.nonzero(), strict=True)]
+    values = {"round": result.summary["rounds"], "labels": list(names), "counts": triples}
+    write_atomic(prepared.folder.confusion, json.dumps(values))
 
 
 def _write(prepared: PreparedRun, sites: Sites | None) -> None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from fedstrata.errors import CheckpointError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.json_text import MOST_BYTES, json_value
 from fedstrata.report.events import problem, read_log
-from fedstrata.report.records import DataCard, Log, Run
+from fedstrata.report.records import Confusion, DataCard, Log, Run
 
 EVENTS = "events.jsonl"
+
+
+_Whole = Annotated[int, Field(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """``confusion.json`` as it is written: triples of true class, predicted class and rows."""
+
+    round: _Whole
+    labels: tuple[str, ...]
+    counts: tuple[tuple[_Whole, _Whole, _Whole], ...]
 
 
 def read_run(folder: Path) -> Run:
@@ -31,8 +45,9 @@ def read_run(folder: Path) -> Run:
     environment = _mapping(folder / "env.json", notes)
     card = _data_card(folder / "data_card.json", notes)
     config = _text(folder / "config.resolved.yaml", notes)
+    confusion = _confusion(folder / "confusion.json", notes)
     notes += _contradictions(log, summary)
-    return Run(folder.resolve().name, log, summary, config, environment, card, tuple(notes))
+    return Run(folder.resolve().name, log, summary, config, environment, card, tuple(notes), confusion)
 
 
 def _events_of(folder: Path) -> Path:
@@ -86,6 +101,22 @@ def _data_card(path: Path, notes: list[str]) -> DataCard | None:
     except ValidationError as error:
         notes.append(f"{path.name} is not a data card ({problem(error)}), so the data section is left out.")
         return None
+
+
+def _confusion(path: Path, notes: list[str]) -> Confusion | None:
+    """Return the counts of true and predicted classes; a run that has none has no such file."""
+    if not path.exists():
+        return None
+    value = _mapping(path, notes)
+    try:
+        found = TypeAdapter(_Counts).validate_python(value)
+    except ValidationError as error:
+        notes.append(f"{path.name} is not as a run writes it ({problem(error)}), so the classes are left out.")
+        return None
+    if any(max(true, guess) >= len(found.labels) for true, guess, _ in found.counts):
+        notes.append(f"{path.name} counts a class that it does not name, so the classes are left out.")
+        return None
+    return Confusion(found.round, found.labels, {(true, guess): rows for true, guess, rows in found.counts})
 
 
 def _contradictions(log: Log, summary: Mapping[str, object]) -> Sequence[str]:

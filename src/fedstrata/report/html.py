@@ -14,6 +14,7 @@ from fedstrata.report.grouping import Group, final_accuracy, group
 from fedstrata.report.marks import SWATCHES
 from fedstrata.report.records import DataCard, Run
 from fedstrata.report.sections.certificates import certificates
+from fedstrata.report.sections.classes import classes
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.report.sections.config import config
 from fedstrata.report.sections.costs import costs
@@ -110,6 +111,8 @@ def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool
         ("fairness", "Clients: accuracy of each, and who stands out", fairness(run, key=f"{key}fair")),
         ("proof", "Proof of training", proof(run)),
     ]
+    if by_class := classes(run):
+        parts.insert(0, ("classes", "Classes: F1 and mistakes", by_class))
     if alone:
         parts.append(("data", "Data per client", data(card)))
     if measured := theory(run, key=f"{key}theory"):

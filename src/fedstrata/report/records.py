@@ -105,6 +105,26 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """True against predicted classes of the server's test rows at the end of a run.
+
+    Attributes:
+        round: After which round.
+        labels: Names of the classes.
+        counts: Rows by true and predicted class; pairs without a row are left out.
+    """
+
+    round: int
+    labels: tuple[str, ...]
+    counts: Mapping[tuple[int, int], int]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run folder.
 
@@ -116,6 +136,7 @@ class Run:
         environment: ``env.json``; empty if absent.
         data_card: ``data_card.json``; ``None`` if absent.
         notes: What is missing, unreadable or contradictory, one sentence each.
+        confusion: ``confusion.json``; ``None`` of a run that has not finished, or that has no classes.
     """
 
     name: str
@@ -125,3 +146,4 @@ class Run:
     environment: Mapping[str, object] = field(default_factory=dict)
     data_card: DataCard | None = None
     notes: tuple[str, ...] = ()
+    confusion: Confusion | None = None

@@ -5,7 +5,7 @@ events.jsonl                                     one line per event, appended an
 journal.jsonl  accepted/                         see journal.py
 checkpoints/round-NNNN/                          see checkpoint.py
 metrics.csv  selection.parquet  summary.json     derived at the end of every session of the run
-model/                                           an ordinary HF folder, at the end
+confusion.json  model/                           classes, and an ordinary HF folder, at the end
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class RunFolder:
     def model(self) -> Path:
         """The model that came out."""
         return self.path / "model"
+
+    @property
+    def confusion(self) -> Path:
+        """True against predicted classes of the test rows, at the end."""
+        return self.path / "confusion.json"
 
     @property
     def config(self) -> Path:

@@ -1,0 +1,94 @@
+"""Classes: precision, recall and F1 of each on the server's test rows, and which are mistaken for which."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
+from fedstrata.report.grid import Cell, Grid, draw, level_of_share
+from fedstrata.report.records import Confusion, Run
+from fedstrata.report.words import NOTHING, percent, plural
+
+_MOST_DRAWN = 30
+"""Classes up to which every pair is drawn."""
+_MOST_LISTED = 20
+"""Mistakes that are listed."""
+_FEW = 10
+"""Test rows of a class below which its numbers are called coarse."""
+
+
+def classes(run: Run) -> tuple[Block, ...]:
+    """Return macro F1, a row per class and the mistakes; nothing where a run has not written them."""
+    found = run.confusion
+    if found is None or not found.rows:
+        return ()
+    scores = [f1(found, k) for k in range(len(found.labels))]
+    known = [score for score in scores if score is not None]
+    correct = sum(found.counts.get((k, k), 0) for k in range(len(found.labels)))
+    text = (
+        f"After round {found.round}, on {plural(found.rows, 'test row')}: accuracy {percent(correct / found.rows)}, "
+        f"macro F1 {percent(fmean(known))} (the mean of {len(known)} classes' F1, each counting the same)."
+    )
+    return (Text(text), *_coarse(found), *_matrix(run, found), _mistakes(found), _per_class(found, scores))
+
+
+def f1(found: Confusion, k: int) -> float | None:
+    """Return a class's F1: twice its hits over its rows and its predictions; ``None`` where it has neither."""
+    hits, rows, guesses = _sums(found, k)
+    return 2 * hits / (rows + guesses) if rows + guesses else None
+
+
+def _sums(found: Confusion, k: int) -> tuple[int, int, int]:
+    """Return hits, rows and predictions of a class."""
+    rows = sum(n for (true, _), n in found.counts.items() if true == k)
+    guesses = sum(n for (_, guess), n in found.counts.items() if guess == k)
+    return found.counts.get((k, k), 0), rows, guesses
+
+
+def _coarse(found: Confusion) -> tuple[Note, ...]:
+    few = [name for k, name in enumerate(found.labels) if 0 < _sums(found, k)[1] < _FEW]
+    if not few:
+        return ()
+    which = f"{few[0]} and {len(few) - 1} more" if len(few) > 1 else few[0]
+    return (Note(f"Fewer than {_FEW} test rows, so its numbers are coarse: {which}."),)
+
+
+def _matrix(run: Run, found: Confusion) -> tuple[Block, ...]:
+    if len(found.labels) > _MOST_DRAWN:
+        return ()
+    cells = []
+    for k, name in enumerate(found.labels):
+        rows = _sums(found, k)[1]
+        cells.append([_cell(found.counts.get((k, j), 0), rows, name, guess) for j, guess in enumerate(found.labels)])
+    grid = Grid(found.labels, found.labels, cells, ("true", "predicted"), "none", "of the class's rows, to 100%")
+    title = f"{run.log.header.method}: true classes against predicted ones"
+    drawn = draw(grid, title=title, description=f"{plural(found.rows, 'test row')}")
+    caption = "Test rows by true class (down) and predicted class (across); the diagonal is right."
+    return (Pictures((Picture(drawn, caption, wide=True),)),)
+
+
+def _cell(count: int, rows: int, true: str, guess: str) -> Cell:
+    if not rows:
+        return Cell(None, f"{true}: no test row")
+    tip = f"{true} predicted as {guess}: {count} of {plural(rows, 'row')}"
+    return Cell(level_of_share(count / rows), tip, str(count) if count else "")
+
+
+def _mistakes(found: Confusion) -> Block:
+    wrong = sorted(((n, t, g) for (t, g), n in found.counts.items() if t != g), key=lambda m: (-m[0], m[1], m[2]))
+    rows = tuple(
+        (found.labels[t], found.labels[g], str(n), str(_sums(found, t)[1])) for n, t, g in wrong[:_MOST_LISTED]
+    )
+    head = ("true class", "predicted", "# rows", "# of")
+    return folded(Table("The most frequent mistakes", head, rows), limit=0) if rows else Text("No row was mistaken.")
+
+
+def _per_class(found: Confusion, scores: list[float | None]) -> Block:
+    rows = []
+    for k, name in enumerate(found.labels):
+        hits, own, guesses = _sums(found, k)
+        precision = percent(hits / guesses) if guesses else NOTHING
+        recall = percent(hits / own) if own else NOTHING
+        rows.append((name, str(own), str(guesses), precision, recall, percent(scores[k])))
+    head = ("class", "# test rows", "# predictions", "# precision", "# recall", "# F1")
+    return folded(Table("Precision, recall and F1 of each class", head, tuple(rows)), limit=12)
