@@ -49,7 +49,8 @@ def test_the_card_says_what_the_model_is(whole: Path) -> None:
     summary = json.loads((whole / "summary.json").read_text())
     for text in (
         "by **consensus**",
-        f"accuracy on 298 test rows: {summary['final']['accuracy']:.4f}",
+        f"weights after the last round (2): accuracy {summary['final']['accuracy']:.4f}, loss ",
+        " on 298 test rows",
         "rounds: 2, seed: 3",
         "selectable layers: 6 (vit.layers.0 to vit.layers.5)",
         "trained by everyone: vit.layernorm, classifier",

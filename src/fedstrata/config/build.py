@@ -21,6 +21,7 @@ from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.config.declared import check_rows
 from fedstrata.config.engine import engine_of
+from fedstrata.config.exports import best_weights, exports
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import begun, make_folder, output_folder
 from fedstrata.config.population import Population, population
@@ -98,6 +99,7 @@ class PreparedRun:
             stop=stop,
             frozen=self.resident.frozen_drift,
             identity=identity(self.loaded),
+            best=None if config.export == "last" else best_weights(self.folder),
             instrument=self._instrument(),
         )
 
@@ -162,11 +164,25 @@ class OpenedRun:
             resident,
             self.folder,
             weights=resident.weights(),
-            notes=(*self.place.network.notes, *changed, *people.notes, *prepared.notes, *guesses),
+            notes=(
+                *self.place.network.notes,
+                *changed,
+                *people.notes,
+                *prepared.notes,
+                *guesses,
+                *self._unchosen(prepared.setting),
+            ),
         )
         if not self.began:
             _write(run, sites)
         return run
+
+    def _unchosen(self, setting: Setting) -> tuple[str, ...]:
+        """Return a note where the best round is wanted and no client has rows to tell which it is."""
+        kind = self.loaded.config.export
+        if kind == "last" or any(profile.held_out != 0 for profile in setting.profiles.values()):
+            return ()
+        return (f"export: {kind} has no rows to choose a round by, so model/ is the last round's; set data.held_out",)
 
     def _setting(self, people: Population) -> tuple[Prepared, list[str]]:
         """Return the setting, and what was guessed where prices were measured."""
@@ -261,9 +277,10 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         return
     try:
         _write_confusion(prepared, result)
-        card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
         companions = None if is_custom(prepared.network.source) else prepared.network.source
-        save_model(prepared.network, result.weights, prepared.folder.model, card=card, tokenizer_files_from=companions)
+        for found in exports(prepared.loaded.config.export, prepared.folder, result):
+            card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary, said=found.said)
+            save_model(prepared.network, found.weights, found.path, card=card, tokenizer_files_from=companions)
     except (OSError, SafetensorError) as error:
         advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
         reason = getattr(error, "strerror", None) or error

@@ -99,9 +99,15 @@ def header(loaded: Loaded, setting: Setting, data: FederatedData) -> dict[str, A
     }
 
 
-def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any]) -> str:
-    """Return the README of the model that came out."""
-    final, layers = summary["final"], setting.layers
+def after_last(summary: Mapping[str, Any]) -> str:
+    """Return what is said of the weights after a run's last round."""
+    final = summary["final"]
+    return f"after the last round ({summary['rounds']}): accuracy {final['accuracy']:.4f}, loss {final['loss']:.4f}"
+
+
+def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any], *, said: str) -> str:
+    """Return the README of a model that came out; ``said`` is after which round it is, and its figures there."""
+    layers = setting.layers
     shown = spread(p.budget for p in setting.profiles.values())
     front = {
         "library_name": "transformers",
@@ -118,7 +124,7 @@ def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: M
             f"Federated selective-layer fine-tuning by **{setting.name}**: in every round each client trained and sent "
             "only the layers that its budget paid for.",
             "",
-            f"- accuracy on {len(data.test)} test rows: {final['accuracy']:.4f} (loss {final['loss']:.4f})",
+            f"- weights {said or after_last(summary)} on {len(data.test)} test rows",
             f"- rounds: {summary['rounds']}, seed: {summary['seed']}",
             f"- selectable layers: {len(layers)} ({layers.names[0]} to {layers.names[-1]})",
             f"- trained by everyone: {', '.join(b.name for b in layers.always) or 'nothing'}",

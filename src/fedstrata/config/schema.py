@@ -159,6 +159,8 @@ class Config(Section):
         device: ``auto`` takes a GPU where there is one.
         theory: Measure each round's error and its bound: ``exact``, with all rows of the clients whose updates counted,
             or ``sketch``, estimated from their probes.
+        export: Which weights become ``model/``: the ``last`` round's, those of the ``best`` round on the clients'
+            held-out rows, or ``both``, the best then in ``model-best/``.
     """
 
     name: str | None = None
@@ -187,6 +189,7 @@ class Config(Section):
     threads: int = Field(default=1, ge=1, le=4096)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     theory: Literal["off", "exact", "sketch"] = "off"
+    export: Literal["last", "best", "both"] = "last"
 
     @field_validator("name")
     @classmethod

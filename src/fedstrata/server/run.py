@@ -15,6 +15,7 @@ from fedstrata.domain.messages import Weights
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.locks import Lock
+from fedstrata.server.best import BestWeights
 from fedstrata.server.checkpoint import Place, generations, load
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import LogDigest, RunFolder
@@ -75,6 +76,7 @@ class Run:
         stop: Asked after each round; true ends the run early with everything saved.
         frozen: Measures the drift of the ``never`` blocks, by block name.
         identity: What the bits depend on besides the seed: hash of the configuration, versions of packages.
+        best: Keeps the weights of the best round; ``None`` where nobody wants them in the end.
         instrument: Measures each round's error and its bound; ``None`` for no measurement.
     """
 
@@ -88,6 +90,7 @@ class Run:
     stop: Callable[[], bool] = lambda: False
     frozen: Callable[[], Mapping[LayerName, float]] = dict
     identity: Mapping[str, str] = field(default_factory=dict)
+    best: BestWeights | None = None
     instrument: Instrument | None = None
 
     def start(self, weights: Weights) -> RunResult:

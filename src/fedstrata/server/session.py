@@ -75,7 +75,7 @@ class Session:
         looked = self._evaluate()
         self._append([{"event": "baseline", **asdict(looked)}])
         self._announce(looked)
-        self.state = replace(self.state, best=_better(None, 0, looked))
+        self.state = replace(self.state, best=self._kept(_better(None, 0, looked), self.state))
 
     def _round(self) -> None:
         after, record, given_up = self._committed()
@@ -89,13 +89,27 @@ class Session:
                 raise
             record = _with(record, looked)
             if record.committed:
-                self.state = replace(after, best=_better(after.best, record.round, looked))
+                self.state = self._with_best(_better(after.best, record.round, looked), after, before)
         try:
             self._append([*given_up, *round_events(record)])
         except BaseException:
             self.state = before
             raise
         self.run.observer.round_done(record)
+
+    def _with_best(self, best: Best | None, after: ServerState, before: ServerState) -> ServerState:
+        """Return the state after a round with its best one; the round is not logged if its weights cannot be kept."""
+        try:
+            return replace(after, best=self._kept(best, after))
+        except BaseException:
+            self.state = before
+            raise
+
+    def _kept(self, best: Best | None, state: ServerState) -> Best | None:
+        """Keep the weights of a round that has become the best one, where the run wants them in the end."""
+        if self.run.best is not None and best is not None and best != state.best:
+            self.run.best.save(best.round, state.weights)
+        return best
 
     def _theory(self, after: ServerState, record: RoundRecord) -> TheoryRecord | None:
         """Measure the round's error where the run has an instrument for it; the round is not logged yet."""
@@ -156,6 +170,8 @@ class Session:
             identity=run.identity,
         )
         save(state, folder, place)
+        if run.best is not None:
+            run.best.prune({s.best.round for s in (self._saved, state) if s.best is not None})
         self._saved = state
 
     def _due(self, finished: int, every: int) -> bool:
