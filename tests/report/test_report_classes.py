@@ -45,8 +45,8 @@ def test_the_sentence_the_caveat_and_the_tables(run: Run) -> None:
         ("cat", "dog", "2", "8"),
     ]
     assert isinstance(table, Table)
-    assert table.rows[0] == ("cat", "8", "9", "66.7%", "75.0%", "70.6%")
-    assert table.rows[2] == ("owl", "0", "0", "–", "–", "–")
+    assert table.rows[0] == ("cat", "70.6%", "66.7%", "75.0%", "8", "9")
+    assert table.rows[2] == ("owl", "–", "–", "–", "0", "0")
 
 
 def test_many_classes_have_tables_and_no_picture(run: Run) -> None:

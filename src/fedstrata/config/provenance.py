@@ -105,8 +105,18 @@ def after_last(summary: Mapping[str, Any]) -> str:
     return f"after the last round ({summary['rounds']}): accuracy {final['accuracy']:.4f}, loss {final['loss']:.4f}"
 
 
-def model_card(loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any], *, said: str) -> str:
-    """Return the README of a model that came out; ``said`` is after which round it is, and its figures there."""
+def model_card(
+    loaded: Loaded, setting: Setting, data: FederatedData, summary: Mapping[str, Any], *, said: str = ""
+) -> str:
+    """Return the README of a model that came out.
+
+    Args:
+        loaded: The configuration.
+        setting: Method, clients, layers.
+        data: The rows.
+        summary: Of the run.
+        said: After which round the weights are, with their figures; by default those after the last round.
+    """
     layers = setting.layers
     shown = spread(p.budget for p in setting.profiles.values())
     front = {

@@ -143,8 +143,8 @@ def _run(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 
 
 def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
-    reader.test = reader.valid(_METRICS, event.get("test"), line)
-    reader.validation = reader.valid(_METRICS, event.get("validation"), line)
+    reader.test = reader.valid(_METRICS, _lossy(event.get("test")), line)
+    reader.validation = reader.valid(_METRICS, _lossy(event.get("validation")), line)
     reader.losses = reader.valid(_LOSSES, event.get("losses", {}), line)
 
 
@@ -165,11 +165,17 @@ def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
         event = {**event, "certificate": _filled(certificate, inf, "bound", "gap")}
     if isinstance(layers, list):
         event = {**event, "layers": [_filled(b, nan, "update_norm") if isinstance(b, dict) else b for b in layers]}
+    event = {**event, **{key: _lossy(event.get(key)) for key in ("test", "validation")}}
     if isinstance(theory := event.get("theory"), dict):
         event = {**event, "theory": _theory(theory)}
     record = reader.valid(_ROUND, {**event, "clients": clients}, line)
     reader.rounds[record.round] = record
     reader.clients.clear()
+
+
+def _lossy(found: object) -> object:
+    """Return metrics with a loss that is no number where it was too large for one."""
+    return _filled(found, nan, "loss") if isinstance(found, dict) else found
 
 
 def _theory(found: Mapping[str, object]) -> Mapping[str, object]:

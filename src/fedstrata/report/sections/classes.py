@@ -89,6 +89,6 @@ def _per_class(found: Confusion, scores: list[float | None]) -> Block:
         hits, own, guesses = _sums(found, k)
         precision = percent(hits / guesses) if guesses else NOTHING
         recall = percent(hits / own) if own else NOTHING
-        rows.append((name, str(own), str(guesses), precision, recall, percent(scores[k])))
-    head = ("class", "# test rows", "# predictions", "# precision", "# recall", "# F1")
+        rows.append((name, percent(scores[k]), precision, recall, str(own), str(guesses)))
+    head = ("class", "# F1", "# precision", "# recall", "# test rows", "# predictions")
     return folded(Table("Precision, recall and F1 of each class", head, tuple(rows)), limit=12)
