@@ -99,7 +99,7 @@ def test_tables_may_name_sites_that_have_not_joined(home: Path, tmp_path: Path) 
     table = {"kind": "per-client", "clients": clients}
     prepared = remote(home, tmp_path / "run", budget=table).prepare({NORTH: Declaration(9), SOUTH: Declaration(8)})
     assert budgets(prepared) == {"north": "1 layer", "south": "2 layers"}
-    assert prepared.notes == ("1 of those who may take part have not joined and are left out: west",)
+    assert prepared.notes == ("1 of the sites that may take part have not joined and are not in this run: west",)
     clients["nobody"] = 1
     with pytest.raises(ConfigError, match="names client 'nobody', which does not exist"):
         remote(home, tmp_path / "other", budget=table).prepare({NORTH: Declaration(9)})
@@ -111,5 +111,5 @@ def test_sites_of_a_folder_of_keys_may_be_absent_too(home: Path, tmp_path: Path)
         (tmp_path / "keys" / f"{name}.pub").write_text("a key")
     opened = remote(home, tmp_path / "run", flower={"sites": str(tmp_path / "keys")})
     assert opened.prepare({NORTH: Declaration(9)}).notes == (
-        "1 of those who may take part have not joined and are left out: east",
+        "1 of the sites that may take part have not joined and are not in this run: east",
     )

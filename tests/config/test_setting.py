@@ -109,7 +109,7 @@ def test_a_client_that_can_pay_for_no_layer_trains_the_head_and_it_is_said() -> 
     assert masks(prepared) == {A: frozenset(), B: {3}}
     (note,) = prepared.notes
     assert "1 of 2 clients cannot pay for a single layer, the first is a" in note
-    assert "budget is 30 B up and the cheapest layer asks 60 B up" in note
+    assert "budget is 30 B up and the cheapest layer needs 60 B up" in note
     with pytest.raises(ConfigError, match=r"budget: 1 of 2 clients.*set below_budget: head-only"):
         prepare(budget=budget, below_budget="error")
 
@@ -126,7 +126,7 @@ def test_a_budget_that_does_not_pay_for_the_head_is_refused_with_the_price() -> 
 
 def test_the_probe_counts_towards_what_a_client_must_be_able_to_pay() -> None:
     assert prepare(budget={"bytes_up": 60}).setting is not None
-    with pytest.raises(ConfigError, match=r"no client can pay for a single layer.*the cheapest layer asks 76 B up"):
+    with pytest.raises(ConfigError, match=r"no client can pay for a single layer.*the cheapest layer needs 76 B up"):
         prepare(budget={"bytes_up": 60}, selector="consensus")
 
 

@@ -67,7 +67,7 @@ def test_clients_that_do_not_join_a_trial_are_left_out_and_named(tmp_path: Path)
     del said[ClientId("client-01")]
     prepared = opened.prepare(said)
     assert list(prepared.setting.profiles) == ["client-00", "client-02"]
-    assert prepared.notes == ("1 of those who may take part have not joined and are left out: client-01",)
+    assert prepared.notes == ("1 of the sites that may take part have not joined and are not in this run: client-01",)
     result = play(prepared, local(prepared))
     assert events(result.folder, "run")[0]["clients"] == ["client-00", "client-02"]
 

@@ -62,7 +62,7 @@ def test_page_of_one_run_has_its_sections_in_reading_order(tmp_path: Path) -> No
         "6 Clients: accuracy of each, and who stands out",
         "7 Proof of training",
         "8 Data per client",
-        "9 Solver certificates",
+        "9 How near the masks are to the optimum",
         "10 Failures",
         "11 Configuration",
     ]

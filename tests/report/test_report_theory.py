@@ -29,7 +29,7 @@ def test_error_bound_and_gain_are_drawn_and_told(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", rounds=6, change=measured)
     said = words(path)
     assert "The error is 0.5 of its bound in the median of 6 rounds, from 0.5 to 0.5" in said
-    assert "Decrease of f in a round against E: correlation 0.996" in said
+    assert "Decrease of the training loss f in a round against E: correlation 0.996" in said
     assert "of ranks 1, over 6 rounds" in said
     (pictures,) = (block for block in theory(read_run(path), key="k") if isinstance(block, Pictures))
     assert len(pictures.items) == 2

@@ -32,10 +32,13 @@ def compare(
     *,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="METHOD", help="Whom others are compared with; by default consensus, else the first."),
+        typer.Option(
+            metavar="METHOD", help="Method that the others are compared with; by default consensus, else the first."
+        ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="ACC", help="Show what it took to reach this accuracy, 0.6 or 60%.")
+        str | None,
+        typer.Option(metavar="ACC", help="Also show the cost of reaching this accuracy, such as 0.6 or 60%."),
     ] = None,
     oracle: Annotated[
         str | None,
@@ -51,7 +54,8 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="Write tables and plots as one offline page.")
     ] = None,
     note: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="A line above the tables of files; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Line to put above the tables in written files; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

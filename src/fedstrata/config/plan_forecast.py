@@ -192,7 +192,7 @@ def _refuse_poor(setting: Setting, visits: Mapping[ClientId, Visit]) -> None:
             asked = nothing.only(*nothing.over(budget))
             with_probe = "with the probe, " if visits[client].probes else ""
             raise BudgetError(
-                f"client {client} cannot take part: {with_probe}training no layer asks {asked}, and its budget is"
+                f"client {client} cannot take part: {with_probe}training no layer needs {asked}, and its budget is"
                 f" {budget}"
             )
 

@@ -108,7 +108,7 @@ def _missing(absent: tuple[ClientId, ...]) -> tuple[str, ...]:
     if not absent:
         return ()
     names = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
-    return (f"{len(absent)} of those who may take part have not joined and are left out: {names}",)
+    return (f"{len(absent)} of the sites that may take part have not joined and are not in this run: {names}",)
 
 
 def _located(loaded: Loaded, work: Callable[[], None]) -> None:

@@ -130,8 +130,8 @@ def check_units(setting: Setting, probed: Collection[ClientId]) -> None:
         if not least.fits(profile.budget):
             probing = ", the probe included," if client in probed else ""
             raise BudgetError(
-                f"client {client} cannot take part: training no layer at all, only what everyone trains{probing} asks"
-                f" {least.only(*least.over(profile.budget))} of it, and its budget is {profile.budget}; raise the"
+                f"client {client} cannot take part: training no layer at all, only what everyone trains{probing} needs"
+                f" {least.only(*least.over(profile.budget))}, and its budget is {profile.budget}; raise the"
                 " budget or leave the client out"
             )
 

@@ -208,7 +208,9 @@ def _check_probe(probe: ProbePlan) -> None:
         ConfigError: It is one row.
     """
     if probe.batches * probe.batch_size == 1 and not probe.statistics <= {Statistic.NORM}:
-        raise ConfigError("the score compares rows, and a probe of 1 batch of 1 row has none to compare; raise one")
+        raise ConfigError(
+            "the score compares rows, so a probe needs at least 2; raise probe.batches or probe.batch_size"
+        )
 
 
 def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str]) -> tuple[StepProfile, ...]:
@@ -242,11 +244,11 @@ def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId]) -> list[str
     asked = _least_asked(prepared, first)
     if len(poor) == len(setting.profiles):
         raise BudgetError(
-            f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer asks"
+            f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer needs"
             f" {asked}; raise it, or choose selector head-only"
         )
     sentence = f"{len(poor)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
-    sentence += f" its budget is {budget} and the cheapest layer asks {asked}"
+    sentence += f" its budget is {budget} and the cheapest layer needs {asked}"
     if below == "error":
         raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only")
     return [f"{sentence}; they train what everyone trains, and no layer (below_budget: head-only)"]

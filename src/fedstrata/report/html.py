@@ -118,7 +118,7 @@ def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool
     if measured := theory(run, key=f"{key}theory"):
         parts.append(("theory", "Error of each round, and its bound", measured))
     parts += [
-        ("solver", "Solver certificates", certificates(run)),
+        ("solver", "How near the masks are to the optimum", certificates(run)),
         ("failures", "Failures", failures(run)),
         ("config", "Configuration", config(run)),
     ]

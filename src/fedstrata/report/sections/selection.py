@@ -19,7 +19,7 @@ def selection(run: Run) -> tuple[Block, ...]:
     if not run.log.rounds or not run.log.header.layers:
         return (Text("No round was completed, so no layer was selected."),)
     if not run.log.committed:
-        return (Text("Every round was skipped, so no selection came to anything."),)
+        return (Text("Every round was skipped, so no layer was trained."),)
     picks = [sum(i in c.mask for r in run.log.rounds for c in r.clients) for i in range(len(run.log.header.layers))]
     turns = sum(len(r.clients) for r in run.log.rounds)
     top = max(range(len(picks)), key=lambda i: picks[i])

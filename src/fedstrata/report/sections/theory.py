@@ -73,7 +73,10 @@ def _verdicts(lines: Sequence[TheoryLine]) -> list[str]:
     if not found[0][1].rounds:
         return ["What the rounds gained was not measured (theory: exact does it)."]
     caveat = "Gradients shrink as training goes on, so all three fall together; compare methods before rounds."
-    return [*(f"Decrease of f in a round against {name}: {_said(one)}." for name, one in found), caveat]
+    return [
+        *(f"Decrease of the training loss f in a round against {name}: {_said(one)}." for name, one in found),
+        caveat,
+    ]
 
 
 def _said(one: Correlation) -> str:
@@ -126,7 +129,7 @@ def _gains(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
         title="Decrease of f against error and bound",
         description=f"{plural(len(lines), 'round')}, one dot each",
         x_label="squared norm",
-        y_label="decrease of f",
+        y_label="decrease of the training loss f",
         log_x=True,
         y="number",
     )
