@@ -220,7 +220,10 @@ def test_without_a_run_the_superlink_s_nodes_are_listed(cli: Cli, superlink: Sup
         ["22", "offline", "2026-11-24", "19:06:22Z"],
         ["44", "registered", "-"],
     ]
-    assert said.out.splitlines()[-1] == "names are a run's: fedstrata sites RUN"
+    assert (
+        said.out.splitlines()[-1]
+        == "a SuperLink knows nodes by number; the names of a run's sites: fedstrata sites RUN"
+    )
 
 
 def test_nodes_as_json(cli: Cli, superlink: SuperLink) -> None:

@@ -78,8 +78,8 @@ def test_costs_clients_and_the_target_are_means_over_seeds() -> None:
         "# MB down": "3.00",
         "# GFLOP": "2.5",
         "# seeds to 50%": "1 of 2",
-        "# MB up to 50%": "1.00",
-        "# GFLOP to 50%": "2",
+        "# MB up to 50%": "1.00 (1 of 2 seeds)",
+        "# GFLOP to 50%": "2 (1 of 2 seeds)",
     }
 
 

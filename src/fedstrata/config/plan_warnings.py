@@ -91,7 +91,7 @@ def _methods(plan: Plan) -> Iterator[str]:
         if found.problem is not None:
             yield f"{found.name} cannot run here: {found.problem}"
         elif found.rounds < rounds:
-            yield f"{found.name}: {found.rounds} of {rounds} rounds were simulated; the others are assumed to cost the same"
+            yield f"{found.name}: {found.rounds} of {rounds} rounds were simulated; the others count as alike"
 
 
 def _some(clients: list[ClientId]) -> str:

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
-MOST_TOLD = 120
-"""Marks of a picture that are listed as text."""
+MOST_TOLD, MOST_CELLS = 120, 24
+"""Marks of a picture, and cells of a heatmap, whose counts can be read in it, that are listed as text."""
 _TITLE = re.compile(r"<title>([^<]+)</title>")
 
 
@@ -58,10 +58,11 @@ class Picture:
 
     @property
     def told(self) -> tuple[Markup, ...]:
-        """What pointing at its marks shows, as text, for screens on which nothing can be pointed at; a few hundred."""
+        """What pointing at its marks shows, as text, for screens on which nothing can be pointed at; so many."""
         found = list(dict.fromkeys(_TITLE.findall(str(self.svg))))
-        rest = len(found) - MOST_TOLD
-        return tuple(map(Markup, [*found[:MOST_TOLD], *([f"{rest:,} more"] if rest > 0 else [])]))
+        most = MOST_CELLS if self.wide else MOST_TOLD
+        rest = len(found) - most
+        return tuple(map(Markup, [*found[:most], *([f"{rest:,} more"] if rest > 0 else [])]))
 
 
 @dataclass(frozen=True, slots=True)

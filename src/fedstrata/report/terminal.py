@@ -13,7 +13,7 @@ from rich.text import Text
 from fedstrata.report.words import clean
 
 _GAP = 2
-_WORDS = re.compile(r" (?![A-Za-z%]{1,6}\b)|(?<![0-9.]) ")
+_WORDS = re.compile(r" (?![A-Za-z%]{1,6}(?:[\s,;:.)]|$))|(?<![0-9.]) ")
 """A blank at which a line may end: any but the one between a number and its unit."""
 _JOINTS = re.compile(r"(?<=[/._\-:,=])")
 """Where a word that no line can hold is broken."""
@@ -136,7 +136,7 @@ def _least(table: TerminalTable, columns: Sequence[Sequence[str]], j: int, room:
     if j >= table.labels:
         return max(min(longest, room), 1)
     whole = max(cell_len(line) for cell in columns[j] for line in cell.split("\n"))
-    longest = max(longest, min(whole, room // (3 * table.labels)))  # a label is easier to find in one line
+    longest = max(longest, min(whole, 2 * room // (5 * table.labels)))  # a label is easier to find in one line
     return max(min(longest, room // (2 * table.labels)), 1)
 
 

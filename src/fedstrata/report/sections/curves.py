@@ -73,7 +73,6 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
                 ),
                 f"{name.capitalize()} against rounds. {start}{seeds}{_still(group)}".strip(),
             ),
-            *_loss(paths, key=key, group=group),
             Picture(
                 line_chart(
                     by_upload,
@@ -86,6 +85,7 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
                 ),
                 f"{name.capitalize()} against upload: further left is cheaper. {scale}{seeds}".strip(),
             ),
+            *_loss(paths, key=key, group=group),
         )
     )
 
