@@ -24,7 +24,7 @@ def tradeoff(
 ) -> Markup:
     """Return the plot of at least one point.
 
-    The horizontal axis is logarithmic where costs differ more than twentyfold; where they hardly do, it starts at 0.
+    The horizontal axis is logarithmic where costs differ more than twentyfold, and starts at 0 where they hardly do.
     The step line shows the accuracy that is to be had at each cost; there is none where costs hardly differ.
 
     Args:

@@ -26,7 +26,8 @@ class Past:
         updates: Number of updates.
         probes: Number of answers to probes, those that rode on updates among them.
         evaluations: Number of answers to evaluations.
-        plans: Digest of the plan that each piece of training of the run was answered under, by round, from 1, and attempt.
+        plans: Digest of the plan that each piece of training of the run was answered under, by round (from 1) and
+            attempt.
     """
 
     updates: int = 0
