@@ -22,6 +22,7 @@ from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.config.declared import check_rows
 from fedstrata.config.engine import engine_of
 from fedstrata.config.exports import best_weights, exports
+from fedstrata.config.inputs import Inputs, check_inputs, inputs_of, write_inputs
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import begun, make_folder, output_folder
 from fedstrata.config.population import Population, population
@@ -50,7 +51,7 @@ from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
-from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.server.run import SAME, Run, RunResult, Schedule
 from fedstrata.server.theory import Instrument
 
 
@@ -66,6 +67,7 @@ class PreparedRun:
         resident: The model that clients train on.
         folder: Where it writes.
         weights: The starting point.
+        inputs: Hashes of its rows and its model.
         notes: What has to be said before the run, one sentence each.
     """
 
@@ -76,6 +78,7 @@ class PreparedRun:
     resident: ResidentModel
     folder: RunFolder
     weights: Weights
+    inputs: Inputs
     notes: tuple[str, ...] = ()
 
     def run(self, *, observer: Observer, stop: Callable[[], bool], engine: Engine | None = None) -> Run:
@@ -98,7 +101,7 @@ class PreparedRun:
             observer=observer,
             stop=stop,
             frozen=self.resident.frozen_drift,
-            identity=identity(self.loaded),
+            identity=identity(self.loaded) | {SAME: self.inputs.digest},
             best=None if config.export == "last" else best_weights(self.folder),
             instrument=self._instrument(),
         )
@@ -146,6 +149,9 @@ class OpenedRun:
 
         Raises:
             ConfigError: Something that the configuration names does not fit, or a site's rows; with file and line.
+            ModelError: The model is not the one that the run began with.
+            DataError: The rows are not those that the run began with.
+            CheckpointError: The run folder does not say what the run began with.
             StorageError: The run folder cannot be written.
         """
         now = None if declarations is None else dict(sorted(declarations.items()))
@@ -164,6 +170,7 @@ class OpenedRun:
             resident,
             self.folder,
             weights=resident.weights(),
+            inputs=inputs_of(self.loaded, self.data, self.place.network.model, self.place.network.layers),
             notes=(
                 *self.place.network.notes,
                 *changed,
@@ -173,7 +180,9 @@ class OpenedRun:
                 *self._unchosen(prepared.setting),
             ),
         )
-        if not self.began:
+        if self.began:
+            check_inputs(self.folder, run.inputs)
+        else:
             _write(run, sites)
         return run
 
@@ -314,6 +323,7 @@ def _write(prepared: PreparedRun, sites: Sites | None) -> None:
             write_sites(folder, sites)
         write_atomic(folder.path / "env.json", environment(loaded))
         write_atomic(folder.path / "data_card.json", json.dumps(prepared.data.card.to_json(), indent=1))
+        write_inputs(folder, prepared.inputs)
         write_atomic(folder.config, resolved(loaded))
     except OSError as error:
         advice = "make room, delete the folder, and start again"

@@ -17,7 +17,7 @@ from fedstrata.domain.messages import Evaluated, Probed, Update, Weights
 
 def digest_of(block: Layer, weights: Weights) -> str:
     """Return the content hash of a block: names, types, shapes and bits of its tensors, 64 hexadecimal digits."""
-    return _hash((name, weights[name]) for name in block.tensor_names)
+    return hashed((name, weights[name]) for name in block.tensor_names)
 
 
 class Digests:
@@ -55,7 +55,7 @@ def content_of(reply: Probed | Update | Evaluated) -> str:
     if isinstance(reply, Update):
         said = [sorted(reply.mask), reply.num_examples, reply.steps, reply.loss_first, reply.loss_mean]
         said += [content_of(reply.ridden)] if reply.ridden else []
-        return sha256((json.dumps(said) + _hash(sorted(reply.deltas.items()))).encode()).hexdigest()
+        return sha256((json.dumps(said) + hashed(sorted(reply.deltas.items()))).encode()).hexdigest()
     if isinstance(reply, Probed):
         stats = [
             [
@@ -69,7 +69,8 @@ def content_of(reply: Probed | Update | Evaluated) -> str:
     return sha256(json.dumps([reply.loss_sum, reply.correct, reply.num_examples]).encode()).hexdigest()
 
 
-def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
+def hashed(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the content hash of named tensors: names, types, shapes and bits, 64 hexadecimal digits."""
     total = sha256()
     for name, tensor in tensors:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

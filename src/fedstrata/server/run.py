@@ -28,6 +28,9 @@ from fedstrata.server.theory import Instrument
 
 log = logging.getLogger(__name__)
 
+SAME = "rows and model"
+"""The part of a run's identity without which it does not go on; what else differs is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -192,9 +195,18 @@ class Run:
             raise CheckpointError(f"checkpoint {path} cannot be used: {self.folder.events} is not as it was written")
 
     def _compare(self, place: Place) -> None:
-        """Say what has changed since the checkpoint and may change the bits."""
+        """Say what has changed since the checkpoint and may change the bits.
+
+        Raises:
+            CheckpointError: The rows or the model have changed.
+        """
         for name, value in self.identity.items():
             then = place.identity.get(name, value)
+            if then != value and name == SAME:
+                raise CheckpointError(
+                    f"the newest checkpoint of {self.folder.path} was made with other rows or another model than"
+                    " inputs.json says; start a new run"
+                )
             if then != value:
                 was = "another one" if name == "configuration" else f"{then}, now {value}"
                 log.warning("%s was %s when the checkpoint was written; the bits may differ from here on", name, was)

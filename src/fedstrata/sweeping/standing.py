@@ -17,7 +17,7 @@ from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.server.folder import RunFolder
 
-_BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json"})
+_BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json", "inputs.json"})
 """What a run folder may hold before it has its configuration; hidden files are on their way to be one of these."""
 
 
