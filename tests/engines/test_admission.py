@@ -287,3 +287,54 @@ def test_a_reply_that_is_refused_is_left_as_it_was() -> None:
 def test_a_failure_has_no_content_to_refuse() -> None:
     silent: Reply = reply("failure")
     assert admit(silent, Assignment(A, 5, "train", ORIGIN)) is None
+
+
+HUGE = [1.7e308, 1e300, 1e30]
+CLAIMS: list[tuple[str, str, float | int]] = [
+    *(("update", name, value) for name in ("loss_first", "loss_mean") for value in (*HUGE, 2e9, -1e-9, -1.7e308)),
+    *(("update", "num_examples", value) for value in (2**41, 2**63 - 1, 10**4000, -1, 0)),
+    *(("update", "steps", value) for value in (10**13, 10**4000, -1, 0)),
+    *(("update", "seconds", value) for value in (*HUGE, 2e9, inf, nan, -1.0)),
+    *(("update", "peak_bytes", value) for value in (2**61, 10**4000, -1)),
+    *(("probed", "loss", value) for value in (*HUGE, 2e9, -1e-9)),
+    *(("probed", "seconds", value) for value in (*HUGE, inf, nan, -1.0)),
+    *(("probed", "peak_bytes", value) for value in (2**61, 10**4000, -1)),
+    *(("evaluated", "loss_sum", value) for value in (*HUGE, -1e-9, -1.7e308)),
+    *(("evaluated", "correct", value) for value in (10**4000, -1)),
+    *(("evaluated", "num_examples", value) for value in (2**41, 10**4000, -1)),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), CLAIMS, ids=lambda v: f"{v:.20}" if isinstance(v, str) else None)
+def test_a_finite_number_that_no_honest_client_claims_is_refused(kind: str, name: str, value: float) -> None:
+    expected = replace(asked(kind), num_examples=None)
+    code, message = why(admit(replace(reply(kind), **{name: value}), expected))  # type: ignore[arg-type]
+    assert code in ("SCHEMA", "NONFINITE")
+    assert len(message) < 5000
+
+
+@pytest.mark.parametrize("name", ["loss", "seconds", "peak_bytes"])
+def test_statistics_that_ride_are_held_to_the_same_ranges(name: str) -> None:
+    riding, ridden = replace(asked(), ridden=asked("probed")), replace(probed(), **{name: 10**30})  # type: ignore[arg-type]
+    assert why(admit(replace(update(), ridden=ridden), riding))[0] == "SCHEMA"
+
+
+@pytest.mark.parametrize("name", ["snr_sum", "noise_sum"])
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308])
+def test_ratios_whose_sums_over_clients_would_be_infinite_are_refused(name: str, value: float) -> None:
+    assert why(admit(changed_stats(**{name: value}), asked("probed")))[0] in ("NORM", "NONFINITE")
+
+
+def test_an_evaluation_is_of_the_rows_that_were_declared() -> None:
+    sound = reply("evaluated")
+    assert isinstance(sound, Evaluated)
+    declared = replace(asked("evaluated"), num_examples=sound.num_examples)
+    assert admit(sound, declared) is None
+    other = replace(declared, num_examples=sound.num_examples + 1)
+    assert "held-out rows; the client declared" in why(admit(sound, other))[1]
+
+
+def test_the_largest_admitted_claims_of_many_clients_have_a_finite_sum() -> None:
+    largest = Evaluated(A, 5, 1e9 * 2**40, 0, 2**40, ORIGIN)
+    assert admit(largest, replace(asked("evaluated"), num_examples=None)) is None
+    assert sum([largest.loss_sum] * 1_000_000) < 1e30

@@ -33,7 +33,8 @@ class Assignment:
         mask: Layers to train; empty outside training.
         blocks: Training: the mask's layers in order, then ``always``. Probe: every selectable layer.
         encoding: How the deltas are sent.
-        num_examples: Training rows that the client declared when the run began; ``None`` where they are not known.
+        num_examples: Training rows that the client declared when the run began, for an evaluation the rows that it
+            holds out; ``None`` where they are not known.
         max_norm: Largest Euclidean norm of an update.
         statistics: What a probe measures.
         sketch: Numbers of the sketch of each layer that it sends besides; 0 for none.

@@ -1,13 +1,14 @@
 """Admission: an answer is validated whole before one number of it is used.
 
 The server knows what it asked for, so an answer has to be exactly that: this client, this piece of work, these names
-and shapes, finite values, the rows that the client declared, and an update no larger than updates may be.
+and shapes, finite values, the rows that the client declared, and an update no larger than updates may be. Finite is not
+enough: every number has a range that no honest client leaves, narrow enough for the sums over all clients to be finite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 
 import torch
 
@@ -17,10 +18,17 @@ from fedstrata.domain.layers import Layer
 from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
+from fedstrata.domain.sites import MOST_ROWS
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
 """No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
+
+_MOST_LOSS = 1e9
+"""Mean loss per row, at most: with float32 logits that have not overflowed by far, and rows that are all wrong."""
+
+_MOST_STEPS, _MOST_SECONDS, _MOST_BYTES = 10**12, 1e9, 2**60
+"""Local steps, seconds of work (thirty years) and bytes of memory (an exbibyte) that a client can claim."""
 
 _SLACK, _TINY = 1e-3, 1e-30
 """What rounding to float32 may add to the square of a sketch, relative and absolute."""
@@ -55,7 +63,7 @@ def admit(reply: Reply, expected: Assignment) -> Reject | None:
         case Probed():
             return _admit_probed(reply, expected)
         case Evaluated():
-            return _admit_evaluated(reply)
+            return _admit_evaluated(reply, expected)
         case _:
             return None
 
@@ -69,11 +77,12 @@ def admit_update(update: Update, expected: Assignment) -> Norms | Reject:
     if expected.num_examples is not None and update.num_examples != expected.num_examples:
         message = f"the update claims {update.num_examples} training rows; the client declared {expected.num_examples}"
         return Reject(Reason.SCHEMA, message)
-    if update.num_examples <= 0 or update.steps <= 0:
-        message = f"the update claims {update.num_examples} training rows and {update.steps} steps; it needs one each"
+    if not 0 < update.num_examples <= MOST_ROWS or not 0 < update.steps <= _MOST_STEPS:
+        message = f"the update claims {update.num_examples} training rows and {update.steps} steps, which cannot be"
         return Reject(Reason.SCHEMA, message)
-    if not (isfinite(update.loss_first) and isfinite(update.loss_mean)):
-        return Reject(Reason.NONFINITE, f"the training loss is {update.loss_mean}")
+    lie = _admit_claims("training", (update.loss_first, update.loss_mean), update)
+    if lie is not None:
+        return lie
     for name, delta in update.deltas.items():
         if tuple(delta.shape) != wanted[name].shape or delta.dtype != torch.float32:
             got = f"{str(delta.dtype).removeprefix('torch.')} {tuple(delta.shape)}"
@@ -108,20 +117,21 @@ def _norms(update: Update, expected: Assignment) -> Norms | Reject:
 def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
     if len(probed.stats) != len(expected.blocks):
         return Reject(Reason.SCHEMA, f"statistics of {len(probed.stats)} layers, expected {len(expected.blocks)}")
-    if not isfinite(probed.loss):
-        return Reject(Reason.NONFINITE, f"the probe's loss is {probed.loss}")
+    odd = _admit_claims("probe's", (probed.loss,), probed)
+    if odd is not None:
+        return odd
     for block, stats in zip(expected.blocks, probed.stats, strict=True):
         if [t.elements for t in stats.tensors] != [spec.elements for spec in block.tensors]:
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of other tensors than the layer has")
         if any(_measured(t) != expected.statistics - {Statistic.NORM} for t in stats.tensors):
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} are not those that were asked for")
-        if stats.num_examples <= 0:
+        if not 0 < stats.num_examples <= MOST_ROWS:
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} are of {stats.num_examples} rows")
         if not isfinite(sum(map(abs, _values(stats)))):
             return Reject(Reason.NONFINITE, f"the statistics of {block.name} are not finite, or their sum is not")
         if any(t.grad_sq < 0 or t.weight_sq < 0 for t in stats.tensors):
             return Reject(Reason.SCHEMA, f"the statistics of {block.name} hold a negative squared norm")
-        if any(max(t.weight_sq, t.grad_sq, abs(t.half_dot or 0.0)) > t.elements * _MOST_SQUARE for t in stats.tensors):
+        if any(_too_large(t) for t in stats.tensors):
             return Reject(Reason.NORM, f"the statistics of {block.name} are larger than float32 gradients can be")
         odd = _admit_sketch(block, stats, expected)
         if odd is not None:
@@ -141,6 +151,27 @@ def _admit_sketch(block: Layer, stats: LayerStats, expected: Assignment) -> Reje
     return None
 
 
+def _too_large(t: TensorStats) -> bool:
+    """Return whether statistics are larger than float32 gradients give; a floor bounds what a variance divides."""
+    squares, ratios = (t.weight_sq, t.grad_sq, t.half_dot or 0.0), (t.snr_sum or 0.0, t.noise_sum or 0.0)
+    most = t.elements * _MOST_SQUARE
+    return max(map(abs, squares)) > most or max(map(abs, ratios)) > max(most, _MOST_SQUARE) / _TINY
+
+
+def _admit_claims(whose: str, losses: tuple[float, ...], reply: Update | Probed) -> Reject | None:
+    """Return why losses, time or memory that a client claims cannot be."""
+    for loss in losses:
+        if not isfinite(loss):
+            return Reject(Reason.NONFINITE, f"the {whose} loss is {loss}")
+        if not 0 <= loss <= _MOST_LOSS:
+            return Reject(Reason.SCHEMA, f"the {whose} loss is {loss:g}; it is from 0 to {_MOST_LOSS:g}")
+    if isnan(reply.seconds) or not 0 <= reply.seconds <= _MOST_SECONDS:
+        return Reject(Reason.SCHEMA, f"its work took {reply.seconds:g} seconds, which cannot be")
+    if reply.peak_bytes is not None and not 0 <= reply.peak_bytes <= _MOST_BYTES:
+        return Reject(Reason.SCHEMA, "its work held more memory than any machine has, or less than none")
+    return None
+
+
 def _measured(t: TensorStats) -> frozenset[Statistic]:
     """Return what a tensor's statistics hold beside its norm; half of a pair is worth nothing."""
     halves = {Statistic.HALVES} if t.half_dot is not None else set()
@@ -155,9 +186,16 @@ def _values(stats: LayerStats) -> list[float]:
     return [value for t in stats.tensors for value in all_of(t) if value is not None]
 
 
-def _admit_evaluated(evaluated: Evaluated) -> Reject | None:
-    if not isfinite(evaluated.loss_sum):
-        return Reject(Reason.NONFINITE, f"the loss is {evaluated.loss_sum}")
-    if not 0 <= evaluated.correct <= evaluated.num_examples:
-        return Reject(Reason.SCHEMA, f"{evaluated.correct} of {evaluated.num_examples} rows cannot be right")
+def _admit_evaluated(evaluated: Evaluated, expected: Assignment) -> Reject | None:
+    rows, loss = evaluated.num_examples, evaluated.loss_sum
+    if expected.num_examples is not None and rows != expected.num_examples:
+        said = f"the evaluation claims {rows} held-out rows; the client declared {expected.num_examples}"
+        return Reject(Reason.SCHEMA, said)
+    if not isfinite(loss):
+        return Reject(Reason.NONFINITE, f"the loss is {loss}")
+    if not 0 <= evaluated.correct <= rows or rows > MOST_ROWS:
+        return Reject(Reason.SCHEMA, f"{evaluated.correct} of {rows} rows cannot be right")
+    if not 0 <= loss <= rows * _MOST_LOSS:
+        most = f"it is from 0 to {_MOST_LOSS:g} a row"
+        return Reject(Reason.SCHEMA, f"a loss of {loss:g} over {rows} rows cannot be; {most}")
     return None

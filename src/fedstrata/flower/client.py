@@ -14,15 +14,15 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened, words
-from fedstrata.errors import ConfigError
+from fedstrata.errors import ClientError, ConfigError
 from fedstrata.flower.mods import refuse_mods
 from fedstrata.site.answer import Answer
 
 log = logging.getLogger(__name__)
 
+_MOST_WORDS = 1000
 Serve = Callable[[Envelope, Context], Envelope]
 """Answers what is in a message; the nonce is repeated by whoever calls it."""
-_MOST_WORDS = 1000
 
 
 def client_app(mods: Sequence[Any] = (), *, serve: Serve | None = None) -> ClientApp:
@@ -55,20 +55,44 @@ def _answered(message: Message, context: Context, serve: Serve) -> Message:
     """Return the answer to a message; whatever goes wrong is said in it, since Flower would hide the sentence."""
     nonce: object = ""
     try:
-        envelope = opened(message.content)
+        envelope = _read(message)
         nonce = envelope.said.get("nonce", "")
         answer = serve(envelope, context)
         content = enclose(Envelope({**answer.said, "nonce": nonce}, answer.blobs))
     except Exception as error:
-        why = words(f"{type(error).__name__}: {error}", _MOST_WORDS)
+        log.error("the message was not answered", exc_info=error)
+        why = _sentence(error)
         content = enclose(Envelope({"kind": "failure", "message": why, "nonce": nonce}, {}))
     return Message(content, reply_to=message)
+
+
+def _read(message: Message) -> Envelope:
+    """Return what is in a message.
+
+    Raises:
+        ClientError: It is not one of ours; what is wrong with it is the server's own to know.
+    """
+    try:
+        return opened(message.content)
+    except ValueError as error:
+        raise ClientError(words(str(error), _MOST_WORDS)) from error
+
+
+def _sentence(error: Exception) -> str:
+    """Return what the server may read: a sentence of ours, since an exception's own text may hold paths or rows."""
+    if isinstance(error, ClientError):
+        return words(str(error), _MOST_WORDS)
+    return f"the site could not answer ({type(error).__name__}); the log of its SuperNode says more"
 
 
 def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:
     from fedstrata.site.desk import ask
 
-    answer = ask(site_file(context), envelope.said, envelope.blobs)
+    try:
+        path = site_file(context)
+    except ConfigError as error:
+        raise ClientError(str(error)) from error
+    answer = ask(path, envelope.said, envelope.blobs)
     if answer.words:
         log.error("the site's worker ended; the last that it said: %s", answer.words)  # for this machine's eyes alone
     return enveloped(answer)

@@ -58,7 +58,15 @@ def to_train(
     }
 
 
-def to_evaluate(clients: Sequence[ClientId], state: ServerState) -> list[Assignment]:
-    """Return the evaluation of the present weights for each client."""
+def to_evaluate(
+    clients: Sequence[ClientId], state: ServerState, held_out: Mapping[ClientId, int | None]
+) -> list[Assignment]:
+    """Return the evaluation of the present weights for each client.
+
+    Args:
+        clients: Those that are asked.
+        state: Where the run stands.
+        held_out: Rows that each holds out, where that is known.
+    """
     origin = state.origin
-    return [Assignment(c, state.round, "evaluate", origin) for c in clients]
+    return [Assignment(c, state.round, "evaluate", origin, num_examples=held_out.get(c)) for c in clients]

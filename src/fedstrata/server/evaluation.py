@@ -47,6 +47,7 @@ def evaluate_all(
     test: CentralTest,
     seconds: float | None = None,
     population: Container[ClientId] | None = None,
+    held_out: Mapping[ClientId, int | None] | None = None,
 ) -> Evaluation:
     """Evaluate the present weights centrally, and at clients that hold rows out; say which of them could not.
 
@@ -57,6 +58,7 @@ def evaluate_all(
         test: Evaluates on the server's rows.
         seconds: How long the clients may take; ``None`` waits.
         population: Every client of the run, where others are asked than all.
+        held_out: Rows that clients hold out, where that is known.
     """
     losses: Counter[str] = Counter()
 
@@ -68,7 +70,7 @@ def evaluate_all(
             )
 
     answers = collect(
-        to_evaluate(clients, state),
+        to_evaluate(clients, state, held_out or {}),
         lambda a: Evaluate(a.client, a.round, state.weights, a.origin),
         engine=engine,
         seconds=seconds,

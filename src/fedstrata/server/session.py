@@ -200,6 +200,7 @@ class Session:
             test=run.test,
             seconds=run.setting.rules.deadlines.get("evaluate"),
             population=run.setting.profiles,
+            held_out={client: profile.held_out for client, profile in run.setting.profiles.items()},
         )
         if not isfinite(looked.test.loss):
             if state.round == 0:

@@ -30,7 +30,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.seeds import Seeds
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.engines.codec import decode
-from fedstrata.engines.flower.engine import MOST_ASKED, FlowerEngine
+from fedstrata.engines.flower.engine import MOST_ASKED, FlowerEngine, _seconds
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Tally
@@ -368,3 +368,10 @@ def test_an_answer_that_is_replayed_does_not_count(caplog: pytest.LogCaptureFixt
     assert isinstance(decode(frame.data, expected(trains("a", mask=2)[0])), Update)
     assert len(w.grid.pushed) == 3
     assert "does not repeat what it was asked with" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("claimed", "taken"), [(2.5, 2.5), (10**4000, 0.0), (1e300, 0.0), (-1, 0.0), (True, 1.0), ("3", 0.0), (None, 0.0)]
+)
+def test_seconds_that_a_site_claims_are_a_number_or_none(claimed: object, taken: float) -> None:
+    assert _seconds(Envelope({"seconds": claimed}, {})) == taken

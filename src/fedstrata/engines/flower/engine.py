@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import inf, isinf
+from math import isinf
 from time import monotonic, sleep
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ KINDS: Mapping[PhaseName, str] = {"probe": "query.probe", "train": "train.layers
 MOST_ASKED = 3
 """How often a site is asked the same, if it is back or lacks layers that it was thought to hold."""
 _GRACE = 60.0  # seconds for which Flower keeps a message beyond its deadline
+_MOST_SECONDS = 1e9  # a number of 4,000 digits is a whole number that no float holds
 _LOOK = 3.0  # seconds between two looks at who is connected
 
 
@@ -221,4 +222,4 @@ class FlowerEngine:
 
 def _seconds(answer: Envelope) -> float:
     value = answer.said.get("seconds", 0.0)
-    return float(value) if isinstance(value, int | float) and 0 <= value < inf else 0.0
+    return float(value) if isinstance(value, int | float) and 0 <= value < _MOST_SECONDS else 0.0
