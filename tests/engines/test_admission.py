@@ -269,7 +269,14 @@ def test_the_norms_of_an_update_are_its_own_whatever_rides() -> None:
 
 @pytest.mark.parametrize(
     ("loss", "correct", "rows", "reason"),
-    [(1.0, 0, 0, None), (1.0, 2, 2, None), (1.0, 3, 2, "SCHEMA"), (1.0, -1, 2, "SCHEMA"), (nan, 1, 2, "NONFINITE")],
+    [
+        (0.0, 0, 0, None),
+        (1.0, 0, 0, "SCHEMA"),
+        (1.0, 2, 2, None),
+        (1.0, 3, 2, "SCHEMA"),
+        (1.0, -1, 2, "SCHEMA"),
+        (nan, 1, 2, "NONFINITE"),
+    ],
 )
 def test_an_evaluation_has_at_most_as_many_right_as_rows(
     loss: float, correct: int, rows: int, reason: str | None
