@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
 from fedstrata.cli import bench, terminal
 from fedstrata.cli.layers import _view
+from fedstrata.cli.main import app
 from fedstrata.cli.sites_table import show_nodes, show_sites
 from fedstrata.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.compare import compare
@@ -128,3 +132,21 @@ def _in_pieces(word: str, lines: list[str]) -> bool:
         if at == len(word):
             return True
     return False
+
+
+def helps(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every verb with the words that its help is made of."""
+    own = [command.help or "", *(getattr(p, "help", None) or "" for p in command.params)]
+    inner = command.commands if isinstance(command, click.Group) else {}
+    yield path, " ".join(own).replace("\\[", "[")
+    for name, verb in inner.items():
+        yield from helps(verb, (*path, name))
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_help_loses_no_word_to_markup_or_width(width: int) -> None:
+    runner = CliRunner()
+    for path, text in helps(typer.main.get_command(app)):
+        said = runner.invoke(app, [*path, "--help"], env={"COLUMNS": str(width)}).output
+        there = set(said.replace("│", " ").split())
+        assert [word for word in text.split() if word not in there and len(word) < 16] == [], path

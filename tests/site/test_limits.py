@@ -40,7 +40,7 @@ def test_a_refused_layer_is_not_trained(server: Server, tmp_path: Path) -> None:
     allowed = train(server.weights, (1, 2))
     answer = office.answer(server.work(allowed), server.heads(server.weights))
     assert content(server.read(answer, allowed)) == content(server.local(allowed))
-    assert log_of(tmp_path)[1] == f'run "trial" round 0: sent no answer to training (REFUSED): {message}'
+    assert log_of(tmp_path)[1] == f'run "trial" round 1: sent no answer to training (REFUSED): {message}'
 
 
 def test_a_refused_layer_by_another_number_is_not_trained(server: Server, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_site_that_lets_sketches_leave_says_how_many_numbers(server: Server, t
     assert content(server.read(answer, request)) == content(server.local(request))
     numbers = 6 * (16 + 16) + 1
     said = f"sent gradient statistics of 6 layers, sketches of 16 numbers among them, and a loss ({numbers} numbers)"
-    assert log_of(tmp_path) == [f'run "trial" round 0: {said} from 8 rows']
+    assert log_of(tmp_path) == [f'run "trial" round 1: {said} from 8 rows']
     assert facts_of(tmp_path)[0]["sketch"] == 16
 
 

@@ -126,7 +126,7 @@ def _timed(cases: Sequence[Case], *, seconds: float, console: Console) -> tuple[
 
     if not console.is_terminal:
         console.print(f"timing {len(cases)} kinds of work for about {seconds:g} s")
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("timing", total=None)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedstrata.config.load import Loaded
     from fedstrata.flower.services import Home
 
-flower = typer.Typer(name="flower", help="Runs over real sites, with Flower (pip install 'fedstrata[flower]').")
+flower = typer.Typer(name="flower", help="Runs over real sites, with Flower (pip install 'fedstrata\\[flower]').")
 
 
 @flower.callback(no_args_is_help=True)
