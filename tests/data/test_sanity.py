@@ -10,7 +10,7 @@ import torch
 from fedstrata.data.kinds import Files
 from fedstrata.data.load import load_data
 from fedstrata.data.partition import Iid
-from fedstrata.data.sanity import check_labels
+from fedstrata.data.sanity import check_labels, check_test
 from fedstrata.data.table import Table, Texts
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError
@@ -78,7 +78,7 @@ def test_texts_that_are_numbers_are_noted() -> None:
 
 def test_test_rows_of_one_label_are_noted() -> None:
     train = _table(*["no", "yes"] * 20)
-    (note,) = check_labels(train, "label", test=train.take(np.array([1, 3])))
+    (note,) = check_test(train.take(np.array([1, 3])))
     assert note == "every test row has label 'yes', so that accuracy says nothing of the others"
 
 

@@ -19,7 +19,7 @@ from fedstrata.data.limit import limited
 from fedstrata.data.names import safe_ids
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Partition
-from fedstrata.data.sanity import check_labels
+from fedstrata.data.sanity import check_labels, check_test
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.split import Split
 from fedstrata.data.table import Table
@@ -118,6 +118,7 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     columns, dialect = replace(_columns(source, base), natural_id=by_id, disjoint=apart), _dialect(source)
     found = find_sites(source.sites, base) if source.sites else find(source.train or "", base)
     table = read(found, columns, cache, dialect=dialect)
+    notes = table.notes + check_labels(table, source.label)
     if source.test is not None:
         plain = replace(columns, natural_id=None, disjoint=None)
         test = read(find(source.test, base), plain, cache, like=table, dialect=dialect)
@@ -125,7 +126,7 @@ def _load_files(source: Files, seed: int, prepare: Prepare, cache: Path, base: P
     else:
         table, test = _divide(table, source.test_fraction or 0.0, seed, table.columns[apart] if apart else ())
         files, dropped = table.files, {}
-    notes = table.notes + test.notes + check_labels(table, source.label, test=test)
+    notes += test.notes + check_test(test)
     dropped = {**table.dropped, **dropped}
     table, test, unused = _limited(table, test, source)
     split = _split(table, source.partition, seed)

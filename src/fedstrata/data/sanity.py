@@ -17,13 +17,12 @@ _MISSING = frozenset({"na", "n/a", "nan", "null", "none", "nil", "-", "--", "?",
 _SHOWN = 5
 
 
-def check_labels(table: Table, column: str, *, test: Table | None = None) -> tuple[str, ...]:
+def check_labels(table: Table, column: str) -> tuple[str, ...]:
     """Refuse labels that nothing can be learned from, and return notes on those that may not be meant.
 
     Args:
         table: The rows that decide which labels there are.
         column: Name of the column of labels.
-        test: The test rows, where they are others.
 
     Raises:
         DataError: There is one label alone, or nearly every row has a label of its own.
@@ -38,7 +37,19 @@ def check_labels(table: Table, column: str, *, test: Table | None = None) -> tup
         raise DataError(f"{table.files[0]}: column '{column}' holds one label, '{table.names[0]}'; give two or more")
     if len(table) >= FEW and 2 * len(count) > len(table):
         raise DataError(_a_label_per_row(table, count, column))
-    return (*_of_names(table.names, column), *_of_rows(table, count, column), *_of_test(table, test))
+    return (*_of_names(table.names, column), *_of_rows(table, count, column))
+
+
+def check_test(test: Table) -> tuple[str, ...]:
+    """Return notes on the labels of test rows.
+
+    Example:
+        See ``tests/data/test_sanity.py``.
+    """
+    if isinstance(test.inputs, Questions) or len(test) < 2 or len(set(test.labels.tolist())) > 1:
+        return ()
+    name = test.names[int(test.labels[0])]
+    return (f"every test row has label '{name[:40]}', so that accuracy says nothing of the others",)
 
 
 def _a_label_per_row(table: Table, count: Counter[str], column: str) -> str:
@@ -78,12 +89,6 @@ def _of_rows(table: Table, count: Counter[str], column: str) -> Iterator[str]:
         yield f"{len(single)} labels of column '{column}' have one row each, too few to learn them: {_listed(single)}"
     if isinstance(table.inputs, Texts) and all(_is_number(text) for text in table.inputs.values):
         yield f"every text of {table.files[0]} is a number; check that the column of texts is the right one"
-
-
-def _of_test(table: Table, test: Table | None) -> Iterator[str]:
-    if test is not None and len(test) > 1 and len(set(test.labels.tolist())) == 1:
-        name = table.names[int(test.labels[0])]
-        yield f"every test row has label '{name[:40]}', so that accuracy says nothing of the others"
 
 
 def _is_number(text: str) -> bool:
