@@ -17,7 +17,8 @@ import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
 
-LIMIT = 300
+LIMIT = 3600
+"""Seconds after which a run is taken to stand still, whatever else the machine has to do."""
 ROUNDS = 40
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
@@ -91,21 +92,52 @@ def test_killed_before_its_first_checkpoint_it_starts_anew(killed: Path, tmp_pat
     assert essence(folder) == whole
 
 
-def test_ctrl_c_finishes_the_round_saves_and_exits_with_130(tmp_path: Path, whole: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "line", "workers"),
+    [
+        (signal.SIGINT, 130, "finishing this round and saving; press Ctrl-C again to stop at once", ()),
+        (
+            signal.SIGTERM,
+            143,
+            "SIGTERM: finishing this round and saving; another signal stops at once",
+            ("--workers", "1"),
+        ),
+    ],
+)
+def test_a_signal_finishes_the_round_saves_and_exits_with_its_code(
+    tmp_path: Path, whole: dict[str, Any], number: signal.Signals, code: int, line: str, workers: tuple[str, ...]
+) -> None:
+    """A scheduler's SIGTERM reaches every process of a job; the workers leave it to their server."""
     folder = tmp_path / "run"
-    process = launch(folder)
+    process = launch(folder, *workers)
     wait_for(process, lambda: rounds_logged(folder) >= 1)
-    process.send_signal(signal.SIGINT)
+    for worker in psutil.Process(process.pid).children() if workers else ():
+        worker.send_signal(number)
+    process.send_signal(number)
     out, err = process.communicate(timeout=LIMIT)
-    assert process.returncode == 130, err
-    assert "finishing this round and saving; press Ctrl-C again to stop at once" in err
+    assert process.returncode == code, err
+    assert line in err
     assert f"interrupted and saved; go on with: fedstrata resume {folder}" in out
     assert "Traceback" not in err
     done = rounds_logged(folder)
     assert (folder / "checkpoints" / f"round-{done:04}").is_dir()
     assert events(folder, "end")[-1]["state"] == "interrupted"
-    resume(folder)
+    assert not any(client["failure"] for client in events(folder, "client"))
+    resume(folder, overrides=HERE)
     assert essence(folder) == whole
+
+
+def test_a_run_whose_streams_are_closed_or_broken_plays_to_its_end(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = write_config(tmp_path / "run.yaml", digits(folder, **{**OPTIONS, "train": {**TRAIN, "rounds": 2}}))
+    command = f"{sys.executable} -m fedstrata run {config} --workers 1 <&- 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=LIMIT, check=True)
+    first, code = done.stdout.splitlines()
+    assert first.startswith("3 clients with ")
+    assert code == "0"
+    assert done.stderr == ""
+    assert events(folder, "end")[-1]["state"] == "finished"
+    assert (folder / "model" / "model.safetensors").is_file()
 
 
 def test_a_second_ctrl_c_stops_at_once_and_whole_rounds_are_kept(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -22,6 +24,7 @@ from fedstrata.cli.terminal import output, say
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
+from fedstrata.parents import end_with_parent
 
 MARKER = ".fedstrata-demo"
 MACHINE_SECONDS = 2.0
@@ -146,6 +149,8 @@ def _play_shifts(out: Path, seed: int, console: Console) -> None:
             for worker in workers.values():
                 if worker.poll() is None:
                     worker.terminate()
+            for worker in workers.values():
+                worker.wait()
     for shift, worker in workers.items():
         if worker.wait() != 0:
             log = out / f"{shift}.log"
@@ -156,7 +161,14 @@ def _spawn(shift: str, out: Path, seed: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fedstrata", "demo", "--only-shift", shift, "--out", str(out), "--seed", str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (out / f"{shift}.log").open("w") as log:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # nobody would hear what it says
+        )
 
 
 def _lines(workers: Mapping[str, subprocess.Popen[str]]) -> Iterator[tuple[str, dict[str, Any]]]:

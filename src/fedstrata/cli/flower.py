@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,6 +43,7 @@ def up(
     from rich.console import Console
 
     from fedstrata.cli.over_flower import play_over_flower
+    from fedstrata.cli.signals import ending_well
     from fedstrata.cli.terminal import say
 
     console = Console(stderr=True, highlight=False)
@@ -57,7 +54,7 @@ def up(
 
     given = [*(set or []), *([f"data.partition.clients={sites}"] if sites else [])]
     begun = config if config.is_dir() else None
-    with _ending_well(), _trial(_loaded(config, [*given, "engine=local"]), tell) as (overrides, home):
+    with ending_well(), _trial(_loaded(config, [*given, "engine=local"]), tell) as (overrides, home):
         over = _loaded(config, [*given, *overrides])
         code = play_over_flower(over, resume=begun, quiet=quiet or json, as_json=json, home=home, again="flower up")
     tell("the trial's SuperLink, SuperNodes and workers have ended; its keys and files are deleted")
@@ -101,21 +98,6 @@ def certificates(
         raise ConfigError(f"{folder} holds a certificate already; name another folder, or delete it")
     made = make_certificates(folder, tuple(host or ("localhost", "127.0.0.1")), days=days)
     typer.echo(f"wrote {made.certificate} and {made.key} (for the server) and {made.authority} (for every site)")
-
-
-@contextmanager
-def _ending_well() -> Iterator[None]:
-    """Clean up also when the process is told to end, or its terminal is closed."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _loaded(path: Path, overrides: list[str]) -> Loaded:

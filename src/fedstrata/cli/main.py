@@ -20,12 +20,20 @@ from fedstrata.cli.plan import plan
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import INTERRUPTED, run
+from fedstrata.cli.shortage import out_of_memory
+from fedstrata.cli.signals import ended_by, ending_well
 from fedstrata.cli.sites import sites
+from fedstrata.cli.streams import forgiving, lost, open_all
 from fedstrata.cli.sweep import sweep
-from fedstrata.errors import FedstrataError
+from fedstrata.errors import FedstrataError, StorageError
 
 _OF_FLOWER = frozenset({"flwr", "cryptography", "httpx"})
 """Packages that come with the extra ``flower``."""
+
+_SHORT = (
+    "memory has run out; take smaller batches, fewer workers or a smaller model, or raise the limit ('ulimit -v' shows "
+    "one of this shell); whole rounds are saved"
+)
 
 app = typer.Typer(
     name="fedstrata",
@@ -74,8 +82,15 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def main() -> None:
-    """Run the command line and exit with 0, or 2 (config), 3 (data), 4 (training), 130 (interrupted), 1 (bug)."""
-    sys.exit(invoke(sys.argv[1:]))
+    """Run the command line, and exit with its code; a closed or full standard stream never stops what it does."""
+    open_all()
+    out, _ = forgiving()
+    with ending_well():
+        code = invoke(sys.argv[1:])
+    sys.stdout.flush()
+    if (why := lost(out)) is not None:
+        code = _fail(why, code or StorageError.exit_code, sys.argv[1:])
+    sys.exit(code)
 
 
 def invoke(arguments: list[str]) -> int:
@@ -96,9 +111,16 @@ def invoke(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED, arguments)
+    except SystemExit as error:
+        name = ended_by(error)
+        if name is None:  # somebody's own code ends the process
+            raise
+        return _fail(f"ended by {name}", int(str(error.code)), arguments)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _OF_FLOWER:
             return _fail("this needs Flower; install it with: pip install 'fedstrata[flower]'", 2, arguments)
+        if out_of_memory(error):
+            return _fail(f"{_SHORT} ({type(error).__name__}: {' '.join(str(error).split())[:200]})", 4, arguments)
         hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
         return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)
     return code if isinstance(code, int) else 0

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedstrata.cli.run import INTERRUPTED
-from fedstrata.cli.session import StopFlag, finishing_the_round, last_words
+from fedstrata.cli.session import last_words
+from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import output_folder
@@ -58,13 +59,14 @@ def play_over_flower(
         result = _followed(run, tell, stop, console)
     if result is None:
         say(console, f"stopped; go on with: fedstrata {again} {folder}")
-        return INTERRUPTED
+        return stop.code
+    code = stop.code if result.code == INTERRUPTED else result.code
     if not result.folder:
         if quiet:
             say(console, f"fedstrata: {result.message}")
-        return result.code
+        return code
     _say_the_last(result, out, as_json=as_json, again=again)
-    return result.code
+    return code
 
 
 def _followed(run: Launched, tell: Callable[[str], None], stop: StopFlag, console: Console) -> Result | None:

@@ -1,20 +1,16 @@
-"""Playing a prepared run in a terminal: progress, Ctrl-C, the last word."""
+"""Playing a prepared run in a terminal: progress, signals, the last word."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
 from fedstrata.cli.progress import LiveProgress
-from fedstrata.cli.run import INTERRUPTED
+from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say as say
 from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
@@ -29,19 +25,8 @@ Played = Callable[[Engine | None], RunResult]
 """Plays a run with an engine; ``None`` is the configuration's own."""
 
 
-@dataclass(slots=True)
-class StopFlag:
-    """Set by the first Ctrl-C; asked by the run after each round."""
-
-    wanted: bool = False
-
-    def __call__(self) -> bool:
-        """Return whether the run should end after this round."""
-        return self.wanted
-
-
 def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> int:
-    """Play a run to its end or to Ctrl-C, say what came out, and return the exit code: 0, or 130 if interrupted."""
+    """Play a run to its end or to a signal, say what came out, and return the exit code: 0, or that of the signal."""
     console = Console(stderr=True, highlight=False)
     out = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopFlag()
@@ -58,13 +43,13 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
             result = _HOSTS.get(prepared.loaded.config.engine, _here)(prepared, played)
         except KeyboardInterrupt:
             say(console, f"stopped; go on with: fedstrata resume {prepared.folder.path}")
-            return INTERRUPTED
+            return stop.code
     finish(prepared, result)
     if as_json:
         out.print_json(json.dumps(result.summary))
     else:
         out.print("\n".join(last_words(result)))
-    return INTERRUPTED if result.state == "interrupted" else 0
+    return stop.code if result.state == "interrupted" else 0
 
 
 def _here(prepared: PreparedRun, played: Played) -> RunResult:
@@ -80,23 +65,6 @@ def _simulated(prepared: PreparedRun, played: Played) -> RunResult:
 
 _HOSTS: Mapping[str, Callable[[PreparedRun, Played], RunResult]] = {"flower-simulation": _simulated}
 """What surrounds a run, by engine; most need nothing."""
-
-
-@contextmanager
-def finishing_the_round(stop: StopFlag, console: Console) -> Iterator[None]:
-    """Turn the first Ctrl-C into a wish to stop after the round; the second one stops at once."""
-
-    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        if stop.wanted:
-            raise KeyboardInterrupt
-        stop.wanted = True
-        say(console, "finishing this round and saving; press Ctrl-C again to stop at once")
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _observer(console: Console, *, quiet: bool) -> Observer:

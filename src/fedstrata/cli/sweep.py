@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstrata.cli.run import INTERRUPTED, Quiet, Set
+from fedstrata.cli.run import Quiet, Set
 
 if TYPE_CHECKING:
     from fedstrata.config.load import Loaded
@@ -45,7 +45,7 @@ def sweep(
     chosen = planned.chosen(only or [], seed or [])
     from rich.console import Console
 
-    from fedstrata.cli.session import StopFlag, finishing_the_round
+    from fedstrata.cli.signals import StopFlag, finishing_the_round
     from fedstrata.cli.sweep_progress import observer_of
     from fedstrata.cli.terminal import say
     from fedstrata.sweeping.run import play_sweep
@@ -75,8 +75,8 @@ def sweep(
             )
         except KeyboardInterrupt:
             say(console, "stopped; the same command goes on")
-            return INTERRUPTED
-    return _last_words(result, stopped=stop.wanted)
+            return stop.code
+    return _last_words(result, stopped=stop.code if stop.wanted else 0)
 
 
 def _clients(loaded: Loaded) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def _plan(planned: Sweep, runs: int) -> str:
     )
 
 
-def _last_words(result: SweepResult, *, stopped: bool) -> int:
+def _last_words(result: SweepResult, *, stopped: int) -> int:
     """Say what is done, what has failed and why, and what is left; return the exit code."""
     for folder, why in result.failures.items():
         typer.echo(f"failed: {folder}: {why}", err=True)
@@ -106,5 +106,5 @@ def _last_words(result: SweepResult, *, stopped: bool) -> int:
     counts += [f"{result.left} runs left; the same command goes on"] if result.left else []
     typer.echo(f"results: {' and '.join(map(str, result.tables))}   ({', '.join(counts)})")
     if stopped and result.left:
-        return INTERRUPTED
+        return stopped
     return FAILED if result.failures else 0

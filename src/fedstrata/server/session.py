@@ -182,7 +182,7 @@ class Session:
         try:
             if self.state is not self._saved and self.state.round:
                 self._checkpoint()
-            ended: Ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            ended: Ended = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             self._close(ended, str(error) or type(error).__name__)
         except (OSError, StorageError) as trouble:
             log.warning("the end of the run could not be written to %s: %s", self.run.folder.path, trouble)

@@ -17,10 +17,10 @@ from typing import Any, Self
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import TrainingError
 
-WORKER = ("-m", "fedstrata.sweeping.worker")
+WORKER = ("-m", "fedstrata.sweeping.start")
 """What the interpreter of a worker runs."""
 
-_TERM_LIMIT, _END_LIMIT = 1.0, 5.0
+_END_LIMIT = 5.0
 _LOOK = 0.2
 _MOST_SAID = 4096
 
@@ -89,10 +89,8 @@ class Worker:
         """
         self.pipe.close()
         if not self._gone(patience):
-            self._process.terminate()
-            if not self._gone(_TERM_LIMIT):
-                self._process.kill()
-                self._gone(_END_LIMIT)
+            self._process.kill()
+            self._gone(_END_LIMIT)
         with suppress(ProcessLookupError, PermissionError):  # processes that its runs started and left behind
             os.killpg(self.pid, signal.SIGKILL)
 

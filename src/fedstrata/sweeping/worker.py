@@ -1,6 +1,6 @@
 """What runs inside a worker of a sweep: run after run in one process, until the other end of the pipe is gone.
 
-    python -m fedstrata.sweeping.worker PIPE PARENT
+    python -m fedstrata.sweeping.start PIPE PARENT
 
 PIPE is an inherited socket; PARENT is the process id of whoever started it. Libraries are imported once, and rows are
 loaded once for all runs that share them. Its standard error is the worker's log.
@@ -12,9 +12,7 @@ import gc
 import logging
 import os
 import select
-import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 from fedstrata.config.shared import Shared
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import FedstrataError
-from fedstrata.parents import end_with_parent
+from fedstrata.parents import begin_as_worker
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.steps import KnownSteps
@@ -60,10 +58,7 @@ class Line:
 def main(arguments: Sequence[str]) -> None:
     """Play runs until there is none."""
     pipe, parent = map(int, arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the sweep decides
-    end_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be asked for
-        raise SystemExit("the sweep is gone")
+    begin_as_worker(parent)
     os.set_inheritable(pipe, False)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     line, shared = Line(Pipe(socket.socket(fileno=pipe))), Shared(LatestRows(), KnownSteps())
@@ -99,7 +94,3 @@ def _ended(task: Message, line: Line, shared: Shared) -> Mapping[str, Any]:
     finally:
         gc.collect()  # models have cycles; the next run should not have to share the memory
     return {"ended": state}
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

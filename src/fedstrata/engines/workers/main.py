@@ -1,6 +1,6 @@
 """What runs inside a worker process: a request comes in, a frame goes out, until the server's end of the pipe is gone.
 
-    python -m fedstrata.engines.workers.main PIPE ARENA AREA BYTES PARENT
+    python -m fedstrata.engines.workers.start PIPE ARENA AREA BYTES PARENT
 
 PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
 are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is the server's process id.
@@ -9,9 +9,7 @@ are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -28,14 +26,13 @@ from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.engines.workers.requests import from_json
 from fedstrata.engines.workers.shared import read_at, write_at
-from fedstrata.parents import end_with_parent
+from fedstrata.parents import begin_as_worker
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until the server's end of the pipe is gone."""
     pipe, arena, area, length, parent = map(int, arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the server decides
-    _die_with(parent)
+    begin_as_worker(parent)
     for descriptor in (pipe, arena, area):
         os.set_inheritable(descriptor, False)  # a program that a client starts must not keep them open
     try:
@@ -79,17 +76,3 @@ def _written(area: int, data: bytes, request: Request) -> int:
         data = encode(failure(request, Reason.CLIENT_ERROR, f"no room for its answer: {error.strerror}"))
         write_at(area, data, 0)
     return len(data)
-
-
-def _die_with(parent: int) -> None:
-    """Have Linux end this process when the server's ends, even while a client is at work.
-
-    The signal is that of the thread that started the worker: one that ends takes its idle workers with it.
-    """
-    end_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be asked for
-        raise SystemExit("the server is gone")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -26,7 +26,7 @@ from fedstrata.errors import TrainingError
 log = logging.getLogger(__name__)
 
 _SEND_LIMIT = 10.0  # seconds; a worker without work reads at once
-_TERM_LIMIT, _END_LIMIT = 1.0, 5.0
+_END_LIMIT = 5.0
 _MOST_SAID = 4096
 
 
@@ -156,7 +156,7 @@ class WorkerProcess:
             patience: Seconds that it gets to end by itself, once its pipe is closed.
         """
         self.pipe.close()
-        gone = patience > 0 and (self._gone(patience) or self._gone(_TERM_LIMIT, after=self._process.terminate))
+        gone = patience > 0 and self._gone(patience)
         if not gone and not self._gone(_END_LIMIT, after=self._process.kill):
             log.warning("worker process %d does not end", self.pid)
         with suppress(ProcessLookupError, PermissionError):  # processes that a client started and left behind
@@ -191,7 +191,7 @@ def _start(
     write_at(area.descriptor, told, 0)
     numbers = [pipe, arena, area.descriptor, len(told), os.getpid()]
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "fedstrata.engines.workers.main", *map(str, numbers)],
+        [sys.executable, "-P", "-m", "fedstrata.engines.workers.start", *map(str, numbers)],
         stdin=subprocess.DEVNULL,
         stdout=words.descriptor,
         stderr=words.descriptor,
