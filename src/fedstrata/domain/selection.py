@@ -36,7 +36,7 @@ class SelectionProblem:
     """Everything that a selector may look at.
 
     Attributes:
-        round: 0-based round number.
+        round: Rounds that are done; the log calls this round by one more.
         layers: The model's layers.
         profiles: Profile of each client to select for, in ascending order of client name.
         scores: Shape ``[clients, layers]``, float64, rows in the order of ``profiles``; larger is better.
