@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from commands import Said
 from fedstrata.cli.main import invoke
@@ -15,6 +16,10 @@ from fedstrata.cli.main import invoke
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, though a shell has its background jobs ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # without limits of time, which only a fast machine keeps
 
 
 @pytest.fixture

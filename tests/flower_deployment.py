@@ -13,13 +13,13 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from time import monotonic, sleep
 from typing import Any
 
 from fedstrata.config.load import load_config
 from fedstrata.config.provenance import resolved
 from fedstrata.config.sources import load_rows
 from fedstrata.flower.trial import Trial
+from waiting import HANG, until
 
 FEDSTRATA = str(Path(sys.executable).with_name("fedstrata"))
 
@@ -54,9 +54,9 @@ class Deployment:
             text=True,
         )
 
-    def run(self, *overrides: str, verb: tuple[str, ...] = (), within: float = 300.0) -> tuple[int, str]:
+    def run(self, *overrides: str, verb: tuple[str, ...] = ()) -> tuple[int, str]:
         """Play a run to its end; return exit code and what was said."""
-        return ended(self.start(*overrides, verb=verb), within)
+        return ended(self.start(*overrides, verb=verb))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -64,15 +64,20 @@ class Deployment:
         return {**self.trial.home.environment, "FEDSTRATA_CACHE": cache, "OMP_NUM_THREADS": "1"}
 
 
-def ended(process: subprocess.Popen[str], within: float) -> tuple[int, str]:
-    """Wait for a process and return exit code and what was said; it is ended if it takes longer."""
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for a process and return exit code and what was said; one that hangs is ended."""
     try:
-        said, _ = process.communicate(timeout=within)
+        said, _ = process.communicate(timeout=HANG)
     except subprocess.TimeoutExpired:
         process.kill()
         said, _ = process.communicate()
-        raise AssertionError(f"not done within {within:g} s: {said[-2000:]}") from None
+        raise AssertionError(f"it hangs: {said[-2000:]}") from None
     return process.returncode, said
+
+
+def reached(process: subprocess.Popen[str], what: Callable[[], object], *, why: str) -> None:
+    """Wait until something is true or a process has ended, whose own words then say why."""
+    until(lambda: what() or process.poll() is not None, why=why, every=0.1)
 
 
 @contextmanager
@@ -102,7 +107,7 @@ def deployed(
     trial = Trial(folder / "trial", {n: {**v, **(sites or {}).get(n, {})} for n, v in share.items()}, database)
     trial.folder.mkdir()
     (trial.folder / "run.yaml").write_text(resolved(loaded))
-    run = f"{config}\nengine: flower\nflower: {{superlink: trial, sites: '{trial.keys}', join_timeout: 180}}\n"
+    run = f"{config}\nengine: flower\nflower: {{superlink: trial, sites: '{trial.keys}', join_timeout: {HANG:.0f}}}\n"
     (folder / "run.yaml").write_text(run)
     try:
         trial.start(through=through)
@@ -118,7 +123,7 @@ def here(engine: str, *overrides: str) -> Path:
     (folder / "run.yaml").write_text(CONFIG)
     sets = [part for override in (*overrides, "output=out") for part in ("--set", override)]
     command = [FEDSTRATA, "run", "run.yaml", "--engine", engine, "-q", *sets]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "out"
 
@@ -131,12 +136,3 @@ def model_bits(run: Path) -> str:
 def lines(file: Path) -> list[dict[str, Any]]:
     """Return the records of a file of JSON lines."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def until(what: Any, *, within: float, why: str) -> Any:  # noqa: ANN401  whatever is waited for
-    """Wait until something is true and return it."""
-    end = monotonic() + within
-    while not (found := what()):
-        assert monotonic() < end, f"not within {within:g} s: {why}"
-        sleep(0.1)
-    return found

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedstrata.site import worker
+from fedstrata.site import serving, worker
 from fedstrata.site.answer import Answer, Answering
 from fedstrata.site.config import SiteConfig
 from fedstrata.site.worker import main
+from waiting import HANG
 
 COMMAND = (sys.executable, "-P", "-m", "toy_worker")
 
@@ -40,4 +41,5 @@ def make(site: SiteConfig) -> Answering:
 
 
 if __name__ == "__main__":
+    serving._LOOK = HANG  # so that what it notices, it notices because somebody has come
     main(sys.argv[1:], make)

@@ -7,7 +7,6 @@ import select
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from time import monotonic
 
 from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
@@ -31,16 +30,15 @@ from fedstrata.engines.codec import decode
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.engines.workers.briefing import Recipe
 from toys import toy_model
+from waiting import HANG, until
 
 MODEL = toy_model(dropout=0.2)
 LAYERS, WEIGHTS = MODEL.layers, MODEL.weights()
-LIMIT = 60.0
-"""Seconds after which a test has failed."""
 
 
 @contextmanager
 def workers(
-    count: int = 2, *, recipe: str = "toy", stall: float = 10.0, start_timeout: float = LIMIT
+    count: int = 2, *, recipe: str = "toy", stall: float = 10.0, start_timeout: float = HANG
 ) -> Iterator[ProcessEngine]:
     """Have an engine of toy workers, and close it."""
     made = ProcessEngine(
@@ -60,7 +58,7 @@ def asked(*clients: str, weights: Weights = WEIGHTS) -> list[Request]:
     return [Evaluate(ClientId(c), 0, weights) for c in clients]
 
 
-def play(engine: ProcessEngine, requests: Iterable[Request], *, seconds: float = LIMIT) -> list[Reply | Reject]:
+def play(engine: ProcessEngine, requests: Iterable[Request], *, seconds: float = HANG) -> list[Reply | Reject]:
     """Send requests and read the replies."""
     sent = list(requests)
     deadline = Deadline.after(seconds, engine.clock)
@@ -71,9 +69,7 @@ def play(engine: ProcessEngine, requests: Iterable[Request], *, seconds: float =
 
 def have_ready(engine: ProcessEngine, count: int = 2) -> None:
     """Send until so many workers answer at a time."""
-    end = monotonic() + LIMIT
-    while len({told(r) for r in play(engine, asked(*["process"] * count))}) < count:
-        assert monotonic() < end, "the workers do not get ready"
+    until(lambda: len({told(r) for r in play(engine, asked(*["process"] * count))}) == count, why="ready workers")
 
 
 def read(request: Request, reply: Frame | Failure) -> Reply | Reject:
@@ -105,7 +101,7 @@ def wait_for_end(pid: int) -> None:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        assert poll.poll(LIMIT * 1000), f"process {pid} goes on"
+        assert poll.poll(HANG * 1000), f"process {pid} goes on"
     finally:
         os.close(descriptor)
 

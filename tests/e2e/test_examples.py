@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import fedstrata
+from waiting import HANG
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -15,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def script(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run an example from an empty folder."""
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(EXAMPLES / name)], cwd=folder, capture_output=True, text=True, timeout=HANG, check=False
     )
 
 

@@ -9,16 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import psutil
 import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
+from waiting import HANG, until
 
-LIMIT = 3600
-"""Seconds after which a run is taken to stand still, whatever else the machine has to do."""
 ROUNDS = 40
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
@@ -47,11 +45,8 @@ def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    end = monotonic() + LIMIT
-    while not happened():
-        assert process.poll() is None, "the run ended before it could be broken"
-        assert monotonic() < end, "the run did not come so far in time"
-        sleep(0.01)
+    until(lambda: happened() or process.poll() is not None, why="the moment to break the run")
+    assert process.poll() is None, "the run ended before it could be broken"
 
 
 def rounds_logged(folder: Path) -> int:
@@ -66,9 +61,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wait_for(process, lambda: rounds_logged(folder) >= 4)
     workers = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=LIMIT)
+    process.communicate(timeout=HANG)
     assert len(workers) == 2
-    assert psutil.wait_procs(workers, timeout=LIMIT)[1] == [], "workers outlive their run"
+    assert psutil.wait_procs(workers, timeout=HANG)[1] == [], "workers outlive their run"
     assert not (folder / "model").exists()
     assert rounds_logged(folder) < ROUNDS
     return folder
@@ -114,7 +109,7 @@ def test_a_signal_finishes_the_round_saves_and_exits_with_its_code(
     for worker in psutil.Process(process.pid).children() if workers else ():
         worker.send_signal(number)
     process.send_signal(number)
-    out, err = process.communicate(timeout=LIMIT)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == code, err
     assert line in err
     assert f"interrupted and saved; go on with: fedstrata resume {folder}" in out
@@ -131,7 +126,7 @@ def test_a_run_whose_streams_are_closed_or_broken_plays_to_its_end(tmp_path: Pat
     folder = tmp_path / "run"
     config = write_config(tmp_path / "run.yaml", digits(folder, **{**OPTIONS, "train": {**TRAIN, "rounds": 2}}))
     command = f"{sys.executable} -m fedstrata run {config} --workers 1 <&- 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=LIMIT, check=True)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
     first, code = done.stdout.splitlines()
     assert first.startswith("3 clients with ")
     assert code == "0"
@@ -159,7 +154,7 @@ def test_a_second_ctrl_c_stops_at_once_and_whole_rounds_are_kept(tmp_path: Path)
     while "finishing this round" not in seen:
         seen += process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=LIMIT)
+    _, err = process.communicate(timeout=HANG)
     assert process.returncode == 130, err
     assert f"stopped; go on with: fedstrata resume {folder}" in err
     assert "Traceback" not in err

@@ -111,8 +111,9 @@ def test_100_000_mutations_reach_every_check_of_the_decoder(campaign: Campaign) 
 
 
 def test_no_mutation_takes_long(campaign: Campaign) -> None:
-    assert max(campaign[1]) < 0.1
-    assert median(campaign[1]) < 0.001
+    """Against what the others take: 100 times the median of a machine without other work is some milliseconds."""
+    assert sorted(campaign[1])[-MUTATIONS // 1000] < 100 * median(campaign[1])
+    assert max(campaign[1]) < 10_000 * median(campaign[1])
 
 
 def test_mutations_leave_no_memory_behind(campaign: Campaign) -> None:

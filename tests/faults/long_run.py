@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import psutil
@@ -51,7 +51,7 @@ class Figures:
         children: Most child processes.
         journal_bytes: Of the journal, per client and round.
         log_bytes: Of the event log, per client and round.
-        p95_first: 95th percentile of the round's seconds, in the first half.
+        p95_first: 95th percentile of the round's processor seconds, in the first half.
         p95_second: In the second half.
     """
 
@@ -78,10 +78,10 @@ class Watch:
     since: float = 0.0
 
     def round_started(self, round: int, cohort: int) -> None:
-        self.since = perf_counter()
+        self.since = process_time()
 
     def round_done(self, record: RoundRecord) -> None:
-        seconds = perf_counter() - self.since
+        seconds = process_time() - self.since
         process = self.process
         if record.round - 1 in (self.warm, self.last):
             gc.collect()  # cycles that merely wait for the collector are no growth

@@ -16,9 +16,9 @@ from flwr.cli.flower_config import read_superlink_connection
 from fedstrata.errors import TrainingError
 from fedstrata.flower import services
 from fedstrata.flower.services import Home, Service, flwr, flwr_json
+from waiting import HANG
 
 Start = Callable[..., Service]
-SOON = 20.0
 
 
 @pytest.fixture
@@ -43,14 +43,20 @@ class Family:
     def __init__(self, folder: Path) -> None:
         os.mkfifo(folder / "alive")
         self._end = os.open(folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
-        child = "import time; print('the child is up', flush=True); time.sleep(600)"
+        child = (
+            "import os, sys, time; print('the child is up', flush=True); os.write(int(sys.argv[1]), b'x'); "
+            "time.sleep(600)"
+        )
         self.program = (
             "import os, subprocess, sys, time\n"
             f"os.set_inheritable(os.open({str(folder / 'alive')!r}, os.O_WRONLY), True)\n"
-            f"subprocess.Popen([sys.executable, '-S', '-c', {child!r}], close_fds=False)\n"
+            "up, told = os.pipe()\n"
+            "os.set_inheritable(told, True)\n"
+            f"subprocess.Popen([sys.executable, '-S', '-c', {child!r}, str(told)], close_fds=False)\n"
+            "os.read(up, 1)\n"  # whoever starts it may count on its child, on however slow a machine
         )
 
-    def gone(self, within: float = SOON) -> bool:
+    def gone(self, within: float = HANG) -> bool:
         """Whether nobody holds the pipe any more."""
         readable, _, _ = select.select([self._end], [], [], within)
         return bool(readable) and os.read(self._end, 1) == b""
@@ -74,7 +80,7 @@ def test_what_a_service_started_itself_ends_with_it(
     start: Start, family: Family, end: Callable[[Service], None]
 ) -> None:
     service = start(f"{family.program}time.sleep(600)")
-    service.wait_for("the child is up", within=SOON)
+    service.wait_for("the child is up", within=HANG)
     assert not family.gone(within=0)
     end(service)
     assert not service.running
@@ -86,8 +92,8 @@ def test_what_a_service_left_behind_when_it_ended_is_ended_too(
     start: Start, family: Family, end: Callable[[Service], None]
 ) -> None:
     service = start(family.program)
-    service.wait_for("the child is up", within=SOON)
-    assert service.code(within=SOON) == 0
+    service.wait_for("the child is up", within=HANG)
+    assert service.code(within=HANG) == 0
     assert not family.gone(within=0)
     end(service)
     assert family.gone()
@@ -95,7 +101,7 @@ def test_what_a_service_left_behind_when_it_ended_is_ended_too(
 
 def test_a_service_that_does_not_want_to_end_is_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start("import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)")
-    service.wait_for("up", within=SOON)
+    service.wait_for("up", within=HANG)
     monkeypatch.setattr(services, "_END_LIMIT", 0.2)
     service.stop()
     assert service.code(within=0) == -9
@@ -107,7 +113,7 @@ def test_a_service_that_is_asked_to_end_may_end_in_its_own_way(start: Start) -> 
         "signal.signal(15, lambda *_: (print('goodbye', flush=True), sys.exit(7)))\n"
         "print('up', flush=True); time.sleep(600)"
     )
-    service.wait_for("up", within=SOON)
+    service.wait_for("up", within=HANG)
     assert service.code(within=0) is None
     service.stop()
     assert service.code(within=0) == 7
@@ -117,7 +123,7 @@ def test_a_service_that_is_asked_to_end_may_end_in_its_own_way(start: Start) -> 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_ending_twice_is_ending_once(start: Start, end: Callable[[Service], None]) -> None:
     service = start("print('up')")
-    service.wait_for("up", within=SOON)
+    service.wait_for("up", within=HANG)
     end(service)
     end(service)
     assert not service.running
@@ -126,32 +132,32 @@ def test_ending_twice_is_ending_once(start: Start, end: Callable[[Service], None
 def test_a_service_that_ends_before_it_says_it_is_an_error_with_its_last_words(start: Start) -> None:
     service = start("import sys; [print('line', i) for i in range(9)]; sys.exit('no such certificate')")
     with pytest.raises(TrainingError, match="the service ended with code 1: line 7 line 8 no such certificate"):
-        service.wait_for("up", within=SOON)
+        service.wait_for("up", within=HANG)
 
 
 def test_what_a_service_said_at_its_end_was_said(start: Start) -> None:
     service = start("print('up')")
-    assert service.code(within=SOON) == 0
+    assert service.code(within=HANG) == 0
     service.wait_for("up", within=0)
 
 
 def test_a_service_that_takes_too_long_is_an_error_with_its_words_so_far(start: Start) -> None:
     service = start("import time; print('starting', flush=True); time.sleep(600)")
-    service.wait_for("starting", within=SOON)
+    service.wait_for("starting", within=HANG)
     with pytest.raises(TrainingError, match=r"the service did not say 'up' within 0\.1 s: starting"):
         service.wait_for("up", within=0.1)
 
 
 def test_what_was_said_in_another_life_does_not_count(start: Start) -> None:
-    start("print('up')").wait_for("up", within=SOON)
+    start("print('up')").wait_for("up", within=HANG)
     again = start("import time; print('starting', flush=True); time.sleep(600)")
-    again.wait_for("starting", within=SOON)
+    again.wait_for("starting", within=HANG)
     assert again.said() == "starting\n"
     assert again.log.read_text() == "up\nstarting\n"
 
 
 def test_words_that_are_no_text_are_words_too(start: Start) -> None:
-    start("import os; os.write(1, b'\\xff up')").wait_for("\N{REPLACEMENT CHARACTER} up", within=SOON)
+    start("import os; os.write(1, b'\\xff up')").wait_for("\N{REPLACEMENT CHARACTER} up", within=HANG)
 
 
 def test_a_program_that_is_not_installed_is_an_error_with_the_way_to_it(tmp_path: Path) -> None:
@@ -162,7 +168,7 @@ def test_a_program_that_is_not_installed_is_an_error_with_the_way_to_it(tmp_path
 def test_a_service_lives_in_its_home_and_is_quiet(start: Start, tmp_path: Path) -> None:
     names = ("FLWR_HOME", "FLWR_TELEMETRY_ENABLED", "FLWR_DISABLE_UPDATE_CHECK", "MORE")
     service = start(f"import os; print([os.environ[n] for n in {names}])", MORE="x")
-    service.wait_for(str([str(tmp_path / "home"), "0", "1", "x"]), within=SOON)
+    service.wait_for(str([str(tmp_path / "home"), "0", "1", "x"]), within=HANG)
 
 
 def test_flowers_programs_find_each_other_in_a_home_of_ours_and_in_the_users(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.site.cache import LayerCache
+from waiting import HANG
 
 A, B, C, D = ("abcd"[i] * 64 for i in range(4))
 
@@ -123,6 +124,6 @@ for turn in range(150):
 
 def test_two_processes_may_use_one_cache(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)]) for _ in range(2)]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(HANG) for writer in writers] == [0, 0]
     assert not list(tmp_path.glob("*.draft"))
     assert len(list(tmp_path.iterdir())) <= 4  # three fit; each process looks for itself

@@ -11,6 +11,7 @@ import pytest
 
 from fedstrata.site.desk import ask, status, stop
 from site_world import Server, content, log_of, probe, train, write_site
+from waiting import HANG
 
 
 @pytest.fixture
@@ -26,16 +27,16 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_worker_works_like_the_embedded_engine_and_loads_once(site: Path) -> None:
     server = Server()
     weights = server.moved("vit.layers.4")
-    word = ask(site, server.said("join"), {}, timeout=120)
+    word = ask(site, server.said("join"), {}, timeout=HANG)
     assert word.said["kind"] == "declaration", word.words
     sent = server.blobs(["vit.layers.4"], weights) | server.heads(weights)
     for request in (train(weights, (1, 4)), train(weights, (5,), round=1)):
-        answer = ask(site, server.work(request), sent, timeout=120)
+        answer = ask(site, server.work(request), sent, timeout=HANG)
         assert content(server.read(answer, request)) == content(server.local(request))
         sent = {}
-    refused = server.read(ask(site, server.work(train(weights, (0,))), {}, timeout=120), train(weights, (0,)))
+    refused = server.read(ask(site, server.work(train(weights, (0,))), {}, timeout=HANG), train(weights, (0,)))
     assert getattr(refused, "reason", None) == "REFUSED"
-    measured = ask(site, server.work(probe(weights)), {}, timeout=120)
+    measured = ask(site, server.work(probe(weights)), {}, timeout=HANG)
     assert measured.said["kind"] == "frame"
     found = status(site)
     assert found is not None

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from fedstrata.site.room import room_of
-from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, until
+from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, reached
+from waiting import until
 
 pytestmark = [pytest.mark.soak, pytest.mark.enable_socket]
 VICTIM = "client-00"
@@ -88,10 +89,10 @@ def begun(world: Deployment, name: str, *overrides: str) -> tuple[Path, subproce
 def test_a_supernode_is_killed_and_started_again(world: Deployment, phase: str) -> None:
     taken = at_work(world, phase)
     run, process, start = begun(world, f"killed-{phase}")
-    until(taken, within=120, why=phase)
+    reached(process, taken, why=phase)
     world.trial.nodes[VICTIM].kill()
     supervised(world)
-    code, said = ended(process, 240)
+    code, said = ended(process)
     told("SuperNode killed, started again", phase, run, start=start, code=code)
     assert code == 0, said
     assert model_bits(run) == model_bits(here("local"))
@@ -102,9 +103,9 @@ def test_a_supernode_is_killed_and_started_again(world: Deployment, phase: str) 
 def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
     taken = at_work(world, phase)
     run, process, start = begun(world, f"gone-{phase}", "round.deadline=20")
-    until(taken, within=120, why=phase)
+    reached(process, taken, why=phase)
     world.trial.nodes[VICTIM].kill()
-    code, said = ended(process, 240)
+    code, said = ended(process)
     told("SuperNode killed for good, deadline 20 s", phase, run, start=start, code=code)
     supervised(world)
     assert code == 0, said
@@ -116,10 +117,10 @@ def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
 def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     taken = at_work(world, "train")
     run, process, start = begun(world, "worker", "train.steps=1500")
-    until(taken, within=120, why="training")
+    reached(process, taken, why="training")
     sleep(5.0)  # the message has then come from the SuperNode to the worker
     os.kill(int(room_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
-    code, said = ended(process, 240)
+    code, said = ended(process)
     told("resident worker killed", "train", run, start=start, code=code)
     assert code == 0, said
     failed = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
@@ -130,13 +131,13 @@ def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
 def test_the_superlink_is_killed(world: Deployment, phase: str) -> None:
     taken = at_work(world, phase)
     run, process, start = begun(world, f"link-{phase}")
-    until(taken, within=120, why=phase)
+    reached(process, taken, why=phase)
     assert world.trial.link is not None
     world.trial.link.kill()
-    code, said = ended(process, 60)
+    code, said = ended(process)
     assert code == 4, said
     world.trial.start_link()
-    code, said = world.run(verb=("resume", str(run)), within=240)
+    code, said = world.run(verb=("resume", str(run)))
     told("SuperLink killed, started again, resumed", phase, run, start=start, code=code)
     assert code == 0, said
     assert model_bits(run) == model_bits(here("local"))
@@ -146,12 +147,12 @@ def test_the_superlink_is_killed(world: Deployment, phase: str) -> None:
 def test_the_serverapp_is_killed(world: Deployment) -> None:
     taken = at_work(world, "train")
     run, process, start = begun(world, "serverapp")
-    until(taken, within=120, why="training")
+    reached(process, taken, why="training")
     os.kill(_serverapp(world), signal.SIGKILL)
-    code, said = ended(process, 120)
+    code, said = ended(process)
     assert code == 4, said
     assert "fedstrata resume" in said
-    code, said = world.run(verb=("resume", str(run)), within=240)
+    code, said = world.run(verb=("resume", str(run)))
     told("ServerApp killed, resumed", "train", run, start=start, code=code)
     assert code == 0, said
     assert model_bits(run) == model_bits(here("local"))
@@ -161,14 +162,14 @@ def test_the_serverapp_is_killed(world: Deployment) -> None:
 def test_a_site_is_slow(world: Deployment) -> None:
     taken = at_work(world, "train")
     run, process, start = begun(world, "slow", "round.deadline=15")
-    until(taken, within=120, why="training")
+    reached(process, taken, why="training")
     pid = int(room_of(world.trial.site_file(VICTIM)).pid.read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
-        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), within=60, why="a round")
+        until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), why="a round")
     finally:
         os.kill(pid, signal.SIGCONT)
-    code, said = ended(process, 240)
+    code, said = ended(process)
     told("site stands still past the deadline of 15 s", "train", run, start=start, code=code)
     assert code == 0, said
     late = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
@@ -186,7 +187,7 @@ def test_a_sites_disk_is_full(world: Deployment, free: int, outcome: str, tmp_pa
         if not free:
             (state / "filler").write_bytes(b"x" * 4096)
         run, process, start = begun(world, f"full-{free}")
-        code, said = ended(process, 240)
+        code, said = ended(process)
         told(f"site's disk has {free} kB left", "all", run, start=start, code=code)
         assert code == 0, said
         if outcome == "same":
@@ -206,5 +207,5 @@ def _serverapp(world: Deployment) -> int:
         children = psutil.Process(world.trial.link.pid).children(recursive=True)
         return [p.pid for p in children if any("flwr-serverapp" in part for part in p.cmdline())]
 
-    pid: int = until(found, within=30, why="the ServerApp's process")[0]
+    pid: int = until(found, why="the ServerApp's process")[0]
     return pid

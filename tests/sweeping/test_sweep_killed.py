@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -23,22 +21,14 @@ from fedstrata.sweeping.schedule import task_of
 from fedstrata.sweeping.steps import KnownSteps
 from fedstrata.sweeping.table import Table
 from small_runs import never
+from waiting import HANG, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sweep.yaml"
 ONLY = ["full", "local-only"]
-LIMIT = 120.0
 
 
 def example(output: Path) -> Sweep:
     return load_sweep(EXAMPLE, output=output, clients=clients_of)
-
-
-def until(there: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = monotonic() + LIMIT
-    while not there():
-        assert process.poll() is None, "the sweep ended before it could be killed"
-        assert monotonic() < end
-        sleep(0.01)
 
 
 def killed_at_its_work(output: Path) -> None:
@@ -54,7 +44,8 @@ def killed_at_its_work(output: Path) -> None:
 
     with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env={**os.environ, "CI": "1"}) as process:
         try:
-            until(at_work, process)
+            until(lambda: at_work() or process.poll() is not None, why="a finished run and another at work")
+            assert process.poll() is None, "the sweep ended before it could be killed"
         finally:
             process.kill()
 
@@ -81,7 +72,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, monke
     killed_at_its_work(output)
     for run in output.glob("*/*/s*"):  # workers have gone with it
         lock = Lock(run)
-        assert lock.take(within=10.0)
+        assert lock.take(within=HANG)
         lock.release()
     before = read_outcomes(output / "results.csv")
     result = play_sweep(example(output), workers=1, only=ONLY)

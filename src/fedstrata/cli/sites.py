@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fedstrata.flower.watch import Connection, SiteStatus
 
-_WAIT = 30.0  # seconds for Flower's own command
+_WAIT = 300.0  # seconds for Flower's own command
 
 
 def sites(

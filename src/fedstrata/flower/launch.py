@@ -20,7 +20,7 @@ from fedstrata.flower.talk import Result, Talk
 
 _POLL = 0.2
 _LOOK = 10.0  # seconds between two questions whether Flower still has the run going
-_PATIENCE = 5.0  # seconds in which the last word may come after Flower says that a run has ended
+_PATIENCE = 60.0  # seconds in which the last word may come after Flower says that a run has ended
 
 
 @dataclass(frozen=True, slots=True)

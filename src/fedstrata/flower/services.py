@@ -29,7 +29,8 @@ _QUIET = {
 }
 """Flower talks to nobody but itself."""
 _POLL = 0.1
-_END_LIMIT = 10.0
+_END_LIMIT = 60.0  # seconds in which a process that is asked to end may end in its own way
+_VERB_LIMIT = 600.0  # seconds for a verb of Flower's own, which imports much
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def supernode(site: Path, key: Path, superlink: str, *, authority: Path, port: i
     return Service(f"the SuperNode of {site.parent.name}", ["flower-supernode", *arguments], home=home, log=log)
 
 
-def flwr(arguments: Sequence[str], *, home: Home | None, timeout: float = 60.0) -> str:
+def flwr(arguments: Sequence[str], *, home: Home | None, timeout: float = _VERB_LIMIT) -> str:
     """Run Flower's own command and return what it printed.
 
     Args:
@@ -216,7 +217,7 @@ def flwr(arguments: Sequence[str], *, home: Home | None, timeout: float = 60.0) 
     return done.stdout
 
 
-def flwr_json(arguments: Sequence[str], *, home: Home | None, timeout: float = 60.0) -> dict[str, Any]:
+def flwr_json(arguments: Sequence[str], *, home: Home | None, timeout: float = _VERB_LIMIT) -> dict[str, Any]:
     """Run Flower's own command and return what it answers as JSON; where it fails, it exits with 0 and says so there.
 
     Args:

@@ -23,7 +23,7 @@ from fedstrata.site.desk import stop as stop_worker
 
 NAME = "trial"
 """Name of the connection to the trial's SuperLink."""
-_UP = 60.0  # seconds in which Flower's processes have to be up
+_UP = 600.0  # seconds in which Flower's processes have to be up
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ WORKER = (sys.executable, "-P", "-m", "fedstrata.site.worker")
 TIMEOUT = 43_200.0
 """Seconds: for so long Flower keeps a message."""
 _MOST_TRIES = 5
-_END = 20.0  # seconds for a worker that ends, or whose end is to be written down
+_END = 300.0  # seconds for a worker that ends, or whose end is to be written down
 _GLANCE = 1.0  # seconds for a worker that is asked to end, before it is killed
 
 

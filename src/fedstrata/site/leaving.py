@@ -25,7 +25,7 @@ LINES, FACTS = "left.log", "left.jsonl"
 """Names of the two files in the site's state folder."""
 WORK = ("update", "statistics", "evaluation")
 """Kinds of messages that are computed from the site's rows."""
-_PATIENCE = 10.0  # seconds to wait for another process that writes
+_PATIENCE = 300.0  # seconds to wait for another process that writes
 _MOST_TEXT = 2000
 
 

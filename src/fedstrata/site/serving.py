@@ -14,7 +14,7 @@ from fedstrata.site.channel import Channel, StrangerError
 
 log = logging.getLogger(__name__)
 
-_GREETING = 10.0  # seconds that a caller has to show who it is
+_GREETING = 60.0  # seconds that a caller has to show who it is
 _TRANSFER = 600.0  # seconds that a message may take, in or out
 _WAITING = 128  # callers who may wait their turn
 _LOOK = 15.0  # seconds between two looks at whether the worker can still be found

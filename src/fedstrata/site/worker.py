@@ -31,7 +31,7 @@ log = logging.getLogger("fedstrata.site.worker")  # also where this module is wh
 
 Make = Callable[[SiteConfig], Answering]
 """Makes what answers; called with the first message, since it imports torch."""
-_OTHER = 30.0  # seconds for a worker that is about to end
+_OTHER = 300.0  # seconds for a worker that is about to end
 _LOG_BYTES = 2**20
 _GRACE = 60.0  # seconds that work may take to notice that its time is up
 

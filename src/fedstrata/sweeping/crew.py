@@ -20,7 +20,7 @@ from fedstrata.errors import TrainingError
 WORKER = ("-m", "fedstrata.sweeping.start")
 """What the interpreter of a worker runs."""
 
-_END_LIMIT = 5.0
+_END_LIMIT = 60.0
 _LOOK = 0.2
 _MOST_SAID = 4096
 

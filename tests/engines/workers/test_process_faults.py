@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from math import inf
 
 import pytest
 
@@ -12,7 +14,8 @@ from fedstrata.domain.messages import Evaluated, Failure, Frame
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.errors import TrainingError
-from worker_engines import LIMIT, asked, failed, have_ready, play, told, wait_for_end, workers
+from waiting import HANG
+from worker_engines import asked, failed, have_ready, play, told, wait_for_end, workers
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +26,26 @@ def engine() -> Iterator[ProcessEngine]:
 
 
 def sent(engine: ProcessEngine, *clients: str) -> Generator[Frame | Failure]:
-    """Send evaluations; a test that waits for ever would hang, one with a deadline fails."""
-    replies = engine.send(asked(*clients), deadline=Deadline.after(LIMIT, engine.clock))
+    """Send evaluations."""
+    replies = engine.send(asked(*clients), deadline=Deadline.after(HANG, engine.clock))
     assert isinstance(replies, Generator)
     return replies
+
+
+@dataclass(slots=True)
+class OnceTheyOnly:
+    """A clock that stands still at 0 until all workers do one thing for ever, and then is past every deadline."""
+
+    engine: ProcessEngine
+    mood: str
+    _over: bool = False
+
+    def now(self) -> float:
+        """Return the seconds."""
+        workers = [worker for worker in self.engine._crew._places if worker is not None]
+        at_it = [w for w in workers if w.task is not None and w.task.request.client == self.mood]
+        self._over = self._over or len(at_it) == self.engine._crew.size
+        return inf if self._over else 0.0
 
 
 @pytest.mark.parametrize(
@@ -70,9 +89,10 @@ def test_workers_that_are_killed_without_work_are_replaced_unseen(engine: Proces
 
 def test_work_that_is_not_done_by_the_deadline_is_late(engine: ProcessEngine) -> None:
     have_ready(engine)
-    replies = play(engine, asked("a", "spin", "b", "spin", "c", "d"), seconds=2.0)
-    assert [type(r).__name__ for r in replies] == ["Evaluated", "Failure", "Evaluated", *["Failure"] * 3]
-    assert [failed(replies[i]) for i in (1, 3, 4, 5)] == [
+    deadline = Deadline(1.0, OnceTheyOnly(engine, "spin"))
+    replies = [*engine.send(asked("a", "spin", "b", "spin", "c", "d"), deadline=deadline)]
+    assert [type(r).__name__ for r in replies] == ["Frame", "Failure", "Frame", *["Failure"] * 3]
+    assert [failed(r) for r in replies if isinstance(r, Failure)] == [
         ("LATE", "not done within the deadline"),
         ("LATE", "not done within the deadline"),
         ("LATE", "not started within the deadline"),
@@ -81,7 +101,7 @@ def test_work_that_is_not_done_by_the_deadline_is_late(engine: ProcessEngine) ->
 
 
 def test_what_was_late_does_not_answer_into_the_next_send(engine: ProcessEngine) -> None:
-    play(engine, asked("spin", "spin"), seconds=0.2)
+    list(engine.send(asked("spin", "spin"), deadline=Deadline(1.0, OnceTheyOnly(engine, "spin"))))
     assert [type(r) for r in play(engine, asked("a", "b", "c"))] == [Evaluated] * 3
 
 

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
 
 import psutil
 import pytest
 
 from fedstrata.errors import TrainingError
-from worker_engines import LIMIT, asked, play, wait_for_end, workers
+from waiting import HANG
+from worker_engines import asked, play, wait_for_end, workers
 
 SERVER = """
 import signal
@@ -38,8 +38,7 @@ def test_a_closed_engine_leaves_no_process_and_no_descriptor() -> None:
         play(engine, asked("a", "killed", "b", "c"))
         replies = engine.send(asked("sum", "spin", "hang"))
         next(replies)
-        pids, begun = engine.pids, monotonic()
-    assert monotonic() - begun < 20  # a second on a machine without other work
+        pids = engine.pids
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert descriptors() == before
     engine.close()
@@ -64,6 +63,6 @@ def test_workers_end_with_their_server(how: signal.Signals) -> None:
         assert server.stdout
         worker = psutil.Process(int(server.stdout.readline()))
         server.send_signal(how)
-        server.wait(LIMIT)
+        server.wait(HANG)
     if worker.is_running():
         wait_for_end(worker.pid)

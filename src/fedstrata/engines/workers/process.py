@@ -20,13 +20,13 @@ from fedstrata.engines.workers.briefing import Briefing
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.engines.workers.requests import to_json
 from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
-from fedstrata.engines.workers.watchdog import Watchdog, processor_seconds
+from fedstrata.engines.workers.watchdog import Watchdog, glimpse
 from fedstrata.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
-_SEND_LIMIT = 10.0  # seconds; a worker without work reads at once
-_END_LIMIT = 5.0
+_SEND_LIMIT = 60.0  # seconds; a worker without work reads at once
+_END_LIMIT = 60.0
 _MOST_SAID = 4096
 
 
@@ -114,12 +114,12 @@ class WorkerProcess:
             self._pass_on_words()
 
     def hangs(self) -> bool:
-        """Return whether it has work and has used no processor time for too long."""
+        """Return whether it has work, and has waited without using the processor for too long."""
         now = monotonic()
         if self.task is None or not self._dog.due(now):
             return False
-        used = processor_seconds(self.pid)
-        return used is not None and self._dog.look(now, used)
+        seen = glimpse(self.pid)
+        return seen is not None and self._dog.look(now, seen)
 
     def ended(self) -> bool:
         """Return whether the process has ended; its pipe stays open while a child of its own holds it."""

@@ -1,4 +1,4 @@
-"""Whether a process still works: one whose processor time stands still for long hangs."""
+"""Whether a process still works: one that waits for long, for neither processor nor disk, hangs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ from dataclasses import dataclass
 
 import psutil
 
+_KEPT_WAITING = frozenset({psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP})
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """A process at one moment.
+
+    Attributes:
+        used: Seconds of processor time that it has used so far.
+        ready: Whether it runs, or would if the machine had a processor or a disk free for it.
+    """
+
+    used: float
+    ready: bool = False
+
 
 @dataclass(slots=True)
 class Watchdog:
-    """Adds up for how long a process has used no processor time, as far as somebody looked.
+    """Adds up for how long a process has neither used the processor nor waited for its turn, as far as somebody looked.
 
     A long time in which nobody looked counts as one period: a server that was stopped, or busy with something else,
     does not know that its workers stood still.
@@ -20,7 +35,7 @@ class Watchdog:
 
     Example:
         >>> dog = Watchdog(limit=2.0, period=1.0)
-        >>> [dog.look(at, used) for at, used in ((0, 5.0), (1, 5.1), (2, 5.1), (3, 5.1), (9, 5.2), (90, 5.2))]
+        >>> [dog.look(at, Glimpse(used)) for at, used in ((0, 5.0), (1, 5.1), (2, 5.1), (3, 5.1), (9, 5.2), (90, 5.2))]
         [False, False, False, True, False, False]
     """
 
@@ -34,23 +49,25 @@ class Watchdog:
         """Return whether it is time for a look."""
         return self._at is None or now - self._at >= self.period
 
-    def look(self, now: float, used: float) -> bool:
+    def look(self, now: float, seen: Glimpse) -> bool:
         """Return whether the process has stood still for too long.
 
         Args:
             now: Seconds on any clock.
-            used: Seconds of processor time that the process has used so far.
+            seen: The process at that moment.
         """
         since = 0.0 if self._at is None else now - self._at
-        self._quiet = 0.0 if used > self._used else self._quiet + min(since, self.period)
-        self._at, self._used = now, max(used, self._used)
+        works = seen.ready or seen.used > self._used
+        self._quiet = 0.0 if works else self._quiet + min(since, self.period)
+        self._at, self._used = now, max(seen.used, self._used)
         return self._quiet >= self.limit
 
 
-def processor_seconds(pid: int) -> float | None:
-    """Return the processor time of a process, all its threads together; ``None`` if it is gone."""
+def glimpse(pid: int) -> Glimpse | None:
+    """Return a process as it is now, all its threads together; ``None`` if it is gone."""
     try:
-        times = psutil.Process(pid).cpu_times()
+        process = psutil.Process(pid)
+        times, status = process.cpu_times(), process.status()
     except psutil.Error:
         return None
-    return float(times.user + times.system)
+    return Glimpse(float(times.user + times.system), status in _KEPT_WAITING)
