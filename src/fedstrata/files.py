@@ -1,4 +1,9 @@
-"""Files that are whole or absent: written under a temporary name, synced, renamed."""
+"""Files that are whole or absent: written under a temporary name, synced, renamed. Their owner's alone.
+
+Whatever holds updates, weights, rows, keys or logs is made here: folders that their owner alone may enter, files that
+their owner alone may read, under any umask. What is meant to be passed on (an exported model, a report, a table) is
+made with ``shared=True`` and follows the umask; where it lies in a private folder, the folder decides.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,52 @@ from pathlib import Path
 from fedstrata.errors import StorageError
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a file's text at once; readers see the old text or the new, never a part."""
+def private_file(path: Path) -> Path:
+    """Make an empty file that its owner alone may read, and return it; one that is there stays as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    return path
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that its owner alone may enter, and return it; one that is there keeps its mode.
+
+    Raises:
+        OSError: It cannot be made, or is a file.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        path.chmod(0o700)  # a umask may take bits away from its owner
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    return path
+
+
+def write_private(path: Path, data: str | bytes) -> None:
+    """Write a file that its owner alone may read.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with private_file(path).open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_atomic(path: Path, text: str, *, shared: bool = False) -> None:
+    """Replace a file's text at once; readers see the old text or the new, never a part.
+
+    Args:
+        path: The file.
+        text: What it will hold.
+        shared: Whether the umask decides who may read it; else its owner alone may.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with (temporary if shared else private_file(temporary)).open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -39,7 +85,7 @@ def append(path: Path, data: bytes, *, durable: bool) -> int:
         StorageError: They cannot be written, as on a full disk; the file is as it was.
     """
     try:
-        with path.open("ab", buffering=0) as file:
+        with private_file(path).open("ab", buffering=0) as file:
             start = file.tell()
             try:
                 _write_all(file, data)
@@ -62,17 +108,27 @@ def _write_all(file: RawIOBase, data: bytes) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``path`` if the block ends well, and vanishes if it does not."""
+def new_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``path`` if the block ends well, and vanishes if it does not.
+
+    Args:
+        path: The folder.
+        shared: Whether the umask decides who may read what is in it; else its owner alone may.
+    """
     temporary, old = (path.with_name(f".{path.name}.{ending}") for ending in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    if shared:
+        temporary.mkdir(parents=True)
+    else:
+        private_folder(temporary)
     try:
         yield temporary
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     for file in temporary.iterdir():
+        if not shared:
+            file.chmod(0o700 if file.is_dir() else 0o600)  # libraries write as the umask has it
         sync(file)
     sync(temporary)
     shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,9 @@
-"""Processes that end when whoever started them does, however that happens."""
+"""Processes that end when whoever started them does, however that happens.
+
+    python -I -S parents.py PARENT SIGNAL PROGRAM...
+
+becomes PROGRAM, once Linux will send it SIGNAL when PARENT ends; it does not if PARENT has ended before that.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 
@@ -20,6 +26,20 @@ def end_with_parent(how: signal.Signals) -> None:
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)
+
+
+def bound(command: Sequence[str], how: signal.Signals = signal.SIGKILL) -> list[str]:
+    """Return what starts a command of another's so that it ends with this process, from its first moment on.
+
+    The parent is the thread that starts it. Elsewhere than on Linux the command comes back as it is.
+
+    Args:
+        command: A program by its path, and its arguments.
+        how: The signal that it gets.
+    """
+    if not sys.platform.startswith("linux"):
+        return list(command)
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(how)), *command]
 
 
 def begin_as_worker(parent: int) -> None:
@@ -37,3 +57,16 @@ def begin_as_worker(parent: int) -> None:
     end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it ended before it could be asked for
         raise SystemExit("whoever started this worker is gone")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become a program that ends with its parent."""
+    parent, how, *command = arguments
+    end_with_parent(signal.Signals(int(how)))
+    if os.getppid() != int(parent):  # it ended before Linux knew, and will not end again
+        raise SystemExit("whoever started this has ended")
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_leaves_no_part_behind(
             file.write(data[:2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("fedstrata.site.cache.write_private", full)
     LayerCache(tmp_path, 100).put(A, b"one")
     assert list(tmp_path.iterdir()) == []
     assert "(No space left on device)" in caplog.text

@@ -233,7 +233,7 @@ def write_profile(out: Path, profile: DeviceProfile, heading: Sequence[str]) -> 
     values = {name: value for name, value in asdict(profile).items() if value is not None}
     text = "".join(f"# {line}\n" for line in heading) + yaml.safe_dump(values, sort_keys=False)
     try:
-        write_atomic(out, text)
+        write_atomic(out, text, shared=True)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}; choose another file with --out") from error
 

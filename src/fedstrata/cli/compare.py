@@ -104,7 +104,7 @@ def _write(
 
     writers: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
         (csv, lambda path: write_outcomes(path, found.outcomes)),
-        (markdown, lambda path: write_atomic(path, as_markdown(contests, notes=notes))),
+        (markdown, lambda path: write_atomic(path, as_markdown(contests, notes=notes), shared=True)),
         (html, lambda path: write_page(path, contests, notes=notes)),
     )
     for path, write in writers:

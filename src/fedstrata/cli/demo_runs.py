@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -24,7 +23,8 @@ from fedstrata.cli.terminal import output, say
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
-from fedstrata.parents import end_with_parent
+from fedstrata.files import private_file
+from fedstrata.parents import bound
 
 MARKER = ".fedstrata-demo"
 MACHINE_SECONDS = 2.0
@@ -160,14 +160,13 @@ def _play_shifts(out: Path, seed: int, console: Console) -> None:
 def _spawn(shift: str, out: Path, seed: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fedstrata", "demo", "--only-shift", shift, "--out", str(out), "--seed", str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (out / f"{shift}.log").open("w") as log:
+    with private_file(out / f"{shift}.log").open("w") as log:
         return subprocess.Popen(
-            command,
+            bound(command, signal.SIGTERM),  # nobody would hear what it says
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             env=environment,
-            preexec_fn=partial(end_with_parent, signal.SIGTERM),  # nobody would hear what it says
         )
 
 

@@ -294,6 +294,7 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
+    prepared.folder.forget_answers()
 
 
 def _write_confusion(prepared: PreparedRun, result: RunResult) -> None:

@@ -11,6 +11,7 @@ from fedstrata.config.naming import method_name
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.errors import CheckpointError, ConfigError, nearest
+from fedstrata.files import private_folder
 from fedstrata.server.folder import RunFolder
 
 
@@ -43,8 +44,8 @@ def make_folder(folder: RunFolder, loaded: Loaded) -> None:
         ConfigError: It cannot be made; with its place in the file.
     """
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.checkpoints.mkdir(exist_ok=True)
+        private_folder(folder.path)
+        private_folder(folder.checkpoints)
     except OSError as error:
         problem = Problem(("output",), f"cannot make the run folder {folder.path}: {error.strerror}; choose another")
         raise config_error([problem], loaded.marks) from error

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fedstrata.files import private_file, private_folder, write_private
+
 VERSION = 2
 """Raised when prepared tensors change meaning, so that old files are not read."""
 
@@ -38,12 +40,13 @@ def cached(
             return load_file(tensors), json.loads(manifest.read_text())["facts"]
         except (SafetensorError, ValueError, KeyError):
             pass  # a damaged cache entry is worth nothing: write it again
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     draft = folder / f".{stem}.{uuid.uuid4().hex}"
     try:
         facts = dict(write(draft))
+        draft.chmod(0o600)  # rows: a library wrote them as the umask has it, in a folder that may be older
         draft.replace(tensors)
-        draft.write_text(json.dumps({"key": json.loads(text), "facts": facts}, indent=1))
+        write_private(draft, json.dumps({"key": json.loads(text), "facts": facts}, indent=1))
         draft.replace(manifest)
     finally:
         draft.unlink(missing_ok=True)
@@ -62,7 +65,7 @@ def write_float32(path: Path, name: str, shape: tuple[int, ...], batches: Iterab
     size = int(np.prod(shape)) * 4
     header = json.dumps({name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]}}).encode()
     header += b" " * (-len(header) % 8)
-    with path.open("wb") as file:
+    with private_file(path).open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         for batch in batches:
             file.write(np.ascontiguousarray(batch.numpy(), dtype="<f4").tobytes())

@@ -59,7 +59,7 @@ def save_model(
     if target.exists() and not target.is_dir():
         raise ModelError(f"cannot write the model to '{target}': it is a file")
     plain = state if loaded.adapter is None else merged(loaded.model, state)
-    with new_folder(target) as scratch:
+    with new_folder(target, shared=True) as scratch:
         if isinstance(loaded.model, PreTrainedModel):
             with quiet():
                 loaded.model.save_pretrained(scratch, state_dict=plain)

@@ -30,4 +30,8 @@ def write_page(path: Path, contests: Sequence[Contest], *, notes: Sequence[str] 
         Section(f"comparison-{place}", contest.title, paired_blocks(contest, styles))
         for place, contest in enumerate(contests)
     ]
-    write_atomic(path, page(f"Comparison: {titles}", [*sections, Section("how", "How to read it", (Text(HOW), *lead))]))
+    write_atomic(
+        path,
+        page(f"Comparison: {titles}", [*sections, Section("how", "How to read it", (Text(HOW), *lead))]),
+        shared=True,
+    )

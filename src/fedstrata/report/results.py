@@ -43,7 +43,7 @@ _OUTCOME = TypeAdapter(Outcome)
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Replace a results file at once; see ``tests/report/test_report_results.py``."""
     lines = [_line(COLUMNS), *(_line([_written(getattr(one, name)) for name in COLUMNS]) for one in outcomes)]
-    write_atomic(path, "".join(lines))
+    write_atomic(path, "".join(lines), shared=True)
 
 
 def read_outcomes(path: Path) -> tuple[Outcome, ...]:

@@ -127,7 +127,7 @@ def write_theory(path: Path, lines: Sequence[TheoryLine]) -> None:
     for line in lines:
         values = (getattr(line, name) for name in names)
         table.writerow("" if value is None else repr(value) if isinstance(value, float) else value for value in values)
-    write_atomic(path, text.getvalue())
+    write_atomic(path, text.getvalue(), shared=True)
 
 
 def read_theory(path: Path) -> list[TheoryLine]:

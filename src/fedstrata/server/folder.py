@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -49,6 +50,11 @@ class RunFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def answers(self) -> Path:
+        """Folder of the answers of single clients that a round may still need."""
+        return self.path / "accepted"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -72,6 +78,10 @@ class RunFolder:
         """Append events as lines, durably; return the log's length in bytes."""
         lines = "".join(_line(event) for event in events).encode()
         return append(self.events, lines, durable=True) + len(lines)
+
+    def forget_answers(self) -> None:
+        """Delete the answers of single clients: a run that has finished needs none."""
+        shutil.rmtree(self.answers, ignore_errors=True)
 
     def truncate(self, length: int) -> None:
         """Cut the log back to the length that a checkpoint vouches for."""

@@ -26,7 +26,7 @@ from fedstrata.domain.wire import Encoding
 from fedstrata.engines.codec import encode, unframe
 from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
-from fedstrata.files import append, sync
+from fedstrata.files import append, private_folder, sync
 from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import json_value
 
@@ -235,7 +235,7 @@ class FileJournal:
     def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
         try:
             if not self._kept.exists():
-                self._kept.mkdir()
+                private_folder(self._kept)
                 sync(self._path.parent)
         except OSError as error:
             raise StorageError(f"{self._kept} cannot be made: {error.strerror}") from error

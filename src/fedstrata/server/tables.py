@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedstrata.files import sync, write_atomic
+from fedstrata.files import private_file, sync, write_atomic
 from fedstrata.server.folder import RunFolder
 
 COLUMNS = (
@@ -158,7 +158,7 @@ def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> 
     table = pa.table({key: pa.array(c, type=t) for (key, t), c in zip(types.items(), columns, strict=True)})
     target = folder.path / "selection.parquet"
     temporary = folder.path / ".selection.parquet.tmp"
-    pq.write_table(table, temporary)
+    pq.write_table(table, private_file(temporary))
     sync(temporary)
     temporary.replace(target)
     sync(target.parent)

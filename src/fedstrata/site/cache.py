@@ -16,6 +16,8 @@ from pathlib import Path
 from time import time
 from typing import NamedTuple
 
+from fedstrata.files import private_folder, write_private
+
 log = logging.getLogger(__name__)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -85,9 +87,9 @@ class LayerCache:
             return
         draft = self._folder / f"{secrets.token_hex(8)}.draft"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self._folder)
             self._make_room(len(blob), needed)
-            draft.write_bytes(blob)
+            write_private(draft, blob)
             draft.replace(path)
         except OSError as error:
             self._complain(error)

@@ -7,6 +7,8 @@ import signal
 from datetime import datetime
 from pathlib import Path
 
+from fedstrata.files import private_file
+
 _MARK = "the worker ended: "
 _MOST_READ = 2**16
 
@@ -20,7 +22,7 @@ def write_ending(log: Path, status: int) -> None:
     """
     if status:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        with log.open("a", encoding="utf-8") as file:
+        with private_file(log).open("a", encoding="utf-8") as file:
             file.write(f"{now} {_MARK}{in_words(os.waitstatus_to_exitcode(status))}\n")
 
 

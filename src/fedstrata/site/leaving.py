@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import StorageError
-from fedstrata.files import append
+from fedstrata.files import append, private_folder
 from fedstrata.locks import Lock
 from fedstrata.reading.json_text import json_value
 from fedstrata.site.limits import Past
@@ -66,7 +66,7 @@ class Leaving:
         line = f"{now} {plain(where)}: {plain(sentence)}\n"
         record = json.dumps({"time": now, **facts}) + "\n"
         try:
-            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self._state)
             with Lock(self._state / "left.lock", within=_PATIENCE):
                 self._append(line.encode(), record.encode())
         except OSError as error:  # a TimeoutError is one

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
+from fedstrata.files import private_file
 from fedstrata.site.ending import last_words
 from fedstrata.site.room import READY, Room
 
@@ -57,7 +58,7 @@ def start(room: Room, site_file: Path, worker: Sequence[str], *, within: float) 
 def _launch(command: Sequence[str], ready: int, room: Room, folder: Path, within: float) -> None:
     """Start a process that leaves a worker behind, and wait for its end."""
     try:
-        with room.words.open("wb") as words:
+        with private_file(room.words).open("wb") as words:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

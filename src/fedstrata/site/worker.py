@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import FedstrataError
+from fedstrata.files import private_folder, write_private
 from fedstrata.locks import Lock
 from fedstrata.site.answer import Answer, Answering
 from fedstrata.site.config import SiteConfig, fingerprint, load_site
@@ -70,7 +71,7 @@ def _moved_in(path: Path, room: Room) -> tuple[SiteConfig, str]:
         raise SystemExit("another worker of this site lives and does not answer")
     site = load_site(path)
     mark = fingerprint(site)
-    site.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(site.state)
     own = Lock(site.state / "worker.lock")
     if not own.take(within=0):
         raise SystemExit(f"another worker uses {site.state}; each site's file needs a state folder of its own")
@@ -96,7 +97,7 @@ def _serve(site: SiteConfig, mark: str, room: Room, words: Path, ready: int, mak
         idle=site.idle,
         answer=lambda said, layers: _watched(office(), site.limits.seconds, said, layers),
     )
-    room.pid.write_text(str(os.getpid()))
+    write_private(room.pid, str(os.getpid()))
     room.socket.unlink(missing_ok=True)
     with listen(str(room.socket)) as listening:
         _speak_into(words)

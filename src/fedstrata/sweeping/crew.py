@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import TrainingError
+from fedstrata.files import private_file
 
 WORKER = ("-m", "fedstrata.sweeping.start")
 """What the interpreter of a worker runs."""
@@ -42,7 +43,7 @@ class Worker:
         here, there = socket.socketpair()
         self.pipe = Pipe(here)
         try:
-            with log.open("ab") as words:
+            with private_file(log).open("ab") as words:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", *WORKER, str(there.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,

@@ -69,9 +69,10 @@ def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
         return
     card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
     try:
-        with new_folder(prepared.folder.model) as folder:
-            write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n")
+        with new_folder(prepared.folder.model, shared=True) as folder:
+            write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n", shared=True)
         clear(prepared.folder.checkpoints)
+        prepared.folder.forget_answers()
     except OSError as error:
         raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error
 

@@ -12,6 +12,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.sources import load_rows
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
+from fedstrata.files import private_folder
 from fedstrata.locks import Lock
 from fedstrata.report.results import Outcome
 from fedstrata.sweeping.crew import Crew
@@ -109,7 +110,8 @@ def play_sweep(
 
 def _locked(sweep: Sweep) -> Lock:
     try:
-        (sweep.output / LOGS).mkdir(parents=True, exist_ok=True)
+        private_folder(sweep.output)
+        private_folder(sweep.output / LOGS)
     except OSError as error:
         raise StorageError(f"{sweep.output} cannot be made: {error.strerror}; name another output") from error
     lock = Lock(sweep.output)
