@@ -11,6 +11,7 @@ import pytest
 from fedstrata.errors import StorageError
 from fedstrata.locks import Lock
 from fedstrata.site.room import LONGEST_ADDRESS, room_of
+from other_user import NOBODY, no_other_user
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,15 @@ def test_nobody_else_may_enter(tmp_path: Path, runtime: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", ["open", "link", "file"])
-def test_a_folder_that_somebody_prepared_is_refused(tmp_path: Path, runtime: Path, trap: str) -> None:
+def test_a_folder_that_somebody_prepared_is_passed_over(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch, trap: str
+) -> None:
+    """Once for each place that is for all; then the home serves, and if it does not, it is said what is wrong."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr("fedstrata.site.room.tempfile.gettempdir", lambda: str(runtime))
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.setattr("fedstrata.site.room._SHARED", str(runtime))
     path = runtime / f"fedstrata-{os.getuid()}"
     if trap == "open":
         path.mkdir()
@@ -51,8 +60,25 @@ def test_a_folder_that_somebody_prepared_is_refused(tmp_path: Path, runtime: Pat
         path.symlink_to(tmp_path / "theirs")
     else:
         path.touch()
-    with pytest.raises(StorageError, match=r"is not a folder of this user alone|cannot be made"):
+    assert room_of(tmp_path / "site.yaml").path.parent.parent == home
+    (own,) = home.iterdir()
+    own.chmod(0o750)
+    wrong = r"no folder for the worker's socket: .*(is not a folder of this user alone|cannot be made).*; set XDG_"
+    with pytest.raises(StorageError, match=wrong):
         room_of(tmp_path / "site.yaml")
+
+
+@pytest.mark.skipif(no_other_user() is not None, reason=str(no_other_user()))
+def test_another_user_who_takes_the_name_first_denies_nobody_a_worker(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedstrata.site.room.tempfile.gettempdir", lambda: str(runtime))
+    monkeypatch.setattr("fedstrata.site.room._SHARED", str(runtime))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    taken = runtime / f"fedstrata-{os.getuid()}"
+    taken.mkdir(mode=0o700)
+    os.chown(taken, NOBODY, NOBODY)
+    assert room_of(tmp_path / "site.yaml").path.parent.parent == tmp_path
 
 
 def test_a_runtime_folder_with_too_long_a_path_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,12 @@ Who may open the socket, may also read the key; the key is for systems on which 
 from __future__ import annotations
 
 import os
+import platform
 import secrets
+import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +31,7 @@ LONGEST_ADDRESS = 100
 READY = b"ready"
 """What a worker tells who started it once it serves."""
 _KEY_BYTES = 32
+_SHARED = "/tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class Room:
             self._make_key(path)
         return path.read_bytes()
 
+    def leave(self) -> None:
+        """Delete it with all that is in it, after its worker's end; for a site that is no more."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def _make_key(self, path: Path) -> None:
         """Write a key that is whole as soon as it is there; of two who do so, one wins."""
         draft = self.path / f"key.{secrets.token_hex(8)}"
@@ -96,21 +104,42 @@ def room_of(site_file: Path) -> Room:
         StorageError: The folder cannot be made, or others could enter it.
     """
     name = sha256(f"{os.getuid()} {site_file.resolve()}".encode()).hexdigest()[:16]
-    path = _parent() / name
+    path = runtime_folder() / name
     _private(path)
     return Room(path)
 
 
-def _parent() -> Path:
-    """Return the folder of all rooms of this user: in the first runtime folder whose path is short enough."""
-    places = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
-    mine = [Path(place) / f"fedstrata-{os.getuid()}" for place in places if place and Path(place).is_dir()]
-    longest = LONGEST_ADDRESS - len("/0123456789abcdef/socket")
-    for path in mine:
-        if len(os.fsencode(path)) <= longest and os.access(path.parent, os.W_OK):
+def runtime_folder() -> Path:
+    """Return the folder of all rooms of this user, in the first place that serves.
+
+    A place serves whose path is short enough and that can be written to. A name there that somebody else took, or that
+    others may enter, is passed over: who takes names in a folder for all denies nobody a worker. Last comes the home.
+
+    Raises:
+        StorageError: None serves.
+    """
+    longest, why = LONGEST_ADDRESS - len("/0123456789abcdef/socket"), []
+    for path in _places():
+        if len(os.fsencode(path)) > longest:
+            why.append(f"{path} is too long")
+            continue
+        try:
             _private(path)
+        except StorageError as error:
+            why.append(str(error))
+        else:
             return path
-    raise StorageError("no folder for the worker's socket: set XDG_RUNTIME_DIR to a short path that can be written to")
+    advice = "set XDG_RUNTIME_DIR to a folder of yours with a short path"
+    raise StorageError(f"no folder for the worker's socket: {'; '.join(why)}; {advice}")
+
+
+def _places() -> list[Path]:
+    name = f"fedstrata-{os.getuid()}"
+    places = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), _SHARED]
+    found = [Path(place).absolute() / name for place in places if place and Path(place).is_dir()]
+    with suppress(RuntimeError):  # a user without a home
+        found.append(Path.home() / f".{name}-{platform.node()}")  # a home may be shared by machines
+    return found
 
 
 def _private(path: Path) -> None:
@@ -121,4 +150,4 @@ def _private(path: Path) -> None:
     except OSError as error:
         raise StorageError(f"{path} cannot be made: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise StorageError(f"{path} is not a folder of this user alone; delete it")
+        raise StorageError(f"{path} is not a folder of this user alone")
