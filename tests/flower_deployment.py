@@ -85,7 +85,7 @@ def deployed(
     folder: Path,
     *,
     config: str = CONFIG,
-    through: Callable[[int], Mapping[str, int]] | None = None,
+    through: Callable[[Path], Mapping[str, int]] | None = None,
     sites: Mapping[str, Mapping[str, Any]] | None = None,
     database: bool = False,
 ) -> Iterator[Deployment]:
@@ -94,7 +94,7 @@ def deployed(
     Args:
         folder: For everything.
         config: The run's configuration, without engine and sites.
-        through: Is given the SuperLink's port and returns the ports that sites connect to in its place.
+        through: Is given the SuperLink's socket and returns the ports that sites connect to in its place.
         sites: More values of sites' files.
         database: Whether the SuperLink keeps its state over restarts.
     """

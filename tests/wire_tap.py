@@ -1,4 +1,4 @@
-"""A tap on the wire: forwards a TCP port, counts every byte of both directions, and cuts or holds when told to."""
+"""A tap on the wire: forwards a socket, counts every byte of both directions, and cuts or holds when told to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import time
 
 
 @dataclass
 class Tap:
-    """Forwards connections on a port of its own to another one of this machine."""
+    """Forwards connections on a socket of its own, beside the target, to the target."""
 
-    target: int
+    target: Path
+    port: int = 9000
+    """Number that its socket stands for."""
     down: int = 0
     """Bytes from the server to the site."""
     up: int = 0
@@ -26,8 +29,9 @@ class Tap:
         self._closed = threading.Event()
         self._ends: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.target.with_name(str(self.port))))
+        self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def at(self, moment: float) -> tuple[int, int]:
@@ -65,9 +69,11 @@ class Tap:
     def _connect(self, site: socket.socket) -> None:
         """Reach the server, as long as that takes: a wire does not close a connection because the server is down."""
         while not self._closed.is_set():
+            server = socket.socket(socket.AF_UNIX)
             try:
-                server = socket.create_connection(("127.0.0.1", self.target))
+                server.connect(str(self.target))
             except OSError:
+                server.close()
                 self._closed.wait(0.2)
                 continue
             self._ends |= {site, server}

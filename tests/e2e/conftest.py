@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,8 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     taps: list[Tap] = []
 
-    def through(port: int) -> dict[str, int]:
-        taps.append(Tap(port))
+    def through(link: Path) -> dict[str, int]:
+        taps.append(Tap(link))
         return {TAPPED: taps[0].port}
 
     with deployed(tmp_path_factory.mktemp("flower"), through=through, database=True) as deployment:

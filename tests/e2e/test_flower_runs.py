@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 import pytest
 
 from fedstrata.config.load import load_config
@@ -14,7 +17,11 @@ from fedstrata.config.sources import load_network, load_rows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.wire import Encoding, update_bytes
+from fedstrata.flower.inside import ARGUMENTS
+from fedstrata.flower.trial import Trial
+from fedstrata.site.room import room_of
 from flower_deployment import ended, here, lines, model_bits, reached
+from other_user import no_other_user, tries
 from waiting import HANG, until
 
 from .conftest import TAPPED, World
@@ -33,6 +40,50 @@ def exchanges(run: Path, client: str, phase: str) -> list[dict[str, Any]]:
     return [e for e in lines(run / "wire.jsonl") if (e["client"], e["phase"]) == (client, phase)]
 
 
+@dataclass
+class Seen:
+    """What can be known of a trial while a run is played in it.
+
+    Attributes:
+        ports: TCP ports on which any process of it listens.
+        secrets: Tokens of the programs that Flower starts.
+        commands: Command lines of all processes of the machine.
+        stranger: What another user could make of it; ``None`` where there is none to try.
+    """
+
+    ports: list[int]
+    secrets: list[str]
+    commands: list[str]
+    stranger: dict[str, Any] | None
+
+
+SEEN: list[Seen] = []
+
+
+def looked_at(trial: Trial) -> Seen:
+    """Look at a trial at its work as its user, and try as another one."""
+    services = [service for service in (trial.link, *trial.nodes.values()) if service]
+    tree = [p for s in services for p in (psutil.Process(s.pid), *psutil.Process(s.pid).children(recursive=True))]
+    workers = [psutil.Process(int(room_of(trial.site_file(name)).pid.read_text())) for name in trial.sites]
+    ends, arguments = [], []
+    for process in (*tree, *workers):
+        with suppress(psutil.NoSuchProcess):  # messengers come and go
+            ends += process.net_connections("inet")
+            arguments.append(json.loads(process.environ().get(ARGUMENTS, "[]")))
+    secrets = [words[words.index("--token") + 1] for words in arguments if "--token" in words]
+    assert trial.sockets is not None
+    rooms = [room_of(trial.site_file(name)).path for name in trial.sites]
+    folders = [trial.folder, trial.sockets, *rooms]
+    files = [file for folder in folders for file in (folder, *folder.rglob("*")) if not file.is_socket()]
+    sockets = [str(file) for folder in folders for file in folder.rglob("*") if file.is_socket()]
+    secret = [Path(f"/proc/{process.pid}/environ") for process in (*tree, *workers)]
+    stranger = None if no_other_user() else tries(paths=[*files, *secret], addresses=sockets)
+    assert len(sockets) >= 1 + 2 * len(trial.sites) + len(rooms) - 1  # the test looks at what is there
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    ports = [end.laddr.port for end in ends if end.status == psutil.CONN_LISTEN]
+    return Seen(ports, secrets, commands, stranger)
+
+
 @pytest.fixture(scope="session")
 def interrupted(world: World) -> Path:
     """A run in which one site's SuperNode is ended while the site trains, and started again."""
@@ -45,6 +96,7 @@ def interrupted(world: World) -> Path:
 
     try:
         reached(process, probed, why="the first probe")
+        SEEN.append(looked_at(deployment.trial))
         deployment.trial.nodes["client-00"].stop()
         deployment.trial.start_node("client-00")
     finally:
@@ -57,6 +109,22 @@ def test_the_bits_are_those_of_the_local_engine_though_a_site_was_started_anew_a
     assert model_bits(interrupted) == model_bits(here("local"))
     events = lines(interrupted / "events.jsonl")
     assert [len(e["failure"] or "") for e in events if e["event"] == "client"] == [0] * 4
+
+
+def test_a_trial_listens_on_no_port_and_shows_no_token(interrupted: Path) -> None:
+    (seen,) = SEEN
+    assert seen.ports == []
+    assert seen.secrets
+    assert [line for line in seen.commands if any(secret in line for secret in seen.secrets)] == []
+
+
+def test_another_user_of_the_machine_reaches_and_reads_nothing_of_a_trial(interrupted: Path) -> None:
+    (seen,) = SEEN
+    if seen.stranger is None:
+        pytest.skip(str(no_other_user()))
+    assert (seen.stranger["reached"], seen.stranger["read"]) == ([], [])
+    assert seen.stranger["commands"]
+    assert [line for line in seen.stranger["commands"] if any(secret in line for secret in seen.secrets)] == []
 
 
 def test_the_bits_are_those_of_the_local_engine_in_a_simulation() -> None:
@@ -157,7 +225,7 @@ def test_a_site_says_in_plain_words_what_left_it(interrupted: Path, world: World
 
 def test_an_unregistered_key_is_refused(world: World) -> None:
     from fedstrata.flower.keys import make_site_key
-    from fedstrata.flower.services import Home, free_port, supernode
+    from fedstrata.flower.services import Home, supernode
 
     folder = world.deployment.folder / "stranger"
     (folder).mkdir()
@@ -168,8 +236,8 @@ def test_an_unregistered_key_is_refused(world: World) -> None:
         folder / "key",
         trial.address,
         authority=trial.certificates.authority,
-        port=free_port(),
-        home=Home(folder / "flwr"),
+        port=9500,
+        home=Home(folder / "flwr", trial.sockets),
         log=folder / "log",
     )
     try:
@@ -181,7 +249,7 @@ def test_an_unregistered_key_is_refused(world: World) -> None:
 
 def test_a_server_with_another_certificate_is_refused_by_the_site(world: World) -> None:
     from fedstrata.flower.keys import make_certificates
-    from fedstrata.flower.services import Home, free_port, supernode
+    from fedstrata.flower.services import Home, supernode
 
     folder = world.deployment.folder / "wary"
     other = make_certificates(folder / "tls")
@@ -191,8 +259,8 @@ def test_a_server_with_another_certificate_is_refused_by_the_site(world: World) 
         trial.key("client-00"),
         trial.address,
         authority=other.authority,
-        port=free_port(),
-        home=Home(folder / "flwr"),
+        port=9500,
+        home=Home(folder / "flwr", trial.sockets),
         log=folder / "log",
     )
     try:

@@ -52,7 +52,7 @@ def test_the_page_s_commands_exist_and_its_files_are_there() -> None:
     group = typer.main.get_group(app)
     verbs = {*group.commands} - {"flower"} | {f"flower {v}" for v in group.commands["flower"].commands}  # type: ignore[attr-defined]
     named = set(re.findall(r"^    fedstrata (flower \w+|\w+)", page, re.MULTILINE))
-    assert {"flower key", "flower certificates", "run", "sites"} == named
+    assert {"flower key", "flower certificates", "flower private", "run", "sites"} == named
     assert named <= verbs
     assert [f for f in ("run.yaml", *(f"{name}/site.yaml" for name in SITES)) if f"`{f}`" not in page] == []
     assert {p.name for p in EXAMPLE.iterdir()} == {"README.md", "run.yaml", *SITES}

@@ -37,8 +37,8 @@ def up(
 ) -> int:
     """Play a run over a SuperLink with TLS and one SuperNode per client on this machine, and clean up behind it.
 
-    Makes keys and certificates, starts everything on the loopback interface, follows the run, and stops what it
-    started; nothing but the run folder is left.
+    Makes keys and certificates, starts everything on sockets that no other user can reach, follows the run, and stops
+    what it started; nothing but the run folder is left.
     """
     from rich.console import Console
 
@@ -98,6 +98,21 @@ def certificates(
         raise ConfigError(f"{folder} holds a certificate already; name another folder, or delete it")
     made = make_certificates(folder, tuple(host or ("localhost", "127.0.0.1")), days=days)
     typer.echo(f"wrote {made.certificate} and {made.key} (for the server) and {made.authority} (for every site)")
+
+
+@flower.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def private(
+    command: Annotated[
+        list[str], typer.Argument(metavar="PROGRAM...", help="A program of Flower's and its arguments.")
+    ],
+    sockets: Annotated[
+        Path, typer.Option(envvar="FEDSTRATA_SOCKETS", help="Folder of the sockets that stand for its ports.")
+    ],
+) -> None:
+    """Run a program of Flower's on Unix sockets in place of ports, so that no other user of the machine reaches it."""
+    from fedstrata.flower.inside import become
+
+    become(command[0], command[1:], sockets)
 
 
 def _loaded(path: Path, overrides: list[str]) -> Loaded:

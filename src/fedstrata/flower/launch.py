@@ -14,6 +14,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.provenance import resolved
 from fedstrata.errors import TrainingError
+from fedstrata.files import private_folder, write_private
 from fedstrata.flower.app import SETTINGS, write_app
 from fedstrata.flower.services import Home, flwr, flwr_json
 from fedstrata.flower.talk import Result, Talk
@@ -108,7 +109,7 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
     place = Path(tempfile.mkdtemp(prefix="fedstrata-app-"))
     try:
         app, talk = place / "app", place / "talk"
-        talk.mkdir()
+        private_folder(talk)
         settings = {
             **SETTINGS,
             "config": str(talk / "run.yaml"),  # beside the app: what is in it goes to every site
@@ -117,7 +118,7 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
             "talk": str(talk),
         }
         write_app(app, settings)
-        (talk / "run.yaml").write_text(resolved(loaded), encoding="utf-8")
+        write_private(talk / "run.yaml", resolved(loaded))
         superlink = loaded.config.flower.superlink
         where = [superlink] if superlink else []
         said = flwr_json(["run", str(app), *where], home=home)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
+
 from fedstrata.errors import TrainingError
+from fedstrata.files import private_file, private_folder, write_private
+from fedstrata.flower.inside import SOCKETS
+from fedstrata.flower.inside import command as private_command
 from fedstrata.flower.keys import Certificates
 from fedstrata.flower.toml import node_setting, toml
-from fedstrata.parents import end_with_parent
+from fedstrata.parents import bound
 
 _QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -28,6 +32,7 @@ _QUIET = {
     "NO_COLOR": "1",
 }
 """Flower talks to nobody but itself."""
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _POLL = 0.1
 _END_LIMIT = 60.0  # seconds in which a process that is asked to end may end in its own way
 _VERB_LIMIT = 600.0  # seconds for a verb of Flower's own, which imports much
@@ -39,14 +44,17 @@ class Home:
 
     Attributes:
         path: ``FLWR_HOME``.
+        sockets: Folder of the sockets that stand for ports, where nobody else is to reach any; ``None`` uses ports.
     """
 
     path: Path
+    sockets: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables of every process that lives there: no telemetry, no installation from the network."""
-        return {**_environment(), "FLWR_HOME": str(self.path)}
+        private = {SOCKETS: str(self.sockets)} if self.sockets else {}
+        return {**_environment(), "FLWR_HOME": str(self.path), **private}
 
     def connect(self, name: str, address: str, authority: Path | None) -> None:
         """Tell the ``flwr`` command of a SuperLink, and make it the one that is meant by default.
@@ -59,8 +67,8 @@ class Home:
         trust = f"root-certificates = {toml(str(authority.absolute()))}" if authority else "insecure = true"
         section = f"[superlink.{toml(name)}]\naddress = {toml(address)}\n{trust}\n"
         text = f"[superlink]\ndefault = {toml(name)}\n\n{section}"
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.toml").write_text(text, encoding="utf-8")
+        private_folder(self.path)
+        write_private(self.path / "config.toml", text)
 
 
 class Service:
@@ -81,18 +89,19 @@ class Service:
         self, name: str, command: Sequence[str], *, home: Home, log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.name, self.log = name, log
-        log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(log.parent)
         try:
-            with log.open("ab") as file:
+            with private_file(log).open("ab") as file:
                 self._start = file.tell()  # what is said before this is another life's
+                words, variables = _started(command, {**home.environment, **(environment or {})})
                 self._process = subprocess.Popen(
-                    [str(Path(sys.executable).with_name(command[0])), *command[1:]],
-                    env={**home.environment, **(environment or {})},
+                    bound(words, signal.SIGTERM),  # who is killed ends nothing any more
+                    env=variables,
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=partial(end_with_parent, signal.SIGTERM),  # who is killed ends nothing any more
+                    umask=0o077,
                 )
         except OSError as error:
             raise TrainingError(
@@ -108,6 +117,17 @@ class Service:
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
+
+    def ports(self) -> tuple[int, ...]:
+        """Return the TCP ports on which it, or what it started, listens."""
+        found: list[int] = []
+        with suppress(psutil.NoSuchProcess):
+            me = psutil.Process(self.pid)
+            for process in (me, *me.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    ends = process.net_connections(kind="inet")
+                    found += [end.laddr.port for end in ends if end.status == psutil.CONN_LISTEN]
+        return tuple(found)
 
     def code(self, *, within: float) -> int | None:
         """Return its exit code, or ``None`` if it still runs after so many seconds."""
@@ -205,10 +225,11 @@ def flwr(arguments: Sequence[str], *, home: Home | None, timeout: float = _VERB_
     Raises:
         TrainingError: It failed, or took longer.
     """
-    command = [str(Path(sys.executable).with_name("flwr")), *arguments]
-    environment = home.environment if home else _environment()
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+        command, environment = _started(["flwr", *arguments], home.environment if home else _environment())
+        done = subprocess.run(
+            bound(command), env=environment, capture_output=True, text=True, timeout=timeout, check=False, umask=0o077
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TrainingError(f"flwr {arguments[0]} did not work: {error}") from error
     if done.returncode:
@@ -240,15 +261,24 @@ def flwr_json(arguments: Sequence[str], *, home: Home | None, timeout: float = _
     return answer
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as end:
-        end.bind(("127.0.0.1", 0))
-        port: int = end.getsockname()[1]
-        return port
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the words and variables that start a program of Flower's, privately where the environment says so."""
+    if environment.get(SOCKETS):
+        words, arguments = private_command(command[0], command[1:])
+        return words, {**environment, **arguments}
+    program = Path(sys.executable).with_name(command[0])
+    if not program.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(program))
+    return [str(program), *command[1:]], dict(environment)
 
 
 def _environment() -> dict[str, str]:
     binaries = str(Path(sys.executable).parent)  # Flower's processes start each other by name
     path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
-    return {**os.environ, **_QUIET, "PATH": path}
+    direct = {name: _direct(os.environ.get(name, "")) for name in ("no_proxy", "NO_PROXY")}
+    return {**os.environ, **_QUIET, **direct, "PATH": path}
+
+
+def _direct(named: str) -> str:
+    """Return the names that are reached without a proxy: those that were given, and this machine's own."""
+    return ",".join(filter(None, [named, *_LOOPBACK]))

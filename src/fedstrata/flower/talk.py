@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import StorageError
-from fedstrata.files import append, write_atomic
+from fedstrata.files import append, write_atomic, write_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Talk:
     def ask_to_stop(self) -> None:
         """Have the run end after its round."""
         if self.path is not None:
-            (self.path / "stop").touch()
+            write_private(self.path / "stop", "")
 
     def heard(self, start: int) -> tuple[str, int]:
         """Return what was said behind a place, and the next place."""

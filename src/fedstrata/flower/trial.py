@@ -1,4 +1,8 @@
-"""A trial on one machine: a SuperLink with TLS, a SuperNode for every site, keys for all, and nothing left behind."""
+"""A trial on one machine: a SuperLink with TLS, a SuperNode for every site, keys for all, and nothing left behind.
+
+All of them listen on Unix sockets in a folder that nobody else may enter (``inside.py``): Flower asks its operator for
+no password, so whoever reaches a SuperLink can have it run programs.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,17 @@ from typing import Any
 import yaml
 
 from fedstrata.errors import TrainingError
+from fedstrata.files import private_folder, write_private
+from fedstrata.flower.inside import socket_of
 from fedstrata.flower.keys import Certificates, make_certificates, make_site_key
-from fedstrata.flower.services import Home, Service, flwr, free_port, supernode
+from fedstrata.flower.remains import Remains, clear_abandoned
+from fedstrata.flower.services import Home, Service, flwr, supernode
 from fedstrata.flower.services import superlink as start_superlink
-from fedstrata.site.desk import stop as stop_worker
 
 NAME = "trial"
 """Name of the connection to the trial's SuperLink."""
+PORT = 9091
+"""Number that stands for the SuperLink's socket; those of SuperNodes follow."""
 _UP = 600.0  # seconds in which Flower's processes have to be up
 
 
@@ -34,7 +42,7 @@ class Trial:
         folder: Everything that the trial writes but the run folder.
         sites: Each site's own file, as values.
         database: Whether the SuperLink keeps its state over restarts.
-        port: Where the SuperLink listens.
+        remains: What has to be cleared besides the folder, once there is something; its place holds the sockets.
         link: The SuperLink.
         nodes: The SuperNode of each site.
     """
@@ -42,14 +50,25 @@ class Trial:
     folder: Path
     sites: Mapping[str, Mapping[str, Any]]
     database: bool = False
-    port: int = 0
+    remains: Remains | None = None
     link: Service | None = None
     nodes: dict[str, Service] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
         """Where the server's side lives, for the ``flwr`` command."""
-        return Home(self.folder / "server" / "flwr")
+        return Home(self.folder / "server" / "flwr", self.sockets)
+
+    @property
+    def sockets(self) -> Path:
+        """Folder of the sockets that stand for ports.
+
+        Raises:
+            TrainingError: The trial is not prepared.
+        """
+        if self.remains is None:
+            raise TrainingError("the trial has no folder for its sockets yet; prepare it first")
+        return self.remains.place
 
     @property
     def keys(self) -> Path:
@@ -58,8 +77,8 @@ class Trial:
 
     @property
     def address(self) -> str:
-        """Host and port of the SuperLink."""
-        return f"127.0.0.1:{self.port}"
+        """Host and port of the SuperLink, as its callers name it."""
+        return f"127.0.0.1:{PORT}"
 
     @property
     def certificates(self) -> Certificates:
@@ -69,26 +88,28 @@ class Trial:
 
     def prepare(self) -> None:
         """Make certificates, keys and site files."""
+        for place in (self.folder, self.folder / "server", self.folder / "server" / "tls", self.folder / "sites"):
+            private_folder(place)
+        self.remains = Remains(self.folder)
         make_certificates(self.folder / "server" / "tls")
-        self.keys.mkdir(parents=True)
+        private_folder(self.keys)
         for name, values in self.sites.items():
-            self.site_file(name).parent.mkdir(parents=True)
-            self.site_file(name).write_text(yaml.safe_dump({"name": name, **values}, sort_keys=False), encoding="utf-8")
+            private_folder(self.site_file(name).parent)
+            write_private(self.site_file(name), yaml.safe_dump({"name": name, **values}, sort_keys=False))
             public = make_site_key(self.key(name))
             shutil.copy(public, self.keys / f"{name}.pub")
 
     def start_link(self) -> None:
-        """Start the SuperLink and wait until it listens; again on the same port if it ran before.
+        """Start the SuperLink and wait until it listens; again on the same socket if it ran before.
 
         Raises:
             TrainingError: It does not start.
         """
-        self.port = self.port or free_port()
         self.home.connect(NAME, self.address, self.certificates.authority)
         database = self.folder / "server" / "state.db" if self.database else None
         log = self.folder / "server" / "superlink.log"
-        self.link = start_superlink(self.port, self.certificates, home=self.home, log=log, database=database)
-        _listens(self.link, self.port)
+        self.link = start_superlink(PORT, self.certificates, home=self.home, log=log, database=database)
+        _listens(self.link, socket_of(self.sockets, PORT))
 
     def register(self) -> None:
         """Tell the SuperLink every site's public key.
@@ -118,10 +139,10 @@ class Trial:
         self.nodes[name] = supernode(
             self.site_file(name),
             self.key(name),
-            f"127.0.0.1:{through or self.port}",
+            f"127.0.0.1:{through or PORT}",
             authority=self.certificates.authority,
-            port=free_port(),
-            home=Home(self.folder / "sites" / name / "flwr"),
+            port=PORT + 1 + list(self.sites).index(name),
+            home=Home(self.folder / "sites" / name / "flwr", self.sockets),
             log=self.folder / "sites" / name / "supernode.log",
         )
 
@@ -129,13 +150,13 @@ class Trial:
         self,
         tell: Callable[[str], None] = lambda line: None,
         *,
-        through: Callable[[int], Mapping[str, int]] | None = None,
+        through: Callable[[Path], Mapping[str, int]] | None = None,
     ) -> None:
         """Start everything and wait until every site is connected.
 
         Args:
             tell: Is told what is done.
-            through: Is given the SuperLink's port and returns the ports that sites connect to in its place.
+            through: Is given the SuperLink's socket and returns the ports that sites connect to in its place.
 
         Raises:
             TrainingError: Something does not start.
@@ -144,12 +165,13 @@ class Trial:
         tell(f"keys and certificates for {len(self.sites)} sites are made")
         self.start_link()
         self.register()
-        ports = through(self.port) if through else {}
+        ports = through(socket_of(self.sockets, PORT)) if through else {}
         for name in self.sites:
             self.start_node(name, through=ports.get(name))
         for node in self.nodes.values():
             node.wait_for("SuperNode ID", within=_UP)
-        tell(f"SuperLink at {self.address} with TLS; {len(self.nodes)} SuperNodes are connected")
+        self.check_private()
+        tell(f"SuperLink with TLS, on a socket of this user alone; {len(self.nodes)} SuperNodes are connected")
 
     def stop(self) -> None:
         """End everything that was started, the sites' workers, too."""
@@ -157,9 +179,22 @@ class Trial:
             node.stop()
         if self.link is not None:
             self.link.stop()
-        for name in self.sites:
-            if self.site_file(name).exists():
-                stop_worker(self.site_file(name))
+        if self.remains is not None:
+            self.remains.clear([self.site_file(name) for name in self.sites])
+
+    def check_private(self) -> None:
+        """Make sure that no process of the trial listens where another user could reach it.
+
+        Raises:
+            TrainingError: One does.
+        """
+        started = [*([self.link] if self.link else []), *self.nodes.values()]
+        for service in started:
+            for port in service.ports():
+                raise TrainingError(
+                    f"{service.name} listens on TCP port {port}, where every user of this machine could have it run"
+                    " programs; this version of Flower does not fit, install fedstrata[flower] anew"
+                )
 
     def site_file(self, name: str) -> Path:
         """Return a site's own file."""
@@ -189,11 +224,12 @@ def trial(
     Raises:
         TrainingError: Something does not start.
     """
+    clear_abandoned()
     folder = Path(tempfile.mkdtemp(prefix="fedstrata-trial-"))
     running = Trial(folder, sites, database)
     try:
         for name, text in (files or {}).items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_private(folder / name, text)
         running.start(tell)
         yield running
     finally:
@@ -201,11 +237,12 @@ def trial(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listens(service: Service, port: int) -> None:
+def _listens(service: Service, address: Path) -> None:
     end = monotonic() + _UP
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1.0).close()
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(str(address))
         except OSError as error:
             if not service.running or monotonic() > end:
                 raise TrainingError(f"{service.name} does not listen: {service.said()[-400:]}") from error
