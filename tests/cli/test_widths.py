@@ -19,6 +19,7 @@ from fedstrata.cli import bench, terminal
 from fedstrata.cli.layers import _view
 from fedstrata.cli.main import app
 from fedstrata.cli.sites_table import show_nodes, show_sites
+from fedstrata.cli.sweep_progress import SweepProgress
 from fedstrata.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import terminal_views
@@ -150,3 +151,19 @@ def test_help_loses_no_word_to_markup_or_width(width: int) -> None:
         said = runner.invoke(app, [*path, "--help"], env={"COLUMNS": str(width)}).output
         there = set(said.replace("│", " ").split())
         assert [word for word in text.split() if word not in there and len(word) < 16] == [], path
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_progress_of_a_sweep_is_whole(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None, highlight=False)
+    shown = SweepProgress(console, bars=True)
+    job = SimpleNamespace(rounds=40, title="most-agreed-layers budget-per-client seed 12")
+    shown.sweep_started(todo=[job], done=0, workers=1)  # type: ignore[list-item]
+    shown.run_given(0, job)  # type: ignore[arg-type]
+    shown.rounds_done(0, job, 3)  # type: ignore[arg-type]
+    shown.rounds_done(0, job, 7)  # type: ignore[arg-type]
+    shown.sweep_done()
+    last = out.getvalue().split("\x1b[2K")[-1]
+    assert {"most-agreed-layers", "budget-per-client", "seed", "12", "7/40", "ETA"} <= set(last.split())
+    assert "…" not in last

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config, device_file
-from fedstrata.cli.terminal import output, say
+from fedstrata.cli.terminal import output, say, wrapping
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
@@ -133,10 +133,10 @@ def _clear(out: Path) -> None:
 def _play_shifts(out: Path, seed: int, console: Console) -> None:
     """Run one process per shift and show how far they are."""
     columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False, table_column=wrapping()),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("rounds  accuracy {task.fields[accuracy]}  ETA"),
+        TextColumn("rounds, accuracy {task.fields[accuracy]}, ETA", markup=False, table_column=wrapping()),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -10,7 +10,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from fedstrata.cli.terminal import say
+from fedstrata.cli.terminal import say, wrapping
 from fedstrata.config.sweep import Job
 from fedstrata.report.progress import megabytes, time_left
 from fedstrata.report.results import Outcome
@@ -69,10 +69,10 @@ class SweepProgress:
         self._begun: dict[int, float] = {}
         self._bars: dict[int, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description:<40}", markup=False),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=wrapping()),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}", markup=False),
+            TextColumn("{task.fields[facts]}", markup=False, table_column=wrapping()),
             console=console,
             disable=not bars,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rich.console import Console
+from rich.table import Column
 from rich.text import Text
 
 from fedstrata.report.terminal import wrapped
@@ -19,6 +20,11 @@ def output() -> Console:
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return console
     return Console(highlight=False, markup=False, width=PIPE)
+
+
+def wrapping() -> Column:
+    """Return a column of a progress display that wraps on a narrow terminal; rich's own cuts its text off."""
+    return Column(no_wrap=False, overflow="fold")
 
 
 def say(console: Console, line: str) -> None:
