@@ -11,7 +11,7 @@ import pytest
 from fedstrata.report import Run, read_run, write_report
 from fedstrata.report.blocks import Fold, Note, Pictures, Table, Text
 from fedstrata.report.records import Confusion
-from fedstrata.report.sections.classes import classes, f1
+from fedstrata.report.sections.classes import classes, sums
 from report.synthetic_run import write_run
 
 FOUND = Confusion(3, ("cat", "dog", "owl"), {(0, 0): 6, (0, 1): 2, (1, 1): 9, (1, 0): 3})
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_f1_by_hand() -> None:
     """2 * 6 / (8 + 9), 2 * 9 / (12 + 11), and no F1 of a class without rows and predictions."""
-    assert [f1(FOUND, k) for k in range(3)] == [12 / 17, 18 / 23, None]
+    assert [one.f1 for one in sums(FOUND)] == [12 / 17, 18 / 23, None]
 
 
 def test_the_sentence_the_caveat_and_the_tables(run: Run) -> None:

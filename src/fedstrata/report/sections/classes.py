@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
@@ -22,43 +25,53 @@ def classes(run: Run) -> tuple[Block, ...]:
     found = run.confusion
     if found is None or not found.rows:
         return ()
-    scores = [f1(found, k) for k in range(len(found.labels))]
-    known = [score for score in scores if score is not None]
-    correct = sum(found.counts.get((k, k), 0) for k in range(len(found.labels)))
+    own = sums(found)
+    known = [score for one in own if (score := one.f1) is not None]
+    correct = sum(one.hits for one in own)
     text = (
         f"After round {found.round}, on {plural(found.rows, 'test row')}: accuracy {percent(correct / found.rows)}, "
         f"macro F1 {percent(fmean(known))} (the mean of {len(known)} classes' F1, each counting the same)."
     )
-    return (Text(text), *_coarse(found), *_matrix(run, found), _mistakes(found), _per_class(found, scores))
+    return (Text(text), *_coarse(found, own), *_matrix(run, found, own), _mistakes(found, own), _per_class(found, own))
 
 
-def f1(found: Confusion, k: int) -> float | None:
-    """Return a class's F1: twice its hits over its rows and its predictions; ``None`` where it has neither."""
-    hits, rows, guesses = _sums(found, k)
-    return 2 * hits / (rows + guesses) if rows + guesses else None
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Right answers, rows and predictions of one class."""
+
+    hits: int
+    rows: int
+    guesses: int
+
+    @property
+    def f1(self) -> float | None:
+        """Twice the hits over rows and predictions; ``None`` where there are neither."""
+        return 2 * self.hits / (self.rows + self.guesses) if self.rows + self.guesses else None
 
 
-def _sums(found: Confusion, k: int) -> tuple[int, int, int]:
-    """Return hits, rows and predictions of a class."""
-    rows = sum(n for (true, _), n in found.counts.items() if true == k)
-    guesses = sum(n for (_, guess), n in found.counts.items() if guess == k)
-    return found.counts.get((k, k), 0), rows, guesses
+def sums(found: Confusion) -> tuple[Sums, ...]:
+    """Return the sums of every class, in one pass over the counts."""
+    rows, guesses = Counter[int](), Counter[int]()
+    for (true, guess), count in found.counts.items():
+        rows[true] += count
+        guesses[guess] += count
+    return tuple(Sums(found.counts.get((k, k), 0), rows[k], guesses[k]) for k in range(len(found.labels)))
 
 
-def _coarse(found: Confusion) -> tuple[Note, ...]:
-    few = [name for k, name in enumerate(found.labels) if 0 < _sums(found, k)[1] < _FEW]
+def _coarse(found: Confusion, own: Sequence[Sums]) -> tuple[Note, ...]:
+    few = [name for k, name in enumerate(found.labels) if 0 < own[k].rows < _FEW]
     if not few:
         return ()
     which = f"{few[0]} and {len(few) - 1} more" if len(few) > 1 else few[0]
     return (Note(f"Fewer than {_FEW} test rows, so its numbers are coarse: {which}."),)
 
 
-def _matrix(run: Run, found: Confusion) -> tuple[Block, ...]:
+def _matrix(run: Run, found: Confusion, own: Sequence[Sums]) -> tuple[Block, ...]:
     if len(found.labels) > _MOST_DRAWN:
         return ()
     cells = []
     for k, name in enumerate(found.labels):
-        rows = _sums(found, k)[1]
+        rows = own[k].rows
         cells.append([_cell(found.counts.get((k, j), 0), rows, name, guess) for j, guess in enumerate(found.labels)])
     grid = Grid(found.labels, found.labels, cells, ("true", "predicted"), "none", "of the class's rows, to 100%")
     title = f"{run.log.header.method}: true classes against predicted ones"
@@ -74,21 +87,19 @@ def _cell(count: int, rows: int, true: str, guess: str) -> Cell:
     return Cell(level_of_share(count / rows), tip, str(count) if count else "")
 
 
-def _mistakes(found: Confusion) -> Block:
+def _mistakes(found: Confusion, own: Sequence[Sums]) -> Block:
     wrong = sorted(((n, t, g) for (t, g), n in found.counts.items() if t != g), key=lambda m: (-m[0], m[1], m[2]))
-    rows = tuple(
-        (found.labels[t], found.labels[g], str(n), str(_sums(found, t)[1])) for n, t, g in wrong[:_MOST_LISTED]
-    )
+    rows = tuple((found.labels[t], found.labels[g], str(n), str(own[t].rows)) for n, t, g in wrong[:_MOST_LISTED])
     head = ("true class", "predicted", "# rows", "# of")
     return folded(Table("The most frequent mistakes", head, rows), limit=0) if rows else Text("No row was mistaken.")
 
 
-def _per_class(found: Confusion, scores: list[float | None]) -> Block:
+def _per_class(found: Confusion, own: Sequence[Sums]) -> Block:
     rows = []
     for k, name in enumerate(found.labels):
-        hits, own, guesses = _sums(found, k)
-        precision = percent(hits / guesses) if guesses else NOTHING
-        recall = percent(hits / own) if own else NOTHING
-        rows.append((name, percent(scores[k]), precision, recall, str(own), str(guesses)))
+        one = own[k]
+        precision = percent(one.hits / one.guesses) if one.guesses else NOTHING
+        recall = percent(one.hits / one.rows) if one.rows else NOTHING
+        rows.append((name, percent(one.f1), precision, recall, str(one.rows), str(one.guesses)))
     head = ("class", "# F1", "# precision", "# recall", "# test rows", "# predictions")
     return folded(Table("Precision, recall and F1 of each class", head, tuple(rows)), limit=12)
