@@ -95,12 +95,11 @@ def _edit(said: dict[str, Any], other: object, rng: Random) -> None:
         others = {key: value for key, value in said.items() if key != "briefing"}
         places = [(said if holder is others else holder, key) for holder, key in _places(others)]
     holder, key = rng.choice(places)
-    values = [h[k] for h, k in _places(other)]
     match rng.randrange(6):
         case 0:
             holder.pop(key)
         case 1:
-            holder[key] = rng.choice(values)
+            holder[key] = rng.choice([h[k] for h, k in _places(other)])
         case 2 if isinstance(holder, dict):
             holder[rng.choice(("x", "__class__", "path", "probe", "../x"))] = rng.choice(JSON_VALUES)
         case 3:

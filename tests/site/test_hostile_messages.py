@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from site_messages import held_against_its_file
 
 SHORT = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
 
 import torch
@@ -80,9 +81,15 @@ class Bench:
             budget=site.budget,
             refused=tuple(self.layers.names[index] for index in sorted(self.refused)),
             holds=self.holdings.hashes(),
-            versions={name: version(name) for name in VERSIONS},
+            versions=_versions(),
             device=self.resident.device.type,
         )
+
+
+@lru_cache
+def _versions() -> Mapping[str, str]:
+    """Return the packages' versions, which are read from files."""
+    return {name: version(name) for name in VERSIONS}
 
 
 def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: LayerCache) -> Bench:
