@@ -36,7 +36,7 @@ soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour;
 	$(BIN)/python -m pytest tests/soak -s
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python fuzz/fuzz_decoder.py -runs=10000000
-	for target in yaml events run_folder; do $(BIN)/python fuzz/fuzz_$$target.py -runs=1000000 || exit 1; done
+	for target in yaml events run_folder site_messages; do $(BIN)/python fuzz/fuzz_$$target.py -runs=1000000 || exit 1; done
 
 check: $(STAMP)  ## Lint, format, types, import rules.
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from fedstrata.client.train import LocalResult, batches
 from fedstrata.config.load import Loaded
 from fedstrata.config.workplace import Workplace
 from fedstrata.data.card import DataCard
+from fedstrata.data.kinds import Own
 from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId, TensorName
@@ -198,10 +199,11 @@ def _open_workplace(loaded: Loaded, rows: Any) -> Workplace:  # noqa: ANN401
 def _load_rows(loaded: Loaded) -> FederatedData:
     """Return numbered rows, divided as ``load_data`` divides a site's own."""
     source = loaded.components.data
-    client, held_out = ClientId(source.client), source.held_out  # type: ignore[union-attr]
+    assert isinstance(source, Own)
+    client, held_out = ClientId(source.client), source.held_out
     rows = TensorRows({"pixel_values": torch.arange(float(ROWS))[:, None]}, torch.zeros(ROWS, dtype=torch.int64))
     own = _client(client, np.arange(ROWS), rows, held_out, loaded.config.seed)
-    labels = tuple(source.labels)  # type: ignore[union-attr]
+    labels = source.labels
     card = DataCard((), labels, ROWS, 0, {}, {}, {}, {}, "hostile")
     return FederatedData({client: own}, rows.only(torch.arange(0)), labels, card)
 

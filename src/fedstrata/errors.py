@@ -6,6 +6,7 @@ FedstrataError                     1   anything below; catch this to catch all
 │   ├── ModelError                 2   a model folder that is missing, unreadable, or has the wrong head
 │   └── BudgetError                2   a budget that nobody can spend, or that a selector cannot honour
 ├── DataError                      3   a file, column, label or client without usable rows
+│   └── LabelError                 3   a row whose label the run does not have
 └── TrainingError                  4   a run that cannot go on
     ├── AbandonedError             4   a round that too few clients answered; it did not happen
     ├── ClientError                4   a client's local work failed (crosses the engine as a ``Failure`` value)
@@ -49,6 +50,10 @@ class DataError(FedstrataError):
     """The data cannot be read or do not fit the task."""
 
     exit_code = 3
+
+
+class LabelError(DataError):
+    """A row has a label that the run does not have."""
 
 
 class TrainingError(FedstrataError):

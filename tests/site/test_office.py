@@ -284,7 +284,8 @@ def test_an_exception_in_the_work_is_told_by_its_type_alone(
 def test_labels_of_another_run_are_refused(server: Server, tmp_path: Path) -> None:
     office, said = office_in(tmp_path), server.said("join")
     said["briefing"]["labels"] = ["yes", "no"]
-    assert office.answer(said, {}).said["message"] == "the run's labels are not those of the rows here"
+    message = "the run's labels are not those of the rows here (2 labels of the run, 10 here); "
+    assert office.answer(said, {}).said["message"] == f"{message}the site's own worker.log lists both"
 
 
 def test_a_share_s_rows_follow_from_its_configuration_s_seed(server: Server, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def of_images(home: Path) -> Server:
 
 def south(home: Path, folder: Path, **keys: object) -> Office:
     rows = {"train": str(home / "rows" / "south.csv"), "text": "note", "label": "outcome"}
-    return office_in(folder, data=rows, **{"model": str(home / "bert"), **keys})
+    return office_in(folder, **{"data": rows, "model": str(home / "bert"), **keys})
 
 
 @pytest.mark.parametrize("kind", ["text", "image"])
@@ -139,3 +139,22 @@ def test_frozen_blocks_that_the_manifest_names_are_held_against_it(home: Path, t
     got = server.read(office.answer(said, {frozen.name: blob}), request)
     assert content(got) == content(server.local(request))
     assert torch.get_num_threads() == 1
+
+
+def test_a_label_that_the_run_does_not_have_is_the_reason_and_stays_at_the_site(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = (home / "rows" / "south.csv").read_text().splitlines()
+    column = rows[0].split(",").index("outcome")
+    odd = rows[1].split(",")
+    odd[column] = "secret-class"
+    (tmp_path / "rows.csv").write_text("\n".join([rows[0], ",".join(odd), *rows[2:]]) + "\n")
+    data = {"train": str(tmp_path / "rows.csv"), "text": "note", "label": "outcome"}
+    answer = south(home, tmp_path / "ward", data=data).answer(of_texts(home).said("join"), {})
+    assert answer.said["message"] == (
+        "its rows have a label that the run does not have (data.labels); the site's own worker.log says which, and in"
+        " which file and row"
+    )
+    assert "rows.csv" in caplog.text
+    assert "'secret-class', which is not a label of the run" in caplog.text
+    assert "leave such rows out, or have the run's labels name it (data.labels)" in caplog.text

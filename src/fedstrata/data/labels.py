@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstrata.data.spelling import CODE, FRACTION, NUMBER, spelled
-from fedstrata.errors import DataError, nearest
+from fedstrata.errors import DataError, LabelError, nearest
 
 Place = Callable[[int], str]
 """Names a row for errors: ``rows.csv row 3``."""
@@ -131,7 +131,7 @@ def encode(labels: Sequence[str], names: Sequence[str], place: Place, *, column:
     """Return labels as indices into the names. Shape ``[rows]``, int64.
 
     Raises:
-        DataError: The first label that is not among them, with file, row and column.
+        LabelError: The first label that is not among them, with file, row and column.
 
     Example:
         >>> encode(["yes", "no"], ["no", "yes"], "a.csv row {}".format, column="label").tolist()
@@ -141,7 +141,7 @@ def encode(labels: Sequence[str], names: Sequence[str], place: Place, *, column:
     out = np.empty(len(labels), dtype=np.int64)
     for row, label in enumerate(labels):
         if label not in index:
-            raise DataError(
+            raise LabelError(
                 f"{place(row)}: column '{column}' holds '{label[:40]}', which is not a label of the run;"
                 f" {nearest(label, names)}{_advice(label, names)}"
             )

@@ -159,4 +159,9 @@ def _rows(loaded: Loaded, seed: int, client: ClientId, site: SiteConfig) -> Fede
 
 def _check_labels(data: FederatedData, briefing: Briefing) -> None:
     if data.labels != briefing.labels:
-        raise ClientError("the run's labels are not those of the rows here")
+        ours, theirs = len(data.labels), len(briefing.labels)
+        counts = f"{theirs} labels of the run, {ours} here" if ours != theirs else "others, or in another order"
+        log.error("the run's labels are %s; those of the rows here are %s", briefing.labels[:50], data.labels[:50])
+        raise ClientError(
+            f"the run's labels are not those of the rows here ({counts}); the site's own worker.log lists both"
+        )

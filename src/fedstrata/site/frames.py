@@ -14,12 +14,13 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.codec import parts
 from fedstrata.engines.local import failure
-from fedstrata.errors import ClientError, ConfigError, DataError
+from fedstrata.errors import ClientError, ConfigError, DataError, LabelError
 from fedstrata.site.answer import Answer
 
 log = logging.getLogger(__name__)
 
 _SEE = "the site's own worker.log says what"
+_SEE_WHICH = "the site's own worker.log says which, and in which file and row"
 
 
 def framed(reply: Reply, blocks: tuple[Layer, ...], request: Request) -> Answer:
@@ -49,6 +50,9 @@ def sentence(error: Exception) -> str:
     if isinstance(error, ConfigError):
         log.error("%s", error)
         return f"its own file, its model or its rows do not fit the run; {_SEE}"
+    if isinstance(error, LabelError) or isinstance(error.__cause__, LabelError):
+        log.error("%s; leave such rows out, or have the run's labels name it (data.labels)", error)
+        return f"its rows have a label that the run does not have (data.labels); {_SEE_WHICH}"
     if isinstance(error, DataError):
         log.error("%s", error)
         return f"its rows cannot be used; {_SEE}"
