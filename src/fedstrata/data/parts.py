@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Part:
         further: The values of further columns in one spelling, one per usable row.
         dropped: Number of unusable rows by reason.
         notes: What reading had to decide, one sentence each.
+        held: What each usable row holds of an image: the hash of its bytes, or its path; nothing of other inputs.
     """
 
     source: Source
@@ -41,6 +43,7 @@ class Part:
     further: Mapping[str, tuple[str, ...]]
     dropped: Counter[str]
     notes: tuple[str, ...] = ()
+    held: tuple[bytes | str, ...] = ()
 
 
 def usable(source: Source, columns: Columns, sheet: Sheet, order: Sequence[str] | None) -> Part:
@@ -62,9 +65,12 @@ def usable(source: Source, columns: Columns, sheet: Sheet, order: Sequence[str] 
     def place(row: int) -> str:
         return f"{source.shown} row {row}"
 
-    values, filled, held = _inputs_and_labels(sheet, columns, folder_of(source, columns), place)
+    images = (
+        _images(sheet.columns[columns.image], columns.image, folder_of(source, columns), place) if columns.image else []
+    )
+    values, filled, given = _inputs_and_labels(sheet, columns, images, place)
     further = {name: _ids(sheet.columns[name], place, name) for name in columns.further}
-    labels = read_labels(held, order, place, column=columns.label, typed=sheet.typed)
+    labels = read_labels(given, order, place, column=columns.label, typed=sheet.typed)
     dropped: Counter[str] = Counter()
     rows = []
     for row, label in enumerate(labels):
@@ -81,10 +87,11 @@ def usable(source: Source, columns: Columns, sheet: Sheet, order: Sequence[str] 
         values,
         tuple(rows),
         tuple(str(labels[row]) for row in rows),
-        frozenset(numbers_in([held[row] for row in rows], typed=sheet.typed)),
+        frozenset(numbers_in([given[row] for row in rows], typed=sheet.typed)),
         {name: tuple(str(column[r]) for r in rows) for name, column in further.items()},
         dropped,
         sheet.notes,
+        tuple(images[row] for row in rows) if images else (),
     )
 
 
@@ -96,7 +103,7 @@ def folder_of(source: Source, columns: Columns) -> Path:
 
 
 def _inputs_and_labels(
-    sheet: Sheet, columns: Columns, folder: Path, place: Place
+    sheet: Sheet, columns: Columns, images: Sequence[bytes | str], place: Place
 ) -> tuple[Sequence[Any], Sequence[bool], Sequence[object]]:
     """Return the inputs, which of them are usable, and what the label column holds."""
     values, labels = sheet.columns[columns.input], sheet.columns[columns.label]
@@ -106,7 +113,7 @@ def _inputs_and_labels(
         return questions, usable, read_answers(labels, questions, place, column=columns.label)
     if columns.text:
         return values, _texts(values, columns.text, place), labels
-    return values, _images(values, columns.input, folder, place), labels
+    return values, [bool(held) for held in images], labels
 
 
 def _texts(values: Sequence[object], column: str, place: Place) -> list[bool]:
@@ -123,15 +130,19 @@ def _texts(values: Sequence[object], column: str, place: Place) -> list[bool]:
     return [bool(value and str(value).strip()) for value in values]
 
 
-def _images(values: Sequence[Any], column: str, folder: Path, place: Place) -> list[bool]:
-    usable = []
+def _images(values: Sequence[Any], column: str, folder: Path, place: Place) -> list[bytes | str]:
+    """Return the hash of the bytes of each image, or its path; nothing where there is none.
+
+    All are looked at in one pass, since a column on disk is slow to read row by row.
+    """
+    held: list[bytes | str] = []
     for row, value in enumerate(values):
         if not isinstance(value, str | Mapping | None):
             raise DataError(
                 f"{place(row)}: column '{column}' holds {type(value).__name__}, not images; name an image column"
             )
         data, path = content(value)
-        usable.append(bool(data or path))
+        held.append(sha256(data).digest() if data else path or "")
         if not data and path and strays(path, folder):
             raise DataError(
                 f"{place(row)}: column '{column}' names '{path[:80]}', outside the folder of the rows; if that is"
@@ -142,7 +153,7 @@ def _images(values: Sequence[Any], column: str, folder: Path, place: Place) -> l
                 f"{place(row)}: column '{column}' names '{path[:80]}', and {folder.name or '/'}/ has no such file;"
                 " repair the row, or set data.image_folder to the folder that paths start from"
             )
-    return usable
+    return held
 
 
 def _ids(values: Sequence[object], place: Place, column: str) -> list[str | None]:

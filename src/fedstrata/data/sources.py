@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedstrata.data.columns import Columns as Columns
 from fedstrata.data.dialect import Dialect
 from fedstrata.data.files import Source
-from fedstrata.data.images import Images, content, marks
+from fedstrata.data.images import Images, marks
 from fedstrata.data.labels import Place, encode, label_names
 from fedstrata.data.parts import Part, folder_of, usable
 from fedstrata.data.reading import read_sheet
@@ -67,7 +67,7 @@ def read(
         names=found,
         where=where,
         files=tuple(part.source.shown for part in parts),
-        fingerprint=_fingerprint(inputs),
+        fingerprint=_fingerprint(inputs, parts),
         columns={name: tuple(v for p in parts for v in p.further[name]) for name in columns.further},
         sites=tuple(part.source.site for part in parts for _ in part.rows if part.source.site),
         dropped=dropped,
@@ -110,20 +110,15 @@ def _join(parts: Sequence[Part], columns: Columns, where: NDArray[np.int64]) -> 
     return Images(tuple(part.values for part in parts), folders, where)
 
 
-def _fingerprint(inputs: Texts | Images | Questions) -> str:
+def _fingerprint(inputs: Texts | Images | Questions, parts: Sequence[Part]) -> str:
     """Return a hash of what is prepared: the texts themselves, images by bytes, or by name, size and date."""
     digest = sha256(type(inputs).__name__.encode())
     if not isinstance(inputs, Images):
         for value in inputs.values:
             digest.update(json.dumps(value).encode() + b"\n")
         return digest.hexdigest()
-    for part, (values, folder) in enumerate(zip(inputs.parts, inputs.folders, strict=True)):
-        files = []
-        for row in inputs.where[inputs.where[:, 0] == part, 1]:
-            data, path = content(values[int(row)])
-            if data:
-                digest.update(sha256(data).digest())
-            else:
-                files.append(path or "")
-        digest.update(marks(folder, files).encode())
+    for part, folder in zip(parts, inputs.folders, strict=True):
+        for held in part.held:
+            digest.update(held if isinstance(held, bytes) else b"\0")
+        digest.update(marks(folder, [held for held in part.held if isinstance(held, str)]).encode())
     return digest.hexdigest()
