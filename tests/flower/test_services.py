@@ -182,11 +182,15 @@ def test_flowers_programs_find_each_other_in_a_home_of_ours_and_in_the_users(
 
     monkeypatch.setattr("subprocess.run", run)
     monkeypatch.setenv("FLWR_HOME", "the user's")
+    monkeypatch.setenv("FEDSTRATA_CACHE", "here/cache")
+    monkeypatch.setenv("no_proxy", "example.org")
     assert [flwr(["list"], home=home) for home in (Home(tmp_path), None)] == ["done", "done"]
     assert [env["FLWR_HOME"] for env in seen] == [str(tmp_path), "the user's"]
     for env in seen:
         assert env["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
         assert env["FLWR_TELEMETRY_ENABLED"] == "0"
+        assert env["FEDSTRATA_CACHE"] == str(Path("here/cache").absolute())  # its processes have other folders
+        assert env["no_proxy"] == "example.org,127.0.0.1,localhost,::1"
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedstrata.cli.run import Json, Quiet, Set
-from fedstrata.errors import ConfigError
+from fedstrata.errors import ConfigError, FedstrataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from fedstrata.config.load import Loaded
-    from fedstrata.flower.services import Home
+    from fedstrata.flower.trial import Trial
+
+INTERRUPTED_BY_SIGNAL = 128
+"""Exit codes from here on are signals'."""
 
 flower = typer.Typer(name="flower", help="Runs over real sites, with Flower (pip install 'fedstrata\\[flower]').")
 
@@ -54,9 +58,17 @@ def up(
 
     given = [*(set or []), *([f"data.partition.clients={sites}"] if sites else [])]
     begun = config if config.is_dir() else None
-    with ending_well(), _trial(_loaded(config, [*given, "engine=local"]), tell) as (overrides, home):
+    with ending_well(), _trial(_loaded(config, [*given, "engine=local"]), tell) as (overrides, trial):
         over = _loaded(config, [*given, *overrides])
-        code = play_over_flower(over, resume=begun, quiet=quiet or json, as_json=json, home=home, again="flower up")
+        try:
+            code = play_over_flower(
+                over, resume=begun, quiet=quiet or json, as_json=json, home=trial.home, again="flower up"
+            )
+        except FedstrataError:
+            _say_why(trial, partial(say, console))
+            raise
+        if 0 < code < INTERRUPTED_BY_SIGNAL:
+            _say_why(trial, partial(say, console))
     tell("the trial's SuperLink, SuperNodes and workers have ended; its keys and files are deleted")
     return code
 
@@ -115,6 +127,13 @@ def private(
     become(command[0], command[1:], sockets)
 
 
+def _say_why(trial: Trial, say: Callable[[str], None]) -> None:
+    """Say what a trial's sites say of a run that failed, and keep what all of its processes said."""
+    for line in trial.complaints():
+        say(line)
+    say(f"the logs of the trial's processes are kept in {trial.keep_logs()}")
+
+
 def _loaded(path: Path, overrides: list[str]) -> Loaded:
     """Return the configuration of a new run, or of one that has begun."""
     from fedstrata.config.load import load_config
@@ -123,7 +142,7 @@ def _loaded(path: Path, overrides: list[str]) -> Loaded:
     return begun(path, overrides)[0] if path.is_dir() else load_config(path, overrides)
 
 
-def _trial(loaded: Loaded, tell: Callable[[str], None]) -> AbstractContextManager[tuple[list[str], Home]]:
+def _trial(loaded: Loaded, tell: Callable[[str], None]) -> AbstractContextManager[tuple[list[str], Trial]]:
     from fedstrata.flower.trial_run import trial_of
 
     return trial_of(loaded, tell)

@@ -276,7 +276,9 @@ def _environment() -> dict[str, str]:
     binaries = str(Path(sys.executable).parent)  # Flower's processes start each other by name
     path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
     direct = {name: _direct(os.environ.get(name, "")) for name in ("no_proxy", "NO_PROXY")}
-    return {**os.environ, **_QUIET, **direct, "PATH": path}
+    cache = os.environ.get("FEDSTRATA_CACHE")  # sites' processes have folders of their own
+    whole = {"FEDSTRATA_CACHE": str(Path(cache).absolute())} if cache else {}
+    return {**os.environ, **_QUIET, **direct, **whole, "PATH": path}
 
 
 def _direct(named: str) -> str:

@@ -20,17 +20,19 @@ from typing import Any
 import yaml
 
 from fedstrata.errors import TrainingError
-from fedstrata.files import private_folder, write_private
+from fedstrata.files import private_file, private_folder, write_private
 from fedstrata.flower.inside import socket_of
 from fedstrata.flower.keys import Certificates, make_certificates, make_site_key
 from fedstrata.flower.remains import Remains, clear_abandoned
 from fedstrata.flower.services import Home, Service, flwr, supernode
 from fedstrata.flower.services import superlink as start_superlink
+from fedstrata.site.ending import last_words
 
 NAME = "trial"
 """Name of the connection to the trial's SuperLink."""
 PORT = 9091
 """Number that stands for the SuperLink's socket; those of SuperNodes follow."""
+_WRONG = " ERROR "  # how a worker marks in its log what went wrong
 _UP = 600.0  # seconds in which Flower's processes have to be up
 
 
@@ -181,6 +183,22 @@ class Trial:
             self.link.stop()
         if self.remains is not None:
             self.remains.clear([self.site_file(name) for name in self.sites])
+
+    def keep_logs(self) -> Path:
+        """Copy what the trial's processes have said to a folder that stays, and return it."""
+        kept = Path(tempfile.mkdtemp(prefix="fedstrata-trial-logs-"))
+        for log in sorted(self.folder.rglob("*.log")):
+            shutil.copyfile(log, private_file(kept / "-".join(log.relative_to(self.folder).parts)))
+        return kept
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what each site's worker said last that went wrong, in its own words."""
+        found = []
+        for name in self.sites:
+            said = last_words(self.site_file(name).parent / "state" / "worker.log").splitlines()
+            wrong = [line.partition(_WRONG)[2] for line in said if _WRONG in line]
+            found += [f"{name} says: {wrong[-1]}"] if wrong else []
+        return tuple(found)
 
     def check_private(self) -> None:
         """Make sure that no process of the trial listens where another user could reach it.

@@ -9,15 +9,14 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.provenance import resolved
 from fedstrata.config.sources import load_rows
 from fedstrata.errors import ConfigError
-from fedstrata.flower.services import Home
-from fedstrata.flower.trial import NAME, trial
+from fedstrata.flower.trial import NAME, Trial, trial
 
 MOST_SITES = 32
 """Sites of a trial, at most: each is three processes and a model of its own."""
 
 
 @contextmanager
-def trial_of(loaded: Loaded, tell: Callable[[str], None]) -> Iterator[tuple[list[str], Home]]:
+def trial_of(loaded: Loaded, tell: Callable[[str], None]) -> Iterator[tuple[list[str], Trial]]:
     """Start a SuperLink and a SuperNode per client of a run, and end them; nothing is left of them.
 
     Args:
@@ -25,7 +24,7 @@ def trial_of(loaded: Loaded, tell: Callable[[str], None]) -> Iterator[tuple[list
         tell: Is told what is done.
 
     Yields:
-        What the run's configuration has to be overridden with, and where the ``flwr`` command finds the SuperLink.
+        What the run's configuration has to be overridden with, and the trial.
 
     Raises:
         ConfigError: The rows are not here, or there are too many clients.
@@ -36,6 +35,7 @@ def trial_of(loaded: Loaded, tell: Callable[[str], None]) -> Iterator[tuple[list
         raise ConfigError("a trial shares out rows of this machine, and this configuration has none; give data files")
     if len(clients) > MOST_SITES:
         raise ConfigError(f"{len(clients)} clients are too many sites for one machine; try --sites 4")
-    sites = {str(name): {"share": {"config": "../../run.yaml", "client": name}, "model": "server"} for name in clients}
+    # no 'model': a site takes it as it does its rows, from the shared file, whose 'base' relative paths start from
+    sites = {str(name): {"share": {"config": "../../run.yaml", "client": name}} for name in clients}
     with trial(sites, files={"run.yaml": resolved(loaded)}, tell=tell) as running:
-        yield ["engine=flower", f"flower.sites={running.keys}", f"flower.superlink={NAME}"], running.home
+        yield ["engine=flower", f"flower.sites={running.keys}", f"flower.superlink={NAME}"], running
