@@ -147,7 +147,13 @@ def model_path(loaded: Loaded) -> str | Path:
 
 def cache_folder() -> Path:
     """Return where prepared tensors are kept: ``FEDSTRATA_CACHE``, or ``~/.cache/fedstrata``."""
-    return Path(os.environ.get("FEDSTRATA_CACHE") or Path.home() / ".cache" / "fedstrata")
+    given = os.environ.get("FEDSTRATA_CACHE")
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "fedstrata"
+    except RuntimeError:  # a user without a home, as in some containers: nothing can be kept there, which is said
+        return Path(os.devnull) / "fedstrata"
 
 
 def task_of(loaded: Loaded) -> Task:
