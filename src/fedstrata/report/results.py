@@ -1,7 +1,8 @@
 """Results: one line per run, what comparisons are made of, and the CSV file that keeps them.
 
 The file has a header and one line per run. A number is written so that it reads back as the same number; what was not
-measured is empty. Two columns hold lists, parted by spaces:
+measured is empty. A text that a spreadsheet would run as a formula has an apostrophe before
+it. Two columns hold lists, parted by spaces:
 
     layers   name:count ...                       client-rounds per layer, in layer order; a name is percent-encoded
     curve    round:accuracy:bytes_up:flops ...    the evaluated rounds, 0 before training; sums until then
@@ -21,6 +22,7 @@ from pydantic import TypeAdapter
 
 from fedstrata.errors import DataError, nearest
 from fedstrata.files import write_atomic
+from fedstrata.report.cells import cell, text_of
 from fedstrata.report.outcome import CurvePoint, Outcome, merge_local_only, outcome_of
 
 __all__ = [
@@ -85,10 +87,10 @@ def _written(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return " ".join(f"{quote(name)}:{count}" for name, count in value.items())
+        return cell(" ".join(f"{quote(name)}:{count}" for name, count in value.items()))
     if isinstance(value, tuple):
         return " ".join(":".join(_written(getattr(p, f.name)) for f in fields(CurvePoint)) for p in value)
-    return repr(value) if isinstance(value, float) else str(value)
+    return cell(value) if isinstance(value, str) else repr(value)
 
 
 def _check_head(path: Path, head: Sequence[str]) -> None:
@@ -106,7 +108,7 @@ def _cells(path: Path, number: int, head: Sequence[str], line: Sequence[str]) ->
         raise DataError(f"{path}:{number}: {len(line)} cells, but the header has {len(head)}; the line was changed")
     found: dict[str, object] = {}
     for name, text in zip(head, line, strict=True):
-        what, read = _READERS.get(name, ("a text", str))
+        what, read = _READERS.get(name, ("a text", text_of))
         try:
             found[name] = read(text)
         except ValueError:
@@ -137,7 +139,7 @@ def _or_none(read: Callable[[str], float]) -> Callable[[str], float | None]:
 
 
 def _read_layers(text: str) -> dict[str, int]:
-    parts = [part.rpartition(":") for part in text.split()]
+    parts = [part.rpartition(":") for part in text_of(text).split()]
     if not all(colon for _, colon, _ in parts):
         raise ValueError
     return {unquote(name): _count(count) for name, _, count in parts}

@@ -14,6 +14,7 @@ from scipy import stats
 
 from fedstrata.errors import DataError
 from fedstrata.files import write_atomic
+from fedstrata.report.cells import cell, text_of
 from fedstrata.report.records import Run
 
 
@@ -125,9 +126,14 @@ def write_theory(path: Path, lines: Sequence[TheoryLine]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(names)
     for line in lines:
-        values = (getattr(line, name) for name in names)
-        table.writerow("" if value is None else repr(value) if isinstance(value, float) else value for value in values)
+        table.writerow(_cell(getattr(line, name)) for name in names)
     write_atomic(path, text.getvalue(), shared=True)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return cell(value)
+    return "" if value is None else repr(value)
 
 
 def read_theory(path: Path) -> list[TheoryLine]:
@@ -154,9 +160,9 @@ def _line(values: Mapping[str, str]) -> TheoryLine:
     if values["estimated"] not in ("True", "False"):
         raise ValueError(f"'{values['estimated'][:20]}' in column estimated is neither True nor False")
     return TheoryLine(
-        values["row"],
-        values["method"],
-        values["budget"],
+        text_of(values["row"]),
+        text_of(values["method"]),
+        text_of(values["budget"]),
         int(values["seed"]),
         int(values["round"]),
         float(values["loss_before"]) if values["loss_before"] else None,
