@@ -10,7 +10,7 @@ import pytest
 from config_cases import GOOD, configuration
 from config_fuzz import fates
 
-COUNT = 90
+COUNT = 50
 
 
 def test_configurations_without_an_edit_are_the_good_one() -> None:

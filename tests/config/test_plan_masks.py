@@ -60,7 +60,7 @@ def check_common(found: Affordable, tried: list[tuple[Mask, Cost]], layers: Sequ
         assert getattr(found.cheapest, unit) == min(getattr(price, unit) for _, price in tried)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_few_layers_are_exact(problem: tuple[Prices, Cost, tuple[int, ...]]) -> None:
     prices, budget, layers = problem
@@ -75,7 +75,7 @@ def test_few_layers_are_exact(problem: tuple[Prices, Cost, tuple[int, ...]]) -> 
             assert getattr(found.dearest, unit) == pytest.approx(max(getattr(p, unit) for _, p in tried))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_many_layers_are_bounded_and_what_is_called_exact_is(problem: tuple[Prices, Cost, tuple[int, ...]]) -> None:
     prices, budget, layers = problem

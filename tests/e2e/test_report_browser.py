@@ -10,6 +10,7 @@ import pytest
 
 from fedstrata.report import write_report
 from report.synthetic_run import write_run
+from waiting import HANG
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -44,7 +45,7 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=1000 * HANG)
         yield browser
         browser.close()
 
@@ -73,6 +74,7 @@ def test_page_opens_from_a_file_in_silence(
     browser: Browser, pages: dict[str, Path], tmp_path: Path, name: str, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(1000 * HANG)
     said: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))

@@ -24,8 +24,8 @@ from mutations import mutate
 
 FRAMES = [frame(*case) for case in CASES]
 ASKED = [asked(*case) for case in CASES]
-MUTATIONS = 100_000
-PLENTY = settings(max_examples=2000, deadline=None, derandomize=True, database=None)
+MUTATIONS = 30_000
+PLENTY = settings(max_examples=500, deadline=None, derandomize=True, database=None)
 watched: list[str] | None = None
 """Where to note what the process does beyond computing; ``None`` for not now."""
 
@@ -101,13 +101,13 @@ def campaign() -> tuple[Counter[str], list[float], int, list[str]]:
 Campaign = tuple[Counter[str], list[float], int, list[str]]
 
 
-def test_100_000_mutations_reach_every_check_of_the_decoder(campaign: Campaign) -> None:
+def test_mutations_reach_every_check_of_the_decoder(campaign: Campaign) -> None:
     """Were one missing, the mutations would be too shallow to say anything."""
     outcomes = campaign[0]
     assert sum(outcomes.values()) == MUTATIONS
     refusals = {Reason.SIZE, Reason.SCHEMA, Reason.STALE, Reason.AUTH, Reason.NONFINITE, Reason.NORM}
     assert set(outcomes) == refusals | {"Update", "Probed", "Evaluated", "Failure"}
-    assert min(outcomes.values()) >= 100
+    assert min(outcomes.values()) >= 30
 
 
 def test_no_mutation_takes_long(campaign: Campaign) -> None:

@@ -51,7 +51,7 @@ def bound(x: Tensor, encoding: Encoding) -> Tensor:
 
 
 @EVERY
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(x=TENSORS)
 def test_no_finite_value_is_off_by_more_than_the_bound(encoding: Encoding, x: Tensor) -> None:
     if encoding is not Encoding.FLOAT32:
@@ -64,7 +64,7 @@ def test_no_finite_value_is_off_by_more_than_the_bound(encoding: Encoding, x: Te
 
 
 @EVERY
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(x=TENSORS)
 def test_zeros_stay_zeros(encoding: Encoding, x: Tensor) -> None:
     x = x.clamp(-LARGEST_BF16, LARGEST_BF16)
@@ -72,7 +72,7 @@ def test_zeros_stay_zeros(encoding: Encoding, x: Tensor) -> None:
 
 
 @EVERY
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(shape=SHAPES)
 def test_what_travels_has_the_bytes_shapes_and_types_that_were_announced(
     encoding: Encoding, shape: tuple[int, ...]
@@ -103,7 +103,7 @@ def test_input_is_left_as_it_was(encoding: Encoding, x: Tensor) -> None:
 
 
 @EVERY
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(x=TENSORS, bad=st.sampled_from([float("nan"), float("inf"), float("-inf")]), at=st.integers(0, 124))
 def test_a_value_that_is_not_finite_never_looks_finite(encoding: Encoding, x: Tensor, bad: float, at: int) -> None:
     if x.numel():

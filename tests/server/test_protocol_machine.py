@@ -267,10 +267,16 @@ class Protocol(RuleBasedStateMachine):
             rmtree(self.folder, ignore_errors=True)
 
 
-def test_no_sequence_of_events_makes_a_round_count_what_it_must_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def play_sequences(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Play so many sequences of up to fifty events."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # processes die here, not machines
     monkeypatch.setattr(logging.getLogger("fedstrata.server.journal"), "disabled", True)
     run_state_machine_as_test(
         Protocol,
-        settings=settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None),
+        settings=settings(max_examples=count, stateful_step_count=50, deadline=None, derandomize=True, database=None),
     )
+
+
+def test_no_sequence_of_events_makes_a_round_count_what_it_must_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make soak`` plays two thousand."""
+    play_sequences(40, monkeypatch)
