@@ -71,7 +71,12 @@ def test_what_sites_say_of_a_failure_is_said_and_logs_are_kept(tmp_path: Path) -
     with (trial.site_file("b").parent / "state" / "worker.log").open("a") as log:
         log.write("2026-01-01T00:00:01 ERROR no folder models/vit\n2026-01-01T00:00:02 INFO the worker ends: idle\n")
     (trial.folder / "sites" / "b" / "supernode.log").write_text("up")
-    assert trial.complaints() == ("b says: no folder models/vit",)
+    with (trial.site_file("a").parent / "state" / "worker.log").open("a") as log:
+        log.write(
+            "2026-01-01T00:00:01 ERROR the work failed\nTraceback (most recent call last):\n  ...\nKeyError: 3\n\n"
+        )
+        log.write("2026-01-01T00:00:02 INFO the worker ends: idle\n")
+    assert trial.complaints() == ("a says: the work failed: KeyError: 3", "b says: no folder models/vit")
     kept = trial.keep_logs()
     names = ["sites-a-state-worker.log", "sites-b-state-worker.log", "sites-b-supernode.log"]
     assert sorted(path.name for path in kept.iterdir()) == names

@@ -6,6 +6,7 @@ no password, so whoever reaches a SuperLink can have it run programs.
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import tempfile
@@ -195,9 +196,11 @@ class Trial:
         """Return what each site's worker said last that went wrong, in its own words."""
         found = []
         for name in self.sites:
-            said = last_words(self.site_file(name).parent / "state" / "worker.log").splitlines()
-            wrong = [line.partition(_WRONG)[2] for line in said if _WRONG in line]
-            found += [f"{name} says: {wrong[-1]}"] if wrong else []
+            said = last_words(self.site_file(name).parent / "state" / "worker.log")
+            wrong = said.rpartition(_WRONG)[2] if _WRONG in said else ""
+            block = re.split(r"^\d{4}-\d\d-\d\dT", wrong, maxsplit=1, flags=re.MULTILINE)[0].split("\n")
+            lines = [line.strip() for line in block if line.strip()]
+            found += [f"{name} says: {': '.join(dict.fromkeys((lines[0], lines[-1])))}"] if lines else []
         return tuple(found)
 
     def check_private(self) -> None:
