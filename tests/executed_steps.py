@@ -92,12 +92,14 @@ class Bench:
         length: int = 20,
         layers: LayerMap | None = None,
         objective: Objective = Classification(),  # noqa: B008  a value
+        *,
+        checkpointing: bool = False,
     ) -> None:
         self.layers = layers or partition(model)
         self.inputs = objective.shaped(batch_for(model, rows, length))
         self.labels = torch.zeros(rows, dtype=torch.long)
         self.module = model
-        self.resident = ResidentModel(model, self.layers, objective)
+        self.resident = ResidentModel(model, self.layers, objective, checkpointing=checkpointing)
         self.weights = self.resident.weights()
 
     def step(self, mask: Mask, optimizer: str = "sgd") -> Executed:

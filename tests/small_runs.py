@@ -31,7 +31,7 @@ from fedstrata.server.run import Run, RunResult, Schedule
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model, toy_rows
 
-CLOCKS = {"seconds", "seconds_probe", "seconds_train", "peak_bytes", "started"}
+CLOCKS = {"seconds", "seconds_probe", "seconds_train", "peak_bytes", "over_memory", "started"}
 """Facts that differ between two equal runs."""
 
 SIZES = {"a": 12, "b": 6, "c": 9, "d": 7}

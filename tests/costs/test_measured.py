@@ -17,6 +17,7 @@ from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import ALWAYS
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
+from fedstrata.errors import ConfigError
 from price_lists import LAYERS, PHONE, profile
 
 A = ClientId("a")
@@ -31,6 +32,7 @@ def bound(
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM}),
     probe: tuple[tuple[int, int | None], ...] = ((4, None),),
     sketch: Hashing | None = None,
+    margin: float = 0.0,
 ) -> Bound:
     facts = Facts(
         layers=LAYERS,
@@ -41,7 +43,7 @@ def bound(
         profiles=lambda: (profile(),),
         parameter_bytes=404,
     )
-    made = Measured().bind(facts)
+    made = Measured(margin).bind(facts)
     assert isinstance(made, Bound)
     return made
 
@@ -138,6 +140,19 @@ def test_a_sketch_is_paid_for_in_bytes_and_memory() -> None:
     plain, sketched = (price(frozenset(), Visit(probes=1), statistics=every, sketch=s) for s in (None, Hashing(0, 16)))
     assert sketched.bytes_up - plain.bytes_up == 4 * 4 * 16
     assert sketched.bytes_peak - plain.bytes_peak == 2 * (10 + 11 + 12 + 13) + 16 * 13
+
+
+def test_memory_alone_is_priced_with_a_margin() -> None:
+    for mask in MASKS:
+        plain, more = price(mask, Visit(probes=1)), price(mask, Visit(probes=1), margin=0.25)
+        assert more.bytes_peak == pytest.approx(1.25 * plain.bytes_peak, rel=1e-12)
+        assert (more.flops, more.bytes_up) == (plain.flops, plain.bytes_up)
+    assert Measured().margin > 0
+
+
+def test_a_margin_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="margin is a share of the peak memory"):
+        Measured(-0.1)
 
 
 def test_where_the_step_cannot_be_measured_layers_and_bytes_are_priced() -> None:

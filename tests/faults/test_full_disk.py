@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageClassification
 
 from commands import Said
 from faults.full_disk import NO_SPACE, ROOMY, Room, disk, mount, pretend, watch
@@ -105,3 +108,37 @@ def _full(*_args: object, **_options: object) -> None:
     from safetensors import SafetensorError
 
     raise SafetensorError(f"Error while serializing: {NO_SPACE}")
+
+
+def test_trained_tensors_are_kept_where_the_model_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Said]
+) -> None:
+    def broken(self: object, folder: object, state_dict: object = None) -> None:
+        if state_dict:
+            raise ValueError("what transformers did not like")
+
+    config = write_config(tmp_path / "run.yaml", digits(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.PreTrainedModel.save_pretrained", broken)
+        said = cli("run", str(config), "-q")
+    assert said.code == 4
+    assert "model: ValueError: what transformers did not like; its trained tensors are in" in said.err
+    assert f"write the model with: fedstrata resume {tmp_path / 'run'}" in said.err
+    kept = load_file(tmp_path / "run" / "weights" / "model.safetensors")
+    assert cli("resume", str(tmp_path / "run"), "-q").code == 0
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
+    assert kept
+    assert all(torch.equal(model.get_parameter(name), value) for name, value in kept.items())
+    assert not (tmp_path / "run" / "weights").exists()
+
+
+def test_a_disk_without_room_for_the_end_is_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Said]
+) -> None:
+    config = write_config(tmp_path / "run.yaml", digits(tmp_path / "run"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    said = cli("run", str(config))
+    assert said.code == 0
+    assert "note: the run writes about 2.4" in said.err
+    assert " MB (its model and two checkpoints), and " in said.err
+    assert " has 0.00 MB free; make room, or choose another output" in said.err

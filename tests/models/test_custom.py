@@ -7,6 +7,7 @@ import torch
 
 from fedstrata.errors import ModelError
 from fedstrata.models.custom import load_custom
+from fedstrata.models.fake import fake_model
 
 SOURCE = """
 from torch import nn
@@ -67,3 +68,16 @@ def test_wrong_spelling_is_an_error_with_a_hint(spec: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_custom(spec, task="image-classification", labels=["a", "b"])
     assert words in str(caught.value)
+
+
+def test_what_the_users_function_froze_stays_frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "half_frozen.py").write_text(
+        "from torch import nn\n\n\ndef net(labels):\n"
+        "    body = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))\n"
+        "    body[0].requires_grad_(False)\n"
+        "    return nn.Sequential(body, nn.Linear(4, labels))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    loaded = load_custom("half_frozen:net", task="image-classification", labels=["a", "b"])
+    assert (loaded.layers.names, [b.name for b in loaded.layers.never]) == (("0.1",), ["0.0"])
+    assert fake_model("half_frozen:net").layers == loaded.layers

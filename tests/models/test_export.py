@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ModelError
-from fedstrata.models.export import full_state, save_model
+from fedstrata.models.export import full_state, rehearse, save_model
+from fedstrata.models.fake import fake_model
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.partition import partition
+from small_models import save_bert
 
 LABELS = ["up", "down", "left"]
 
@@ -140,3 +142,30 @@ def test_custom_network_is_saved_as_weights_and_card(tmp_path: Path) -> None:
     folder = save_model(loaded, {TensorName("0.bias"): torch.ones(2)}, tmp_path / "out", card="# Card")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "model.safetensors"]
     assert load_file(folder / "model.safetensors")["0.bias"].tolist() == [1.0, 1.0]
+
+
+def test_what_cannot_be_written_in_the_end_is_known_before(vit: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rehearse(vit)
+
+    def refused(*_: object, **__: object) -> None:
+        raise ValueError("no good:\n  temperature")
+
+    monkeypatch.setattr(type(vit.model), "save_pretrained", refused)
+    with pytest.raises(ModelError, match=r"could not be written once it is trained: ValueError: no good: temperature"):
+        rehearse(vit)
+
+
+def test_settings_that_a_folder_can_be_read_with_and_not_written_are_changed(tmp_path: Path) -> None:
+    folder = save_bert(tmp_path / "bert")
+    wanted = {"output_attentions": True, "output_hidden_states": True, "return_dict": False}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | wanted))
+    loaded = load_model(folder, task="text-classification", labels=["a", "b"])
+    rehearse(loaded)
+    batch = {"input_ids": torch.tensor([[2, 7, 3]])}
+    logits = loaded.objective.logits(loaded.model, batch)
+    out = save_model(loaded, {}, tmp_path / "out", card="", tokenizer_files_from=folder)
+    again = tf.AutoModelForSequenceClassification.from_pretrained(out).eval()(**batch)
+    torch.testing.assert_close(again.logits, logits)
+    assert again.hidden_states is None
+    assert len(fake_model(str(folder), num_labels=2).layers) == 3

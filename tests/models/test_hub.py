@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -205,11 +206,6 @@ def test_clip_classifies_with_its_vision_tower_alone(tmp_path: Path) -> None:
     assert loaded.facts["image_size"] == 8
 
 
-def test_causal_model_without_padding_token_is_an_error_that_says_what_to_add(gpt2: Path) -> None:
-    with pytest.raises(ModelError, match=r'add "pad_token": "<end>" to its tokenizer_config\.json'):
-        load_model(gpt2, task="text-classification", labels=FOUR)
-
-
 def test_padding_token_comes_from_the_tokenizer(gpt2: Path) -> None:
     settings = json.loads((gpt2 / "tokenizer_config.json").read_text())
     (gpt2 / "tokenizer_config.json").write_text(json.dumps({**settings, "pad_token": "<fill>"}))
@@ -224,6 +220,18 @@ def test_missing_tokenizer_and_processor_are_errors(bert: Path) -> None:
         load_tokenizer(bert)
     with pytest.raises(ModelError, match=r"no preprocessor_config\.json"):
         load_processor(bert)
+
+
+@pytest.mark.parametrize("file", ["spm.model", "tokenizer.model"])
+def test_a_sentencepiece_model_alone_says_which_package_is_missing(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tf.DebertaV2Config(vocab_size=20).save_pretrained(tmp_path)
+    (tmp_path / file).write_bytes(b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sentencepiece" else find(name))
+    with pytest.raises(ModelError, match=rf"'{file}' is a SentencePiece model, and reading one needs sentencepiece; "):
+        load_tokenizer(tmp_path)
 
 
 def test_processor_is_read(bert: Path, tmp_path: Path) -> None:

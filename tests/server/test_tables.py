@@ -18,7 +18,7 @@ from small_runs import events, toy_run
 
 SUMMARY = {
     "schema", "state", "method", "seed", "model", "data", "rounds", "planned_rounds", "baseline", "final", "best",
-    "bytes_up", "bytes_down", "seconds", "peak_bytes", "failures", "losses", "abandoned", "skipped",
+    "bytes_up", "bytes_down", "seconds", "peak_bytes", "over_memory", "failures", "losses", "abandoned", "skipped",
 }  # fmt: skip
 
 

@@ -88,6 +88,7 @@ def bench_of(loaded: Loaded | None, device: torch.device) -> Bench:
         plan=plan,
         device=device,
         objective=network.objective,
+        checkpointing=network.checkpointing,
     )
 
 
@@ -101,13 +102,15 @@ def bench(
     plan: TrainPlan,
     device: torch.device,
     objective: Objective = Classification(),  # noqa: B008  a value
+    checkpointing: bool = False,
 ) -> Bench:
     """Return one batch to time on a model."""
     inputs, _ = rows.take(batch)
-    profile = measure_step(model, layers, inputs, objective)
+    profile = measure_step(model, layers, inputs, objective, checkpointing=checkpointing)
     model.to(device)
     plan = replace(plan, steps=1, epochs=None, batch_size=len(batch))
-    return Bench(name, ResidentModel(model, layers, objective), rows, batch, plan, profile)
+    resident = ResidentModel(model, layers, objective, checkpointing=checkpointing)
+    return Bench(name, resident, rows, batch, plan, profile)
 
 
 def cases(bench: Bench) -> list[Case]:

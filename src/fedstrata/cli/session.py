@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -104,6 +104,20 @@ def odd_clients(result: RunResult) -> Iterator[str]:
     yield f"warning: {found[0]}{tail} (fedstrata report {result.folder})"
 
 
+def _over(found: Mapping[str, Sequence[float]]) -> str:
+    """Say which clients held more memory than their budget.
+
+    Example:
+        >>> _over({"a": [265.9e6, 250e6]})
+        '1 client held more memory than its budget: a 265.90 MB of 250.00 MB; set limits lower by as much'
+    """
+    first = [f"{client} {megabytes(peak)} of {megabytes(limit)}" for client, (peak, limit) in list(found.items())[:3]]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    who = "1 client held more memory than its budget" if len(found) == 1 else f"{len(found)} clients held more memory"
+    whose = "" if len(found) == 1 else " than their budgets"
+    return f"{who}{whose}: {', '.join(first)}{more}; set limits lower by as much"
+
+
 def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
     """Yield what came out of a run, where it is, and if it was interrupted, with which verb it goes on."""
     summary = result.summary
@@ -118,6 +132,8 @@ def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
     yield from odd_clients(result)
     if summary["failures"]:
         yield f"{summary['failures']} client failures; see {result.folder / 'events.jsonl'}"
+    if summary["over_memory"]:
+        yield _over(summary["over_memory"])
     if result.state == "interrupted":
         yield f"interrupted and saved; go on with: fedstrata {again} {result.folder}"
     else:

@@ -9,7 +9,7 @@ raises leaves no trace.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from fedstrata.alignment import align_module, aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import Weights
+from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.objective import Classification, Objective
 
 
@@ -28,13 +29,22 @@ class ResidentModel:
         module: Any network that returns logits, or an object with ``logits``.
         layers: Its partition; only these tensors are ever mounted or trained.
         objective: What it is trained for and judged by.
+        checkpointing: Whether layers are computed again in the backward pass.
     """
 
-    def __init__(self, module: nn.Module, layers: LayerMap, objective: Objective = Classification()) -> None:  # noqa: B008  a value
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: LayerMap,
+        objective: Objective = Classification(),  # noqa: B008  a value
+        *,
+        checkpointing: bool = False,
+    ) -> None:
         align_module(module)
         self.module = module
         self.layers = layers
         self.objective = objective
+        self._checkpointing = checkpointing
         self._parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
         self.bytes = bytes_of(module)
         """Bytes of all parameters and buffers."""
@@ -58,7 +68,8 @@ class ResidentModel:
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``."""
-        return self.objective.logits(self.module, inputs)
+        with checkpointed(self.module, self.layers) if self._checkpointing else nullcontext():
+            return self.objective.logits(self.module, inputs)
 
     @contextmanager
     def training(self, weights: Weights, mask: Mask) -> Iterator[dict[TensorName, nn.Parameter]]:

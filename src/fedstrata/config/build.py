@@ -7,6 +7,7 @@ sites that have joined declare. The engine of such a run is handed to ``Prepared
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +21,19 @@ from fedstrata.client.evaluate import evaluate
 from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel, bytes_of
 from fedstrata.config.declared import check_rows
+from fedstrata.config.ending import kept, tight
 from fedstrata.config.engine import engine_of
 from fedstrata.config.exports import best_weights, exports
 from fedstrata.config.inputs import Inputs, check_inputs, inputs_of, write_inputs
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import begun, make_folder, output_folder
 from fedstrata.config.population import Population, population
+from fedstrata.config.problems import config_error
 from fedstrata.config.provenance import environment, header, identity, model_card, resolved
 from fedstrata.config.setting import Prepared, prepare_setting
 from fedstrata.config.shared import ALONE, Shared
 from fedstrata.config.sites_file import Sites, changes, read_sites, write_sites
-from fedstrata.config.sources import check_kind
+from fedstrata.config.sources import check_kind, model_problem
 from fedstrata.config.workplace import Workplace, open_workplace
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.kinds import Remote
@@ -41,9 +44,10 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.records import Metrics
 from fedstrata.domain.sites import Declaration
 from fedstrata.engines.protocol import Engine
-from fedstrata.errors import StorageError
+from fedstrata.errors import ModelError, StorageError, TrainingError
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
+from fedstrata.models.export import rehearse
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.objective import Classification
@@ -160,6 +164,7 @@ class OpenedRun:
             check_rows(self.data, now)
         people = population(self.loaded, self.place, sites)
         prepared, guesses = self._setting(people)
+        self._rehearse()
         resident = self.place.resident()
         changed = changes(self.stored, now) if self.stored and now else ()
         run = PreparedRun(
@@ -178,6 +183,7 @@ class OpenedRun:
                 *prepared.notes,
                 *guesses,
                 *self._unchosen(prepared.setting),
+                *tight(self.folder, self.place.network),
             ),
         )
         if self.began:
@@ -192,6 +198,13 @@ class OpenedRun:
         if kind == "last" or any(profile.held_out != 0 for profile in setting.profiles.values()):
             return ()
         return (f"export: {kind} has no rows to choose a round by, so model/ is the last round's; set data.held_out",)
+
+    def _rehearse(self) -> None:
+        """Refuse a model that could not be written in the end."""
+        try:
+            rehearse(self.place.network)
+        except ModelError as error:
+            raise config_error([model_problem(error)], self.loaded.marks) from error
 
     def _setting(self, people: Population) -> tuple[Prepared, list[str]]:
         """Return the setting, and what was guessed where prices were measured."""
@@ -294,6 +307,11 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
         advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
+    except TrainingError:
+        raise
+    except Exception as error:  # whatever transformers raises as it writes
+        raise TrainingError(kept(prepared.folder, result.weights, error)) from error
+    shutil.rmtree(prepared.folder.weights, ignore_errors=True)  # of an earlier try
     prepared.folder.forget_answers()
 
 

@@ -186,6 +186,8 @@ def _network(loaded: Loaded, labels: int | None) -> FakeModel:
                 blocks=section.blocks,
                 units=section.units,
                 adapter=adapter_of(section),
+                base=section.base_dtype,
+                checkpointing=section.checkpointing,
             )
     except LayerError as error:
         raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedstrata.client.train import batches
+from fedstrata.config.fitting import Advise, nothing
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, ClientRows, TensorRows
 from fedstrata.domain.cost import Visit
@@ -96,7 +97,17 @@ def measured(network: Network, sample: Mapping[str, Tensor], workloads: Sequence
         return {name: torch.ones(shape, dtype=sample[name].dtype) for name, shape in shapes.items()}
 
     return tuple(
-        replace(measure_step(network.model, network.layers, batch(length), network.objective), rows=rows, length=length)
+        replace(
+            measure_step(
+                network.model,
+                network.layers,
+                batch(length),
+                network.objective,
+                checkpointing=network.checkpointing,
+            ),
+            rows=rows,
+            length=length,
+        )
         for length in lengths_of(workloads)
     )
 
@@ -108,12 +119,13 @@ def _shape(of_one: Tensor, rows: int, length: int | None) -> tuple[int, ...]:
     return (rows, length) if of_one.dim() == 2 else (rows * len(of_one),)
 
 
-def check_units(setting: Setting, probed: Collection[ClientId]) -> None:
+def check_units(setting: Setting, probed: Collection[ClientId], advise: Advise = nothing) -> None:
     """Refuse budgets in units that have no price, and budgets that do not even pay for the empty mask.
 
     Args:
         setting: Prices and budgets.
         probed: Clients that the selector ever probes.
+        advise: Says what would fit.
 
     Raises:
         BudgetError: With the client, the price and the budget.
@@ -132,7 +144,7 @@ def check_units(setting: Setting, probed: Collection[ClientId]) -> None:
             raise BudgetError(
                 f"client {client} cannot take part: training no layer at all, only what everyone trains{probing} needs"
                 f" {least.only(*least.over(profile.budget))}, and its budget is {profile.budget}; raise the"
-                " budget or leave the client out"
+                f" budget or leave the client out{advise(client, profile.budget, worst, [frozenset()])}"
             )
 
 

@@ -44,6 +44,8 @@ class ModelSection(Section):
         blocks: For networks without block lists: where the blocks are.
         units: Whether a layer is a block, or its attention half or its MLP half.
         adapter: What is trained in the place of the layers' weights; a bare kind is short for one without options.
+        base_dtype: How what nobody trains is held: ``bf16`` is half the bytes, and products are then made in it.
+        checkpointing: Whether layers keep their input alone and are computed again in the backward pass.
     """
 
     path: str
@@ -55,6 +57,8 @@ class ModelSection(Section):
     blocks: str | list[str] | None = None
     units: Literal["blocks", "halves"] = "blocks"
     adapter: AdapterSection | None = None
+    base_dtype: Literal["fp32", "bf16"] = "fp32"
+    checkpointing: bool = False
 
     @field_validator("adapter", mode="before")
     @classmethod

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from fedstrata.budgets.protocol import Yardstick
 from fedstrata.config.declared import Declared
 from fedstrata.config.devices import load_devices
+from fedstrata.config.fitting import Advise, Fitting
 from fedstrata.config.load import Loaded
 from fedstrata.config.naming import method_name as method_name
 from fedstrata.config.pricing import check_units, workload
@@ -110,7 +112,7 @@ def prepare_setting(
         probe=probe,
         workloads=workloads,
         devices=devices,
-        profiles=lambda: _measured(measure, list(workloads.values()), notes),
+        profiles=cache(lambda: _measured(measure, list(workloads.values()), notes)),
         parameter_bytes=parameter_bytes,
     )
     pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
@@ -148,10 +150,11 @@ def prepare_setting(
     _located(loaded, ("round", "quorum"), lambda: check_quorum(setting, "quorum"))
     _located(loaded, ("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
     prepared = Prepared(setting, workloads, probed, ())
+    advise = Fitting(parts.cost, facts, config.model.adapter is not None, config.model.units)
     refusals: list[str] = []
     for loc, work in (
-        (("budget",), lambda: check_units(setting, probed)),
-        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget, declared.idle(layers)))),
+        (("budget",), lambda: check_units(setting, probed, advise)),
+        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget, declared.idle(layers), advise))),
         (("selector",), lambda: _rehearse(prepared, declared)),
     ):
         try:
@@ -227,7 +230,7 @@ def _ever_probed(selector: Selector, clients: Sequence[ClientId], layers: LayerM
     return frozenset(c for r in range(min(rounds, _AHEAD)) for c in selector.probes(r, clients, state))
 
 
-def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId]) -> list[str]:
+def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId], advise: Advise) -> list[str]:
     """Say which clients can pay for no layer, or refuse them; of those that want none, it has been said.
 
     Raises:
@@ -242,16 +245,18 @@ def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId]) -> list[str
         return []
     first, budget = poor[0], setting.profiles[poor[0]].budget
     asked = _least_asked(prepared, first)
+    single = [frozenset({layer}) for layer in range(len(setting.layers))]
+    fitting = advise(first, budget, prepared.visit(first), single)
     if len(poor) == len(setting.profiles):
         raise BudgetError(
             f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer needs"
-            f" {asked}; raise it, or choose selector head-only"
+            f" {asked}; raise it, or choose selector head-only{fitting}"
         )
     sentence = f"{len(poor)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
     sentence += f" its budget is {budget} and the cheapest layer needs {asked}"
     if below == "error":
-        raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only")
-    return [f"{sentence}; they train what everyone trains, and no layer (below_budget: head-only)"]
+        raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only{fitting}")
+    return [f"{sentence}; they train what everyone trains, and no layer (below_budget: head-only){fitting}"]
 
 
 def cheapest(prepared: Prepared, client: ClientId) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
 from fedstrata.models.loaded import LoadedModel, Lora, Task
+from fedstrata.models.padding import padded_tokenizer
 
 TASKS: Mapping[str, Task] = {
     "text": "text-classification",
@@ -93,6 +95,8 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         "blocks": section.blocks,
         "units": section.units,
         "adapter": adapter_of(section),
+        "base": section.base_dtype,
+        "checkpointing": section.checkpointing,
     }
     try:
         if is_custom(section.path):
@@ -185,16 +189,17 @@ def _names(message: str, term: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(term)}(?!\w)", message) is not None
 
 
-_PREPARE = {"text": prepare_texts, "choice": prepare_choices}
-
-
 def _prepare(source: FromFiles, loaded: Loaded) -> Prepare:
     if is_custom(loaded.config.model.path):
         return _prepare_for_custom(source)
     folder = model_folder(model_path(loaded))
-    if source.input in _PREPARE:
-        prepare, tokenizer = _PREPARE[source.input], load_tokenizer(folder)
-        return lambda table: prepare(table, tokenizer=tokenizer, cache=cache_folder(), max_length=source.max_length)
+    if source.input == "text":
+        tokenizer, note = padded_tokenizer(folder)
+        texts = partial(prepare_texts, tokenizer=tokenizer, max_length=source.max_length, note=note)
+        return lambda table: texts(table, cache=cache_folder())
+    if source.input == "choice":
+        choices = partial(prepare_choices, tokenizer=load_tokenizer(folder), max_length=source.max_length)
+        return lambda table: choices(table, cache=cache_folder())
     facts = load_model_config(folder)
     facts = getattr(facts, "vision_config", facts)
     size = getattr(facts, "image_size", None)

@@ -41,7 +41,8 @@ class Workplace:
     def resident(self) -> ResidentModel:
         """Move the model to the device, and return it as the one that all clients train on."""
         self.network.model.to(self.device)
-        return ResidentModel(self.network.model, self.network.layers, self.network.objective)
+        network = self.network
+        return ResidentModel(network.model, network.layers, network.objective, checkpointing=network.checkpointing)
 
 
 def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:

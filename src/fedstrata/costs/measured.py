@@ -26,6 +26,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.wire import mask_bytes, probe_bytes, update_bytes
+from fedstrata.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
@@ -35,11 +36,22 @@ class Measured:
     """Prices layers, FLOPs, bytes, peak memory and, for clients with a device profile, seconds.
 
     Where the model's step cannot be measured, layers and bytes alone are priced.
+
+    Attributes:
+        margin: Share of its peak memory that a process holds on top of what the step holds: whole pages, what kernels
+            take for the moment, gaps between blocks. Measured in ``docs/concepts/cost.md``.
     """
+
+    margin: float = 0.08
+
+    def __post_init__(self) -> None:
+        """Refuse a margin that is none."""
+        if not 0 <= self.margin < 10:
+            raise ConfigError(f"margin is a share of the peak memory from 0 up, such as 0.08; got {self.margin}")
 
     def bind(self, facts: Facts) -> Pricing:
         """Return the prices of a run; measures the model's step."""
-        return Bound(facts, facts.profiles())
+        return Bound(facts, facts.profiles(), margin=self.margin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +69,11 @@ class Bound:
     Args:
         facts: Model, clients and plans.
         profiles: The measured step, at one or more lengths; none if it could not be measured.
+        margin: Share of the peak memory that is priced on top.
     """
 
-    def __init__(self, facts: Facts, profiles: Sequence[StepProfile]) -> None:
-        self._facts, self._profiles = facts, tuple(profiles)
+    def __init__(self, facts: Facts, profiles: Sequence[StepProfile], *, margin: float = 0.0) -> None:
+        self._facts, self._profiles, self._margin = facts, tuple(profiles), 1 + margin
         self._moments: dict[tuple[object, ...], list[_Row]] = {}
         self._work: dict[tuple[Workload, int], tuple[list[compute.Passes], compute.Updates]] = {}
 
@@ -139,7 +152,8 @@ class Bound:
             moments = memory.training(
                 at(self._profiles, train), facts.layers, facts.train, parameters=facts.parameter_bytes
             )
-            found = [_Row("bytes_peak", *part) for part in zip(moments.setup, moments.each, strict=True)]
+            parts = zip(moments.setup * self._margin, moments.each * self._margin, strict=True)
+            found = [_Row("bytes_peak", *part) for part in parts]
             if probe is not None:
                 peak = memory.probing(
                     at(self._profiles, probe),
@@ -149,6 +163,6 @@ class Bound:
                     parameters=facts.parameter_bytes,
                     sketched=facts.probe.sketch is not None,
                 )
-                found.append(self._flat("bytes_peak", peak, np.zeros(self._count)))
+                found.append(self._flat("bytes_peak", peak * self._margin, np.zeros(self._count)))
             self._moments[key] = found
         return self._moments[key]

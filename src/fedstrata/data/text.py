@@ -40,7 +40,7 @@ def ensure_pad(tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def prepare_texts(
-    table: Table, *, tokenizer: PreTrainedTokenizerBase, cache: Path, max_length: int = 128
+    table: Table, *, tokenizer: PreTrainedTokenizerBase, cache: Path, max_length: int = 128, note: str | None = None
 ) -> TensorRows:
     """Return a table of texts as model inputs, padded on the right to the longest of them.
 
@@ -49,6 +49,7 @@ def prepare_texts(
         tokenizer: The model's tokenizer.
         cache: Folder for the tensors; a second call with equal content reads them from there.
         max_length: Longer texts are cut to this many tokens, and counted in the notes.
+        note: What was decided about the tokenizer; it comes first in the notes.
 
     Raises:
         DataError: A text has no token.
@@ -57,7 +58,7 @@ def prepare_texts(
     Example:
         See ``tests/data/test_text.py``.
     """
-    note = ensure_pad(tokenizer)
+    note = ensure_pad(tokenizer) or note
     key = {
         "kind": "texts",
         "rows": table.fingerprint,

@@ -96,13 +96,16 @@ class _StandIns:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Put stand-ins in the place of all blocks while the body runs."""
+        before = {module: module.__dict__.get("forward") for module in self._modules}
         for module in self._modules:
             module.__dict__["forward"] = self._forward_of(module)
         try:
             yield
         finally:
-            for module in self._modules:
+            for module, own in before.items():
                 del module.__dict__["forward"]
+                if own is not None:
+                    module.__dict__["forward"] = own
 
     def _forward_of(self, module: nn.Module) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401

@@ -13,7 +13,9 @@ from torch import nn
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
 from fedstrata.imports import importable
+from fedstrata.models.base import Base, set_base
 from fedstrata.models.folder import first_line
+from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.halves import Units
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
@@ -33,6 +35,8 @@ def load_custom(
     blocks: str | Sequence[str] | None = None,
     units: Units = "blocks",
     adapter: Lora | None = None,
+    base: Base = "fp32",
+    checkpointing: bool = False,
 ) -> LoadedModel:
     """Return the network that ``function(num_labels)`` makes, in evaluation mode.
 
@@ -47,6 +51,8 @@ def load_custom(
         blocks: Where automatic discovery does not fit.
         units: Whether a layer is a block or half of one.
         adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
+        base: How frozen blocks are held.
+        checkpointing: Whether layers are computed again in the backward pass.
 
     Raises:
         ModelError: There is no such module or function, or it does not return a network.
@@ -56,9 +62,12 @@ def load_custom(
         model = call_model_function(spec, len(labels))
     fresh = tuple(name for name, _ in model.named_parameters())
     layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
-    layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
+    layers = keep_frozen(model, layers, candidates=candidates, always=always, whole=adapter is not None)
+    layers = set_base(model, adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units), base)
     model.requires_grad_(requires_grad=True).eval()
-    return LoadedModel(model, layers, spec, task, tuple(labels), fresh, adapter=adapter)
+    return LoadedModel(
+        model, layers, spec, task, tuple(labels), fresh, adapter=adapter, base=base, checkpointing=checkpointing
+    )
 
 
 def model_function(spec: str) -> Callable[[int], object]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor, bfloat16, nn
 from transformers import PreTrainedModel
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ModelError, nearest
 from fedstrata.files import new_folder
-from fedstrata.models.folder import quiet
+from fedstrata.models.folder import has_tokenizer, quiet
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.merging import FOLDER, merged, save_adapter
 
@@ -28,6 +31,9 @@ _COMPANIONS = (
     "preprocessor_config.json",
     "processor_config.json",
 )
+
+
+WEIGHTS = "model.safetensors"
 
 
 def save_model(
@@ -58,20 +64,71 @@ def save_model(
     state = full_state(loaded.model, model_state)
     if target.exists() and not target.is_dir():
         raise ModelError(f"cannot write the model to '{target}': it is a file")
+    if loaded.base == "bf16":  # what is added to it is not rounded, and every reader takes float32
+        state = {name: value.float() if value.dtype is bfloat16 else value for name, value in state.items()}
     plain = state if loaded.adapter is None else merged(loaded.model, state)
     with new_folder(target, shared=True) as scratch:
         if isinstance(loaded.model, PreTrainedModel):
             with quiet():
                 loaded.model.save_pretrained(scratch, state_dict=plain)
+            if loaded.base == "bf16":
+                _update(scratch / "config.json", {"dtype": "float32"})
         else:
             tensors = {name: value.detach().cpu().contiguous().clone() for name, value in plain.items()}
-            save_file(tensors, scratch / "model.safetensors", metadata={"format": "pt"})
+            save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
         if loaded.adapter is not None:
             save_adapter(loaded, loaded.adapter, state, scratch / FOLDER)
         (scratch / "README.md").write_text(card, encoding="utf-8")
         if tokenizer_files_from is not None:
             _copy_companions(Path(tokenizer_files_from), scratch)
+            _set_tokenizer(scratch, loaded.tokenizer)
     return target
+
+
+def rehearse(loaded: LoadedModel) -> None:
+    """Write all of the folder but the weights, somewhere else, so that a model that cannot be written is known early.
+
+    Raises:
+        ModelError: The model's own code refuses to write it.
+
+    Example:
+        See ``tests/models/test_export.py``.
+    """
+    if not isinstance(loaded.model, PreTrainedModel):
+        return
+    with TemporaryDirectory() as scratch:
+        try:
+            with quiet():
+                loaded.model.save_pretrained(scratch, state_dict={})
+        except (OSError, SafetensorError):
+            return  # the disk for temporary files is not the one that the model is written to
+        except Exception as error:  # whatever transformers raises as it writes
+            raise ModelError(
+                f"the model of '{loaded.source}' could not be written once it is trained: {sentence(error)}; mend its "
+                "config.json or generation_config.json"
+            ) from error
+
+
+def save_weights(values: Mapping[TensorName, Tensor], folder: Path) -> Path:
+    """Write tensors alone, to a file of a folder that appears whole, and return the file.
+
+    Example:
+        See ``tests/models/test_export.py``.
+    """
+    with new_folder(folder) as scratch:
+        plain = {name: value.detach().cpu().contiguous().clone() for name, value in values.items()}
+        save_file(plain, scratch / WEIGHTS, metadata={"format": "pt"})
+    return folder / WEIGHTS
+
+
+def sentence(error: Exception) -> str:
+    r"""Return a library's message in one line.
+
+    Example:
+        >>> sentence(ValueError("no good:\n  too long"))
+        'ValueError: no good: too long'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def full_state(model: nn.Module, values: Mapping[TensorName, Tensor]) -> dict[str, Tensor]:
@@ -106,3 +163,17 @@ def _copy_companions(source: Path, target: Path) -> None:
         for file in sorted(source.glob(pattern)):
             if file.is_file():
                 shutil.copyfile(file, target / file.name)
+
+
+def _set_tokenizer(folder: Path, settings: Mapping[str, str]) -> None:
+    """Write settings of the tokenizer where a reader looks for them."""
+    if not settings or not has_tokenizer(folder):
+        return
+    _update(folder / "tokenizer_config.json", settings)
+    if "pad_token" in settings and (folder / "special_tokens_map.json").is_file():
+        _update(folder / "special_tokens_map.json", {"pad_token": settings["pad_token"]})
+
+
+def _update(file: Path, settings: Mapping[str, str]) -> None:
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.write_text(json.dumps({**known, **settings}, indent=2, ensure_ascii=False), encoding="utf-8")

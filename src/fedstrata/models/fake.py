@@ -15,19 +15,24 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers.initialization import no_init_weights
 
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
+from fedstrata.models.base import Base, set_base
 from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import call_model_function, is_custom
-from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout
+from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
+from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.halves import Units
 from fedstrata.models.hub import AUTO_CLASSES, task_for
+from fedstrata.models.leftovers import nothing_left
 from fedstrata.models.loaded import Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.objective import OBJECTIVES, Classification, Objective
+from fedstrata.models.padding import model_pad, set_padding
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import built
@@ -42,12 +47,14 @@ class FakeModel:
         layers: Its blocks.
         source: The folder, or ``module:function``, that it came from.
         objective: What it is trained for.
+        checkpointing: Whether its layers are computed again in the backward pass.
     """
 
     model: nn.Module
     layers: LayerMap
     source: str
     objective: Objective = field(default_factory=Classification)
+    checkpointing: bool = False
 
 
 def fake_model(
@@ -62,6 +69,8 @@ def fake_model(
     blocks: str | Sequence[str] | None = None,
     units: Units = "blocks",
     adapter: Lora | None = None,
+    base: Base = "fp32",
+    checkpointing: bool = False,
 ) -> FakeModel:
     """Return a model without weights, from a folder's ``config.json`` alone or from ``module:function``.
 
@@ -76,6 +85,8 @@ def fake_model(
         blocks: Where automatic discovery does not fit.
         units: Whether a layer is a block or half of one.
         adapter: What to train in the place of the layers' weights.
+        base: How frozen blocks are held.
+        checkpointing: Whether layers are computed again in the backward pass.
 
     Raises:
         ModelError: The folder or function is missing, cannot be built without weights, or does not do the task.
@@ -96,13 +107,15 @@ def fake_model(
         model, task = _from_folder(path, num_labels, task, dropout)
     found = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
     found = (with_frozen_head if task == "multiple-choice" else without_unused)(model, found, always)
-    found = adapt(model, found, adapter, blocks=blocks, units=units)
-    return FakeModel(fake_copy(model), found, path, OBJECTIVES[task])
+    found = keep_frozen(model, found, candidates=candidates, always=always, whole=adapter is not None)
+    found = set_base(model, adapt(model, found, adapter, blocks=blocks, units=units), base)
+    return FakeModel(fake_copy(model), found, path, OBJECTIVES[task], checkpointing)
 
 
 def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: float | None) -> tuple[nn.Module, Task]:
     folder = model_folder(path, weights=False)
     config = load_config(folder)
+    set_outputs(config)
     task = task_for(config, task, folder)
     if task == "multiple-choice":
         check_causal(config, folder, "keep")
@@ -110,9 +123,8 @@ def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: 
         config.num_labels = num_labels
     if dropout is not None:
         set_dropout(config, dropout)
-    text = config.get_text_config()
-    if getattr(text, "pad_token_id", None) is None:
-        config.pad_token_id = text.pad_token_id = 0  # which token pads does not change a shape
+    if model_pad(config) is None:
+        set_padding(config, 0)  # which token pads does not change a shape
     try:
         with quiet(), seeded(0), no_init_weights(), torch.device("meta"):
             model: nn.Module = built(AUTO_CLASSES[task], config, dtype=torch.float32)
@@ -141,7 +153,7 @@ def fake_copy(model: nn.Module, mode: FakeTensorMode | None = None) -> nn.Module
         device(type='cpu')
     """
     mode = mode or _mode()
-    plain = (t for module in model.modules() for t in vars(module).values() if isinstance(t, Tensor))
+    plain = (t for module in model.modules() for t in tree_leaves(dict(vars(module))) if isinstance(t, Tensor))
     tensors = {id(t): t for t in chain(model.parameters(), model.buffers(), plain)}
     with mode:
         return copy.deepcopy(model, {key: _hollow(tensor) for key, tensor in tensors.items()})
@@ -170,7 +182,7 @@ def faked(model: nn.Module, inputs: Mapping[str, Tensor]) -> Iterator[tuple[nn.M
     """
     own = next((p.fake_mode for p in model.parameters() if isinstance(p, FakeTensor)), None)
     mode = own or _mode()
-    with seeded(0), _unlogged(), mode:
+    with nothing_left(model), seeded(0), _unlogged(), mode:
         network = model if own else fake_copy(model, mode)
         batch: dict[str, Tensor] = {
             name: t if isinstance(t, FakeTensor) else mode.from_tensor(t) for name, t in inputs.items()

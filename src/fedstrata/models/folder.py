@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,20 @@ from fedstrata.errors import ModelError
 from fedstrata.models.place import EMBEDDED as EMBEDDED
 from fedstrata.models.place import model_folder as model_folder
 from fedstrata.pretrained import opened
+
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""Files that a tokenizer is read from; a folder has one or two of them."""
+
+_SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""Packages that read a SentencePiece model, and the modules that tell whether they are installed."""
 
 _DROPOUT = re.compile("drop")
 
@@ -46,6 +61,25 @@ def load_config(folder: Path) -> Any:  # noqa: ANN401
         raise ModelError(f"cannot read {folder / 'config.json'}: {first_line(error)}") from error
 
 
+def set_outputs(config: Any) -> None:  # noqa: ANN401
+    """Have a model return its logits and nothing that nobody reads, in place.
+
+    A configuration that asks for attention weights can be read and not be written again; one that asks for hidden
+    states keeps them all in memory; and one that asks for tuples has no logits by name.
+
+    Example:
+        >>> config = transformers.BertConfig(output_hidden_states=True, return_dict=False)
+        >>> set_outputs(config)
+        >>> config.output_hidden_states, config.return_dict
+        (False, True)
+    """
+    wanted = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+    for part in (config, *(getattr(config, name, None) for name in ("vision_config", "text_config"))):
+        for name, value in wanted.items():
+            if part is not None and getattr(part, name, value) != value:
+                setattr(part, name, value)
+
+
 def set_dropout(config: Any, dropout: float) -> None:  # noqa: ANN401
     """Set every dropout probability of a configuration, in place.
 
@@ -74,6 +108,11 @@ def set_dropout(config: Any, dropout: float) -> None:  # noqa: ANN401
         setattr(part, name, dropout)
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder has a file that a tokenizer is read from."""
+    return any((folder / name).is_file() for name in TOKENIZERS)
+
+
 def load_tokenizer(path: Path | str) -> Any:  # noqa: ANN401
     """Return the folder's tokenizer.
 
@@ -81,16 +120,39 @@ def load_tokenizer(path: Path | str) -> Any:  # noqa: ANN401
         ModelError: The folder has none, or it cannot be read.
     """
     folder = model_folder(path, weights=False)
-    known = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
-    if not any((folder / name).is_file() for name in known):
+    if not has_tokenizer(folder):
         raise ModelError(
-            f"model folder '{folder}' has no tokenizer (looked for {', '.join(known)}); copy its files there"
+            f"model folder '{folder}' has no tokenizer (looked for {', '.join(TOKENIZERS)}); copy its files there"
         )
     try:
         with quiet():
             return opened(transformers.AutoTokenizer, folder)
     except Exception as error:  # transformers raises whatever its readers raise
-        raise ModelError(f"cannot read the tokenizer of '{folder}': {first_line(error)}") from error
+        raise ModelError(f"cannot read the tokenizer of '{folder}': {_unread(folder) or first_line(error)}") from error
+
+
+def _unread(folder: Path) -> str | None:
+    """Return why a folder whose only vocabulary is a SentencePiece model cannot be read, if a package is missing.
+
+    ``transformers`` then takes the file for another kind and asks for that one's package.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return None
+    missing = [name for name, module in _SENTENCEPIECE.items() if importlib.util.find_spec(module) is None]
+    file = next((f for f in sorted(folder.glob("*.model")) if f.is_file() and _is_sentencepiece(f)), None)
+    if file is None or not missing:
+        return None
+    return (
+        f"'{file.name}' is a SentencePiece model, and reading one needs {' and '.join(missing)}; install with: pip "
+        f"install {' '.join(missing)}, or bring a tokenizer.json, which AutoTokenizer.from_pretrained(folder)"
+        ".save_pretrained(folder) writes where they are installed"
+    )
+
+
+def _is_sentencepiece(file: Path) -> bool:
+    """Return whether a file begins as a SentencePiece model does: with its first piece, in protobuf."""
+    with file.open("rb") as content:
+        return content.read(1) == b"\n"
 
 
 def load_processor(path: Path | str) -> Any:  # noqa: ANN401

@@ -13,16 +13,19 @@ from torch import nn
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
+from fedstrata.models.base import Base, set_base
 from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import load_custom as load_custom
 from fedstrata.models.export import save_model as save_model
-from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout
+from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
+from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.halves import Units
 from fedstrata.models.heads import match_labels, reorder
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
+from fedstrata.models.padding import padding_of, set_padding
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import opened_weights
@@ -51,6 +54,8 @@ def load_model(
     blocks: str | Sequence[str] | None = None,
     units: Units = "blocks",
     adapter: Lora | None = None,
+    base: Base = "fp32",
+    checkpointing: bool = False,
 ) -> LoadedModel:
     """Return a model from a local folder, in float32 and evaluation mode.
 
@@ -67,6 +72,8 @@ def load_model(
         blocks: Where automatic discovery does not fit.
         units: Whether a layer is a block or half of one.
         adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
+        base: How frozen blocks are held.
+        checkpointing: Whether layers are computed again in the backward pass.
 
     Raises:
         ModelError: The folder is missing or unreadable, its head does not fit the labels, or it cannot do the task.
@@ -74,6 +81,7 @@ def load_model(
     """
     folder = model_folder(path)
     config = load_config(folder)
+    set_outputs(config)
     causal = task == "multiple-choice"
     own_labels = tuple(str(config.id2label[i]) for i in sorted(config.id2label))
     if causal:
@@ -82,11 +90,13 @@ def load_model(
         _set_labels(config, labels)
     if dropout is not None:
         set_dropout(config, dropout)
-    if task == "text-classification":
-        _set_padding(config, folder)
+    padding = padding_of(folder) if task == "text-classification" else None
+    if padding is not None:
+        set_padding(config, padding.model)
     model, missing, wrong = _read(folder, config, task, seed)
     layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
     layers = (with_frozen_head if causal else without_unused)(model, layers, always)
+    layers = keep_frozen(model, layers, candidates=candidates, always=always, whole=adapter is not None)
     of_head = () if causal else head_tensors(model, partition(model, blocks=blocks))
     _check_body(folder, missing | set(wrong), of_head)
     notes: tuple[str, ...] = ()
@@ -97,9 +107,22 @@ def load_model(
     new = {*missing, *wrong, *(of_head if head == "new" else ())}
     fresh = tuple(name for name, _ in model.named_parameters() if name in new)
     _initialise(model, frozenset(fresh), seed)
-    layers = adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units)
+    layers = set_base(model, adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units), base)
     model.requires_grad_(requires_grad=True).eval()
-    return LoadedModel(model, layers, str(folder), task, tuple(labels), fresh, _facts(config), adapter, notes)
+    return LoadedModel(
+        model,
+        layers,
+        str(folder),
+        task,
+        tuple(labels),
+        fresh,
+        _facts(config),
+        adapter,
+        notes,
+        tokenizer=padding.tokenizer if padding is not None else {},
+        base=base,
+        checkpointing=checkpointing,
+    )
 
 
 def task_for(config: Any, task: Task | None, folder: Path) -> Task:  # noqa: ANN401
@@ -144,23 +167,6 @@ def _set_labels(config: Any, labels: Sequence[str]) -> None:  # noqa: ANN401
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
     config.problem_type = None
-
-
-def _set_padding(config: Any, folder: Path) -> None:  # noqa: ANN401
-    if getattr(config.get_text_config(), "pad_token_id", None) is None:
-        config.get_text_config().pad_token_id = _pad_token(folder)
-        config.pad_token_id = config.get_text_config().pad_token_id
-
-
-def _pad_token(folder: Path) -> int:
-    tokenizer = load_tokenizer(folder)
-    if tokenizer.pad_token_id is None:
-        token = tokenizer.eos_token or "<pad>"
-        raise ModelError(
-            f"neither config.json nor the tokenizer of '{folder}' names a padding token, which batches need; add "
-            f'"pad_token": "{token}" to its tokenizer_config.json'
-        )
-    return int(tokenizer.pad_token_id)
 
 
 def _read(

@@ -12,6 +12,7 @@ from torch import nn
 
 from fedstrata.alignment import align_module
 from fedstrata.domain.layers import LayerMap
+from fedstrata.models.base import Base
 from fedstrata.models.objective import OBJECTIVES, Objective
 
 Task = Literal["image-classification", "text-classification", "multiple-choice"]
@@ -36,10 +37,10 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A network in evaluation mode, float32, on the CPU, its parameters and buffers aligned.
+    """A network in evaluation mode, float32 but for a smaller base, on the CPU, its parameters and buffers aligned.
 
     Attributes:
-        model: The network; every parameter can be trained.
+        model: The network; what is trained of it is said by ``layers``.
         layers: Its blocks.
         source: The folder, or ``module:function``, that it came from.
         task: What it does.
@@ -48,6 +49,9 @@ class LoadedModel:
         facts: What its configuration says of its inputs (``model_type``, ``image_size``, ...); empty if custom.
         adapter: What was put into its layers; ``None`` trains their weights.
         notes: What loading it had to decide, one sentence each.
+        tokenizer: Settings in which the tokenizer that belongs to it differs from the folder's.
+        base: How its frozen blocks are held.
+        checkpointing: Whether its layers are computed again in the backward pass.
     """
 
     model: nn.Module
@@ -59,6 +63,9 @@ class LoadedModel:
     facts: Mapping[str, int | str] = field(default_factory=dict)
     adapter: Lora | None = None
     notes: tuple[str, ...] = ()
+    tokenizer: Mapping[str, str] = field(default_factory=dict)
+    base: Base = "fp32"
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Align what was read: a mapped file's tensors begin wherever its header ends."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from fedstrata.domain.scored import BESIDES, CHOICES, PLACES, SHARES, TARGETS
 from fedstrata.errors import ModelError
+from fedstrata.models.base import mixed
 
 Reduction = Literal["sum", "mean"]
 """Whether the losses of a batch's rows are added up or averaged."""
@@ -175,11 +176,12 @@ def run(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         [[1.0, 1.0]]
     """
     takes = inspect.signature(model.forward).parameters
-    if takes.keys() & {"pixel_values", "input_ids"}:
-        # a decoder would build a key-value cache that nobody reads
-        output = model(**inputs, **({"use_cache": False} if "use_cache" in takes else {}))
-    else:
-        output = model(next(iter(inputs.values())))
+    with mixed(model):
+        if takes.keys() & {"pixel_values", "input_ids"}:
+            # a decoder would build a key-value cache that nobody reads
+            output = model(**inputs, **({"use_cache": False} if "use_cache" in takes else {}))
+        else:
+            output = model(next(iter(inputs.values())))
     logits: Tensor = output if isinstance(output, Tensor) else output.logits
     return logits
 

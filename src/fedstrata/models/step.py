@@ -10,6 +10,7 @@ What lies between blocks is measured with blocks replaced by their shapes. Nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ModelError
+from fedstrata.models.base import mixed
 from fedstrata.models.between import Between, measure_between
+from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.fake import OnePerRow, as_trained, fake_batch, faked
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.recording import Recording, record
@@ -45,6 +48,11 @@ class Network(Protocol):
         """What it is trained for."""
         ...
 
+    @property
+    def checkpointing(self) -> bool:
+        """Whether its layers are computed again in the backward pass."""
+        ...
+
 
 def measure_model(network: Network, *, rows: int, length: int = 128, size: int | None = None) -> StepProfile:
     """Return what one local step of a ``transformers`` model costs for a batch of some shape.
@@ -65,14 +73,14 @@ def measure_model(network: Network, *, rows: int, length: int = 128, size: int |
         (16, 6, 'vit.embeddings', '(between blocks)')
     """
     inputs, objective = fake_batch(network.model, rows=rows, length=length, size=size), network.objective
+    measure = partial(measure_step, network.model, network.layers, checkpointing=network.checkpointing)
     try:
-        return measure_step(network.model, network.layers, objective.shaped(inputs), objective)
+        return measure(inputs=objective.shaped(inputs), objective=objective)
     except ModelError as error:
         if "attention_mask" not in inputs:
             raise
-        unmasked = objective.shaped({"input_ids": inputs["input_ids"]})
         try:
-            return measure_step(network.model, network.layers, unmasked, objective)
+            return measure(inputs=objective.shaped({"input_ids": inputs["input_ids"]}), objective=objective)
         except ModelError:
             raise error from None
 
@@ -82,6 +90,8 @@ def measure_step(
     layers: LayerMap,
     inputs: Mapping[str, Tensor],
     objective: Objective = Classification(),  # noqa: B008  a value
+    *,
+    checkpointing: bool = False,
 ) -> StepProfile:
     """Return what one forward and backward pass over one batch costs, for every mask.
 
@@ -92,6 +102,7 @@ def measure_step(
         layers: Its blocks.
         inputs: One batch; of its tensors, shapes and types count alone.
         objective: What the loss is; by default the cross-entropy of the model's logits.
+        checkpointing: Whether layers are computed again in the backward pass.
 
     Raises:
         ModelError: The model's code cannot run on shapes alone, or does not run all of its layers.
@@ -105,22 +116,24 @@ def measure_step(
         >>> [profile.flops(frozenset(mask)) for mask in ([], [1], [0], [0, 1])]
         [768, 1152, 1408, 1664]
     """
-    with (
-        torch.enable_grad(),
-        faked(model, inputs) as (network, batch),
-        as_trained(network),
-        OnePerRow(next(iter(batch.values())).shape),
-    ):
-        run = partial(_loss, network, batch, objective)
-        try:
+    try:
+        with (
+            torch.enable_grad(),
+            faked(model, inputs) as (network, batch),
+            as_trained(network),
+            mixed(network, cached=False),
+            checkpointed(network, layers, measured=True) if checkpointing else nullcontext(),
+            OnePerRow(next(iter(batch.values())).shape),
+        ):
+            run = partial(_loss, network, batch, objective)
             recording = _recorded(network, layers, batch, run)
             meter = Meter(network, layers, recording)
             outside = _outside(network, layers, recording, batch, run)
             return profile_of(meter, outside, batch)
-        except ModelError:
-            raise
-        except Exception as error:  # whatever a model's own code raises where there are shapes and no numbers
-            raise ModelError(f"cannot measure {type(model).__name__}: {_sentence(error)}") from error
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a model's own code raises where there are shapes and no numbers
+        raise ModelError(f"cannot measure {type(model).__name__}: {_sentence(error)}") from error
 
 
 def _recorded(model: nn.Module, layers: LayerMap, batch: Mapping[str, Tensor], run: Callable[[], Tensor]) -> Recording:

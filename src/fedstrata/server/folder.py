@@ -6,6 +6,7 @@ journal.jsonl  accepted/                         see journal.py
 checkpoints/round-NNNN/                          see checkpoint.py
 metrics.csv  selection.parquet  summary.json     derived at the end of every session of the run
 confusion.json  model/                           classes, and an ordinary HF folder, at the end
+weights/                                         the trained tensors alone, if the model could not be written
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class RunFolder:
     def confusion(self) -> Path:
         """True against predicted classes of the test rows, at the end."""
         return self.path / "confusion.json"
+
+    @property
+    def weights(self) -> Path:
+        """The trained tensors alone, if the model could not be written."""
+        return self.path / "weights"
 
     @property
     def config(self) -> Path:

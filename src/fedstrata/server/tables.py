@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import pyarrow as pa
@@ -49,7 +50,8 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
 
     ``final`` is the newest evaluation and ``final.round`` its round, 0 before training. ``best.accuracy`` is
     the test accuracy of the round that was best on the clients' held-out rows; where no rows are held out no round is
-    chosen and it is the final one's.
+    chosen and it is the final one's. ``over_memory`` has the clients that held more memory than their budget, with the
+    most that each held and the limit, in bytes.
     """
     start = next(e for e in events if e["event"] == "run")
     rounds = [e for e in events if e["event"] == "round"]
@@ -70,11 +72,20 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
         "best": best or (final and {**final, "chosen_on": "last round"}),
         **{key: sum(e[key] for e in (*rounds, *abandoned)) for key in ("bytes_up", "bytes_down", "seconds")},
         "peak_bytes": max((e["peak_bytes"] for e in rounds), default=0),
+        "over_memory": _over_memory(events),
         "failures": sum(1 for e in events if e["event"] == "client" and e["failure"]),
         "losses": _losses(events),
         "abandoned": len(abandoned),
         "skipped": sum(1 for e in rounds if not e["committed"]),
     }
+
+
+def _over_memory(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for e in events:
+        if e["event"] == "client" and e["peak_bytes"] and e["peak_bytes"] > e["budget"].get("bytes_peak", inf):
+            found[e["client"]] = max(found.get(e["client"], [0.0, 0.0]), [e["peak_bytes"], e["budget"]["bytes_peak"]])
+    return dict(sorted(found.items()))
 
 
 def _losses(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -44,7 +44,14 @@ def _key(network: LoadedModel, sample: Mapping[str, Tensor], workloads: Sequence
     model = network.model
     tensors = [*model.named_parameters(), *model.named_buffers()]
     seen = (
-        (network.source, network.task, sorted(network.facts.items()), repr(network.layers), repr(model)),
+        (
+            network.source,
+            network.task,
+            network.checkpointing,
+            sorted(network.facts.items()),
+            repr(network.layers),
+            repr(model),
+        ),
         str(getattr(model, "config", "")),
         [(name, tuple(t.shape), str(t.dtype), t.requires_grad) for name, t in tensors],
         [(name, tuple(t.shape), str(t.dtype)) for name, t in sample.items()],
