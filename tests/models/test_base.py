@@ -51,7 +51,7 @@ def test_a_run_on_it_comes_close_to_one_in_float32(folder: Path, adapter: Lora |
     )
     deltas = []
     for base in ("fp32", "bf16"):
-        loaded = _load(folder, base, adapter)  # type: ignore[arg-type]
+        loaded = _load(folder, base, adapter)
         model = ResidentModel(loaded.model, loaded.layers)
         weights = model.weights()
         result = train(
@@ -66,7 +66,8 @@ def test_a_run_on_it_comes_close_to_one_in_float32(folder: Path, adapter: Lora |
         assert {d.dtype for d in result.deltas.values()} == {torch.float32}
         assert set(model.frozen_drift().values()) == {0.0}
         deltas.append(torch.cat([d.flatten() for d in result.deltas.values()]))
-    assert torch.nn.functional.cosine_similarity(*deltas, dim=0) > 0.98
+    first, second = deltas
+    assert torch.nn.functional.cosine_similarity(first, second, dim=0) > 0.98
 
 
 def test_the_exported_folder_is_float32_with_the_adapter_unrounded(folder: Path, tmp_path: Path) -> None:
