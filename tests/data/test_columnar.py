@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
+from datasets.exceptions import DatasetGenerationError
 
 from fedstrata.data import columnar
 from fedstrata.data.columns import Columns
@@ -73,3 +77,32 @@ def test_a_missing_column_lists_those_that_are_there(tmp_path: Path) -> None:
 
 def test_a_process_may_be_allowed_less_than_is_free() -> None:
     assert columnar.free_memory() > 1_000_000
+
+
+def test_a_cache_that_is_no_folder_costs_the_cache_and_not_the_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _write(tmp_path)
+    (tmp_path / "cache").write_text("no folder")
+    assert len(_sheet(tmp_path).columns["text"]) == 500
+    assert f"the cache {tmp_path / 'cache'} cannot be used (Not a directory): rows are prepared anew" in caplog.text
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_full_cache_costs_the_cache_and_not_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrapped: bool
+) -> None:
+    _write(tmp_path)
+    by_way_of = columnar._by_way_of
+
+    def full(cache: Path, *rest: Any) -> Dataset:  # noqa: ANN401  as the real one takes
+        if cache != tmp_path / "cache":
+            return by_way_of(cache, *rest)
+        error = OSError(errno.ENOSPC, "No space left on device")
+        if wrapped:
+            raise DatasetGenerationError("An error occurred") from error
+        raise error
+
+    monkeypatch.setattr(columnar, "_by_way_of", full)
+    assert len(_sheet(tmp_path).columns["text"]) == 500
+    assert "cannot be used (No space left on device)" in caplog.text

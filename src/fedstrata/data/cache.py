@@ -23,7 +23,7 @@ from fedstrata.reading.json_text import read_json
 
 log = logging.getLogger(__name__)
 
-_UNUSABLE = "the cache %s cannot be used (%s): rows are prepared anew each time; FEDSTRATA_CACHE names another"
+UNUSABLE = "the cache %s cannot be used (%s): rows are prepared anew each time; FEDSTRATA_CACHE names another"
 _OF_THE_FOLDER = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 VERSION = 2
 """Raised when prepared tensors change meaning, so that old files are not read."""
@@ -74,7 +74,7 @@ def _kept(draft: Path, tensors: Path, manifest: Path, said: str) -> dict[str, Te
         write_private(draft, said)
         draft.replace(manifest)
     except OSError as error:
-        log.warning(_UNUSABLE, tensors.parent, error.strerror)
+        log.warning(UNUSABLE, tensors.parent, error.strerror)
     try:
         found: dict[str, Tensor] = load_file(tensors if tensors.is_file() else draft)
         return found
@@ -108,11 +108,27 @@ def _no_room(error: Exception) -> str | None:
     return None
 
 
+def fault_of(folder: Path, error: Exception) -> str | None:
+    """Return what is wrong with a folder if an error of another library may come of that, or ``None``."""
+    cause: BaseException | None = error
+    while isinstance(cause, Exception):
+        if (why := _no_room(cause)) is not None:
+            return why
+        cause = cause.__cause__ or cause.__context__
+    probe = folder / f".{uuid.uuid4().hex}"
+    try:
+        _begin(probe)
+        probe.unlink()
+    except OSError as unusable:
+        return unusable.strerror or str(unusable)
+    return None
+
+
 def _elsewhere(
     folder: Path, write: Callable[[Path], Mapping[str, object]], why: str
 ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Prepare the tensors without keeping them."""
-    log.warning(_UNUSABLE, folder, why)
+    log.warning(UNUSABLE, folder, why)
     try:
         with TemporaryDirectory(prefix="fedstrata-rows-") as place:
             file = Path(place) / "rows.safetensors"

@@ -6,10 +6,13 @@ summed before anything is kept: a few rows are decoded at a time, so few that th
 
 from __future__ import annotations
 
+import atexit
+import logging
 import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 
 import datasets
 import psutil
@@ -21,10 +24,13 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from datasets.packaged_modules.parquet.parquet import Parquet
 
+from fedstrata.data.cache import UNUSABLE, fault_of
 from fedstrata.data.files import Source
 from fedstrata.data.quiet import quiet
 from fedstrata.data.sheet import Sheet, no_column
 from fedstrata.errors import DataError
+
+log = logging.getLogger(__name__)
 
 _BATCH = 1 << 27
 """Bytes that are decoded at a time, at most, but never less than one row."""
@@ -140,6 +146,20 @@ def free_memory() -> int:
 
 
 def _open(source: Source, wanted: Sequence[str], fingerprint: str, cache: Path, rows_at_once: int) -> Dataset:
+    """Return the file's rows, by way of the cache, or of a folder that ends with the process where it is unusable."""
+    try:
+        return _by_way_of(cache, source, wanted, fingerprint, rows_at_once)
+    except (OSError, DatasetGenerationError) as error:
+        why = fault_of(cache / "datasets", error)
+        if why is None:
+            raise
+    log.warning(UNUSABLE, cache, why)
+    place = Path(mkdtemp(prefix="fedstrata-rows-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return _by_way_of(place, source, wanted, fingerprint, rows_at_once)
+
+
+def _by_way_of(cache: Path, source: Source, wanted: Sequence[str], fingerprint: str, rows_at_once: int) -> Dataset:
     data = DataFilesDict({"train": DataFilesList([str(source.path)], origin_metadata=[(fingerprint,)])})
     with quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="unclosed file", category=ResourceWarning)
