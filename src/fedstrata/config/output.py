@@ -51,20 +51,31 @@ def make_folder(folder: RunFolder, loaded: Loaded) -> None:
         raise config_error([problem], loaded.marks) from error
 
 
-def begun(path: Path, overrides: Sequence[str] = ()) -> tuple[Loaded, RunFolder]:
-    """Return the configuration and folder of a run that has begun and not finished.
+def run_folder(path: Path) -> RunFolder:
+    """Return the folder of a run that has begun.
 
     Raises:
-        CheckpointError: The folder is not a run's, or the run has finished.
+        CheckpointError: The folder is not a run's.
     """
     folder = RunFolder(path)
     if not path.is_dir():
         raise CheckpointError(f"there is no run folder {path}{_near(path)}")
     if not folder.config.is_file():
         raise CheckpointError(f"{path} is not a run folder: it has no {folder.config.name}{_near(path / 'any')}")
+    return folder
+
+
+def begun(path: Path, overrides: Sequence[str] = ()) -> tuple[Loaded, RunFolder]:
+    """Return the configuration and folder of a run that has begun and not finished.
+
+    Raises:
+        CheckpointError: The folder is not a run's, or the run has finished.
+    """
+    folder = run_folder(path)
     if folder.model.exists():
         raise CheckpointError(
-            f"{path} has finished; its model is in {folder.model}, start another with 'fedstrata run'"
+            f"{path} has finished; its model is in {folder.model}. More rounds: fedstrata resume {path} --rounds N"
+            " (of all of them); another run: fedstrata run"
         )
     return load_config(folder.config, overrides), folder
 

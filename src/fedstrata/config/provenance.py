@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fedstrata.config.anew import settings_of, without_anew
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Digits
@@ -66,7 +67,7 @@ def environment(loaded: Loaded) -> str:
 def identity(loaded: Loaded) -> dict[str, str]:
     """Return what a run's bits depend on besides its seed: hash of the configuration, versions of packages."""
     values = resolved_values(loaded)
-    said = {key: value for key, value in values.items() if key not in BITS_DO_NOT_DEPEND_ON}
+    said = {key: value for key, value in without_anew(values).items() if key not in BITS_DO_NOT_DEPEND_ON}
     digest = sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
     packages = ("torch", "transformers", "numpy", *(("peft",) if loaded.config.model.adapter else ()))
     return {"configuration": digest, **{name: _version(name) or "none" for name in packages}}
@@ -95,6 +96,7 @@ def header(loaded: Loaded, setting: Setting, data: FederatedData) -> dict[str, A
         "never": [b.name for b in layers.never],
         "layer_bytes": [b.bytes for b in layers.layers],
         "clients": list(setting.profiles),
+        "settings": settings_of(resolved_values(loaded)),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 

@@ -105,6 +105,11 @@ class RunFolder:
         lines = self.events.read_text(encoding="utf-8").split("\n")
         return [self._event(number, line) for number, line in enumerate(lines[:-1], start=1)]
 
+    def plan(self) -> dict[str, Any]:
+        """Return how many rounds the run was last said to have, and with which settings."""
+        said = [event for event in self.read() if event["event"] in ("run", "plan")]
+        return {"rounds": said[-1]["rounds"], "settings": said[-1].get("settings")}
+
     def _event(self, number: int, line: str) -> dict[str, Any]:
         try:
             event = json_value(line)

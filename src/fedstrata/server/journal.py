@@ -127,6 +127,11 @@ class FileJournal:
         shutil.rmtree(self._kept, ignore_errors=True)
         self._write({"kind": "run", "run": run})
 
+    def cut(self, offset: int) -> None:
+        """Forget what was journalled behind a checkpoint: the round after it is not played as it was."""
+        if self.size > offset:
+            os.truncate(self._path, offset)
+
     def reopen(self, offset: int, run: str | None) -> None:
         """Read what was journalled behind a checkpoint, up to the first record that is not whole.
 

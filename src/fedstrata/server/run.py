@@ -134,8 +134,14 @@ class Run:
         state, place = found
         self._compare(place)
         self.folder.truncate(place.log_bytes)
+        plan = {"rounds": self.schedule.rounds, "settings": self.header.get("settings")}
+        before = self.folder.plan()
+        if plan["settings"] != before["settings"]:
+            journal.cut(place.journal_bytes)  # answers of a round that is played anew, with other settings
         journal.reopen(place.journal_bytes, state.run)
-        return self._play(state, place.log_bytes, journal)
+        if plan == before:
+            return self._play(state, place.log_bytes, journal)
+        return self._play(state, self.folder.append([{"event": "plan", **plan}]), journal)
 
     def _begin(self, weights: Weights, journal: FileJournal) -> RunResult:
         state = initial_state(self.setting, weights, run=journal.run)

@@ -207,7 +207,8 @@ class Session:
                 raise TrainingError(f"the test loss is {looked.test.loss} before training; look at the model's weights")
             raise TrainingError(
                 f"after round {state.round} the test loss is {looked.test.loss}; "
-                "lower train.lr or aggregator.server_lr, or set train.clip_norm"
+                "lower train.lr or aggregator.server_lr, or set train.clip_norm: "
+                f"fedstrata resume {run.folder.path} --set train.lr=..."
             )
         return looked
 

@@ -66,7 +66,7 @@ def summarise(events: Sequence[Mapping[str, Any]], *, state: str, best: Mapping[
         "model": start["model"],
         "data": start["data"],
         "rounds": len(rounds),
-        "planned_rounds": start["rounds"],
+        "planned_rounds": [e for e in events if e["event"] in ("run", "plan")][-1]["rounds"],
         "baseline": baseline,
         "final": final,
         "best": best or (final and {**final, "chosen_on": "last round"}),
