@@ -53,7 +53,11 @@ def test_a_run_that_diverged_goes_on_with_another_rate(tmp_path: Path) -> None:
 
     revise(tmp_path / "run", Revision(settings=("train.lr=0.1",)))
     assert resume(tmp_path / "run").state == "finished"
-    assert [e["settings"]["train.lr"] for e in events(tmp_path / "run") if e["event"] in ("run", "plan")] == [0.1, 1e38, 0.1]
+    assert [e["settings"]["train.lr"] for e in events(tmp_path / "run") if e["event"] in ("run", "plan")] == [
+        0.1,
+        1e38,
+        0.1,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from fedstrata.errors import ModelError, StorageError, TrainingError
 from fedstrata.files import write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.export import rehearse
+from fedstrata.models.failing import blaming_the_model
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.objective import Classification
@@ -359,7 +360,8 @@ def _central_test(model: ResidentModel, data: FederatedData, batch_size: int) ->
     indices = torch.arange(len(data.test))
 
     def test(weights: Weights) -> Metrics:
-        loss, correct = evaluate(model, weights, rows=data.test, indices=indices, batch_size=batch_size)
+        with blaming_the_model(model.module, data.test.inputs):
+            loss, correct = evaluate(model, weights, rows=data.test, indices=indices, batch_size=batch_size)
         return Metrics(correct / len(indices), loss / len(indices), len(indices))
 
     return test

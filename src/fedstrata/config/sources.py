@@ -23,6 +23,7 @@ from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ConfigError, DataError, LayerError, ModelError
 from fedstrata.imports import importable
 from fedstrata.models.custom import is_custom
+from fedstrata.models.failing import most_tokens
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
@@ -195,10 +196,13 @@ def _prepare(source: FromFiles, loaded: Loaded) -> Prepare:
     folder = model_folder(model_path(loaded))
     if source.input == "text":
         tokenizer, note = padded_tokenizer(folder)
-        texts = partial(prepare_texts, tokenizer=tokenizer, max_length=source.max_length, note=note)
+        most = min(source.max_length, most_tokens(load_model_config(folder), tokenizer))
+        texts = partial(prepare_texts, tokenizer=tokenizer, max_length=most, note=note)
         return lambda table: texts(table, cache=cache_folder())
     if source.input == "choice":
-        choices = partial(prepare_choices, tokenizer=load_tokenizer(folder), max_length=source.max_length)
+        tokenizer = load_tokenizer(folder)
+        most = min(source.max_length, most_tokens(load_model_config(folder), tokenizer))
+        choices = partial(prepare_choices, tokenizer=tokenizer, max_length=most)
         return lambda table: choices(table, cache=cache_folder())
     facts = load_model_config(folder)
     facts = getattr(facts, "vision_config", facts)
