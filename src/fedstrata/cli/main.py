@@ -10,6 +10,7 @@ from typing import Annotated
 import click
 import typer
 
+from fedstrata.blame import own_code
 from fedstrata.cli.bench import bench
 from fedstrata.cli.compare import compare
 from fedstrata.cli.demo import demo
@@ -121,6 +122,9 @@ def invoke(arguments: list[str]) -> int:
             return _fail("this needs Flower; install it with: pip install 'fedstrata[flower]'", 2, arguments)
         if out_of_memory(error):
             return _fail(f"{_SHORT} ({type(error).__name__}: {' '.join(str(error).split())[:200]})", 4, arguments)
+        own = own_code(error)
+        if own is not None:
+            return _fail(own[0], own[1], arguments)
         hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
         return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)
     return code if isinstance(code, int) else 0

@@ -16,6 +16,8 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from fedstrata.blame import note_own
+from fedstrata.config.interface import missing
 from fedstrata.config.problems import Loc, Problem, dotted, problems_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
 
@@ -191,6 +193,9 @@ def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a data
         raise BuildError([Problem(loc, str(error))]) from error
     if not is_dataclass(component):
         raise BuildError([Problem(loc, f"{kind} has to be a dataclass; its fields are its options")])
+    lacking = None if kind in CATALOG[family] else missing(family, kind, component)
+    if lacking is not None:
+        raise BuildError([Problem(loc, lacking)])
     return component
 
 
@@ -201,6 +206,7 @@ def load_object(path: str) -> Any:  # noqa: ANN401  whatever the path names
         ConfigError: The module cannot be imported or has no such name.
     """
     module_name, _, name = path.partition(":")
+    note_own(module_name)
     try:
         module = import_module(module_name)
     except Exception as error:  # whatever the user's own module raises
