@@ -1,21 +1,57 @@
-"""The Python door: what ``fedstrata run`` does, as a function with a typed result."""
+"""The Python door: what the verbs of the command line do, as functions with typed results."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedstrata.config.build import finish, prepare_run
-from fedstrata.config.load import check_config, load_config
+from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.config.load import Loaded, check_config, load_config
+from fedstrata.config.plan import Plan, make_plan
+from fedstrata.config.plan_subject import Assumed
+from fedstrata.config.revise import Revision, revise
 from fedstrata.config.sweep import load_sweep
+from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.profile import StepProfile
+from fedstrata.errors import ConfigError, ModelError
+from fedstrata.models.fake import fake_model
+from fedstrata.models.loaded import Lora, Task
+from fedstrata.models.step import measure_model
+from fedstrata.report.compare import compare as compared
+from fedstrata.report.compare_inputs import gather
+from fedstrata.report.contest import Contest, Rules
+from fedstrata.report.front import paths
+from fedstrata.report.front import report as report
+from fedstrata.report.progress import PlainProgress
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 from fedstrata.sweeping.run import SweepResult, clients_of, play_sweep
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelLayers:
+    """A model's layers, and what a step with them costs.
+
+    Attributes:
+        layers: What may be selected, what everyone trains, what stays frozen; with names, sizes and ties.
+        profile: Operations and memory of a step by layer; ``None`` where the model cannot run on shapes alone.
+        note: Why there is no profile.
+    """
+
+    layers: LayerMap
+    profile: StepProfile | None
+    note: str | None = None
+
+
 def run(
-    config: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = (), observer: Observer | None = None
+    config: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: bool = False,
 ) -> RunResult:
     """Train as a configuration says, and leave a run folder.
 
@@ -23,6 +59,7 @@ def run(
         config: A YAML file, or its content as a mapping.
         overrides: Texts such as ``train.lr=0.1``, as ``--set`` takes them.
         observer: Is told of every round and client.
+        progress: Whether to write a line per round to standard error; nothing is written otherwise.
 
     Returns:
         The run folder, its summary, and the trained tensors.
@@ -33,9 +70,158 @@ def run(
     Example:
         ``examples/custom_selector.py`` runs it with a selector of its own.
     """
-    loaded = check_config(config, overrides=overrides) if isinstance(config, Mapping) else None
-    prepared = prepare_run(loaded or load_config(Path(str(config)), overrides))
-    result = prepared.run(observer=observer or Quiet(), stop=lambda: False).start(prepared.weights)
+    watching = _observer(observer, progress=progress)
+    prepared = prepare_run(_loaded(config, overrides))
+    result = prepared.run(observer=watching, stop=lambda: False).start(prepared.weights)
+    return _finished(prepared, result)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    rounds: int | None = None,
+    overrides: Sequence[str] = (),
+    observer: Observer | None = None,
+    progress: bool = False,
+) -> RunResult:
+    """Go on with a run from its newest checkpoint.
+
+    Args:
+        folder: The run folder.
+        rounds: Rounds of the whole run; more of them go on with one that has finished.
+        overrides: Texts such as ``train.lr=0.1``, of what every round reads anew; it counts from the next round on.
+        observer: Is told of every round and client.
+        progress: Whether to write a line per round to standard error.
+
+    Returns:
+        As ``run``.
+
+    Raises:
+        FedstrataError: As of ``run``; or rows or model are not those that the run began with.
+
+    Example:
+        See ``tests/test_api.py``.
+    """
+    watching = _observer(observer, progress=progress)
+    revise(Path(folder), Revision(rounds, tuple(overrides)))
+    prepared = reopen_run(Path(folder))
+    result = prepared.run(observer=watching, stop=lambda: False).resume(prepared.weights)
+    return _finished(prepared, result)
+
+
+def plan(
+    config: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    clients: int | None = None,
+    rows: int | None = None,
+    length: int | None = None,
+    selectors: Sequence[str] = (),
+) -> Plan:
+    """Return what a run will ask of its clients; nothing is trained and no weight is read.
+
+    Args:
+        config: A YAML file, or its content as a mapping.
+        overrides: Texts such as ``train.lr=0.1``.
+        clients: Plan without data, for so many clients; needs ``rows``.
+        rows: Their training rows each.
+        length: Tokens of their texts.
+        selectors: Kinds of selectors to compare besides.
+
+    Raises:
+        FedstrataError: What a run would refuse too. Budgets that cannot be spent stand in the plan's ``refusals``.
+
+    Example:
+        See ``tests/test_api.py``.
+    """
+    if (clients is None) != (rows is None) or (clients is None and length is not None):
+        raise ConfigError("clients, rows and length plan without data, which needs clients and rows")
+    assumed = None if clients is None or rows is None else Assumed(clients, rows, length)
+    return make_plan(_loaded(config, overrides), assumed=assumed, selectors=selectors)
+
+
+def layers(
+    model: str | Path,
+    *,
+    task: Task | None = None,
+    labels: int | None = None,
+    adapter: Lora | None = None,
+    batch: int = 1,
+    length: int = 128,
+    size: int | None = None,
+) -> ModelLayers:
+    """Return a model's layers; no weights are read.
+
+    Args:
+        model: A folder with ``config.json``, ``embedded:vit-digits``, or ``module:function``.
+        task: What it is for; by default what its architecture can do.
+        labels: Number of labels; by default the folder's own.
+        adapter: What is trained in the place of the weights.
+        batch: Rows of the batch that a step is measured for.
+        length: Tokens per row.
+        size: Image height and width.
+
+    Raises:
+        ModelError: There is no such model.
+
+    Example:
+        See ``tests/test_api.py``.
+    """
+    network = fake_model(str(model), num_labels=labels, task=task, adapter=adapter)
+    try:
+        return ModelLayers(network.layers, measure_model(network, rows=batch, length=length, size=size))
+    except ModelError as error:
+        return ModelLayers(network.layers, None, str(error))
+
+
+def compare(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    reference: str | None = None,
+    target: float | None = None,
+    oracle: str | None = None,
+    budgets: Sequence[str] = (),
+) -> tuple[Contest, ...]:
+    """Compare methods over seeds: means with intervals, paired differences, costs.
+
+    Args:
+        runs: Run folders, folders of them, a sweep's folder, or results files.
+        reference: The method that others are compared with; by default ``consensus``, else the first.
+        target: Accuracy in [0, 1] whose cost is told besides.
+        oracle: Pattern of methods that are single fixed layers.
+        budgets: Budgets to compare; none is all.
+
+    Returns:
+        One contest per row, size and budget.
+
+    Raises:
+        FedstrataError: A path is no such thing, or a name is of nothing.
+
+    Example:
+        See ``tests/test_api.py``.
+    """
+    return compared(gather(paths(runs)).outcomes, Rules(reference, target, oracle, tuple(budgets)))
+
+
+def _loaded(config: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Loaded:
+    if isinstance(config, Mapping):
+        return check_config(config, overrides=overrides)
+    return load_config(Path(config), overrides)
+
+
+def _observer(given: Observer | None, *, progress: bool) -> Observer:
+    if given is not None and progress:
+        raise ConfigError("give an observer, or progress=True for lines on standard error; not both")
+    if given is not None:
+        return given
+    return PlainProgress(lambda line: _write(f"{line}\n")) if progress else Quiet()
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(line)
+
+
+def _finished(prepared: PreparedRun, result: RunResult) -> RunResult:
     finish(prepared, result)
     return result
 

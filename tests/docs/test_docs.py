@@ -282,7 +282,11 @@ def test_index_names_every_page() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if p.parent.name in ("how-to", "concepts") and "```python" in p.read_text(encoding="utf-8")],
+    [
+        p
+        for p in PAGES
+        if p.parent.name in ("how-to", "concepts", "reference") and "```python" in p.read_text(encoding="utf-8")
+    ],
     ids=name_of,
 )
 def test_python_in_guides_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
