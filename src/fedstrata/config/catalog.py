@@ -191,7 +191,7 @@ def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a data
         component = load_object(kinds.get(kind, kind))
     except FedstrataError as error:
         raise BuildError([Problem(loc, str(error))]) from error
-    if not is_dataclass(component):
+    if not isinstance(component, type) or not is_dataclass(component):
         raise BuildError([Problem(loc, f"{kind} has to be a dataclass; its fields are its options")])
     lacking = None if kind in CATALOG[family] else missing(family, kind, component)
     if lacking is not None:
