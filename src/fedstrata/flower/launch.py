@@ -106,7 +106,8 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
     Raises:
         TrainingError: Flower does not take it.
     """
-    place = Path(tempfile.mkdtemp(prefix="fedstrata-app-"))
+    beside = home.path.parent if home else None  # a trial's folder is cleared even where this process is killed
+    place = Path(tempfile.mkdtemp(prefix="fedstrata-app-", dir=beside))
     try:
         app, talk = place / "app", place / "talk"
         private_folder(talk)
