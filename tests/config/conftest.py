@@ -28,7 +28,6 @@ train:
   rounds: 1
   steps: 1
   lr: 0.1
-  optimizer: sgd
 seed: 3
 """
 

@@ -293,6 +293,14 @@ def test_debug_shows_the_traceback(cli: Callable[..., Any], where: str) -> None:
     assert said.code == 2
 
 
+SELECTS = """\
+    def init(self, layers): ...
+    def probes(self, round, cohort, state): ...
+    def select(self, problem, state): ...
+"""
+"""Methods that make a class a selector, as far as its interface goes."""
+
+
 class TestCustomCode:
     """A user's own module beside the configuration."""
 
@@ -302,12 +310,12 @@ class TestCustomCode:
             ("def broken(:", "cannot import 'mine_{n}' of 'mine_{n}:Mine': SyntaxError: "),
             ("1 / 0", "cannot import 'mine_{n}' of 'mine_{n}:Mine': ZeroDivisionError: division by zero"),
             (
-                "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    x: 'Nope' = 1\n",
+                "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    x: 'Nope' = 1\n" + SELECTS,
                 "the types of mine_{n}:Mine's fields are not known at run time: name 'Nope' is not defined",
             ),
             (
                 "from dataclasses import dataclass\n@dataclass\nclass Mine:\n"
-                "    def __post_init__(self):\n        raise TypeError('no')\n",
+                "    def __post_init__(self):\n        raise TypeError('no')\n" + SELECTS,
                 "c.yaml:8:1: selector: mine_{n}:Mine refused its options: TypeError: no",
             ),
         ],
