@@ -16,6 +16,7 @@ _LIBRARIES = tuple(
         site.getusersitepackages(),
     }
 )
+_INSTALLED = {"site-packages", "dist-packages"}
 _PLAYING = "fedstrata.server."
 """Modules that play a run: what fails below them fails in training, and not when the run is prepared."""
 
@@ -38,7 +39,7 @@ def own_code(error: BaseException) -> tuple[str, int] | None:
     """Return where code of the user's own failed, as a sentence, and the exit code; ``None`` where none was at work.
 
     Example:
-        See ``tests/test_blame.py``.
+        See ``tests/cli/test_own_components.py``.
     """
     place, playing = None, False
     trace: TracebackType | None = error.__traceback__
@@ -63,4 +64,6 @@ def _is_own(module: str, file: str) -> bool:
     if top in ("fedstrata", "__main__") or not path.is_file():  # a built-in, a frozen module, a script that calls us
         return False
     resolved = path.resolve()
+    if _INSTALLED & set(resolved.parts):  # also of an environment beside this one
+        return False
     return not any(resolved.is_relative_to(folder) for folder in (_HERE, *_LIBRARIES))

@@ -146,7 +146,7 @@ def test_the_page_names_this_version_and_commands_that_exist(app: Path) -> None:
     group = typer.main.get_group(command_line)
     verbs = {*group.commands} - {"flower"} | {f"flower {v}" for v in group.commands["flower"].commands}  # type: ignore[attr-defined]
     named = re.findall(r"^    fedstrata (flower \w+|\w+)", page, re.MULTILINE)
-    assert len(named) == 4
+    assert len(named) == 6
     assert set(named) <= verbs
     assert set(re.findall(r"\$\w*", page)) == {"$PATH", "$HOME"}
 

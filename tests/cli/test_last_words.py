@@ -22,7 +22,15 @@ def ended(folder: Path, *odd: str) -> list[str]:
     write_run(folder, rounds=4, change=change)
     summary = json.loads((folder / "summary.json").read_text())
     final = {"accuracy": 0.5, "loss": 1.0, "round": 4}
-    more = {"baseline": None, "final": final, "method": "top", "planned_rounds": 4, "bytes_down": 5, "failures": 0}
+    more = {
+        "baseline": None,
+        "final": final,
+        "method": "top",
+        "planned_rounds": 4,
+        "bytes_down": 5,
+        "failures": 0,
+        "over_memory": {},
+    }
     return list(last_words(RunResult(folder, "finished", {**summary, **more, "skipped": 0, "abandoned": 0}, {})))
 
 

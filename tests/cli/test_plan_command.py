@@ -17,7 +17,8 @@ from small_runs import digits, write_config
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> str:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "240")  # tables in one part
     return str(write_config(tmp_path / "c.yaml", digits(Path("out"))))
 
 
