@@ -24,7 +24,7 @@ def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -
     done = script("custom_selector.py", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[:4] == [f"round {i}: layers [{layer}]" for i, layer in enumerate([0, 0, 5, 5])]
+    assert lines[:4] == [f"round {i}: layers [{layer}]" for i, layer in enumerate([0, 0, 5, 5], 1)]
     assert float(lines[4].split()[1]) > 0.2
     assert [p.name for p in tmp_path.iterdir()] == ["runs"]
 
