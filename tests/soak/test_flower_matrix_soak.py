@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from time import monotonic, sleep
 from typing import Any
 
@@ -31,6 +32,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     print("\n| fault | phase | seconds | exit | bits of the undisturbed run | losses |")
     print("|---|---|--:|--:|---|---|")
     print("\n".join(ROWS))
+
+
+def deadline(world: Deployment, least: float) -> str:
+    """Return a round's deadline: six times what a site usually needs here, so that the others are in time."""
+    usual = median(exchange["seconds"] for exchange in lines(world.folder / "warm" / "wire.jsonl"))
+    return f"round.deadline={max(least, 6 * usual):.0f}"
 
 
 def told(fault: str, phase: str, run: Path, *, start: float, code: int) -> None:
@@ -102,11 +109,11 @@ def test_a_supernode_is_killed_and_started_again(world: Deployment, phase: str) 
 @pytest.mark.parametrize("phase", ["probe", "train"])
 def test_a_supernode_is_killed_for_good(world: Deployment, phase: str) -> None:
     taken = at_work(world, phase)
-    run, process, start = begun(world, f"gone-{phase}", "round.deadline=20")
+    run, process, start = begun(world, f"gone-{phase}", deadline(world, 20.0))
     reached(process, taken, why=phase)
     world.trial.nodes[VICTIM].kill()
     code, said = ended(process)
-    told("SuperNode killed for good, deadline 20 s", phase, run, start=start, code=code)
+    told("SuperNode killed for good, deadline 20 s or more", phase, run, start=start, code=code)
     supervised(world)
     assert code == 0, said
     lost = {e["client"] for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]}
@@ -161,7 +168,7 @@ def test_the_serverapp_is_killed(world: Deployment) -> None:
 
 def test_a_site_is_slow(world: Deployment) -> None:
     taken = at_work(world, "train")
-    run, process, start = begun(world, "slow", "round.deadline=15")
+    run, process, start = begun(world, "slow", deadline(world, 15.0))
     reached(process, taken, why="training")
     pid = int(room_of(world.trial.site_file(VICTIM)).pid.read_text())
     os.kill(pid, signal.SIGSTOP)
@@ -170,7 +177,7 @@ def test_a_site_is_slow(world: Deployment) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
     code, said = ended(process)
-    told("site stands still past the deadline of 15 s", "train", run, start=start, code=code)
+    told("site stands still past the deadline of 15 s or more", "train", run, start=start, code=code)
     assert code == 0, said
     late = [e for e in lines(run / "events.jsonl") if e["event"] == "client" and e["failure"]]
     assert (late[0]["client"], late[0]["round"], late[0]["failure"]) == (VICTIM, 1, "LATE")
