@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 from fedstrata.files import private_file
 from fedstrata.site.ending import last_words
 from fedstrata.site.room import READY, Room
+
+_PATHS = ("PYTHONPATH", "FEDSTRATA_CACHE", "TMPDIR", "XDG_RUNTIME_DIR")
+"""Variables of paths that a worker reads."""
 
 
 class NoWorkerError(Exception):
@@ -67,6 +70,7 @@ def _launch(command: Sequence[str], ready: int, room: Room, folder: Path, within
                 pass_fds=(ready,),
                 start_new_session=True,
                 cwd=folder,
+                env={**os.environ, **whole(os.environ)},
             )
     finally:
         os.close(ready)
@@ -76,6 +80,17 @@ def _launch(command: Sequence[str], ready: int, room: Room, folder: Path, within
         process.kill()
         process.wait()
         raise TimeoutError("the worker's process did not begin") from error
+
+
+def whole(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of paths so that they mean in another folder what they mean here.
+
+    Example:
+        >>> whole({"PYTHONPATH": "/lib:/more", "HOME": "/root", "TMPDIR": ""})
+        {'PYTHONPATH': '/lib:/more'}
+    """
+    given = {name: environment[name] for name in _PATHS if environment.get(name)}
+    return {name: os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep))) for name, paths in given.items()}
 
 
 def _heard(reading: int, within: float) -> bytes:
