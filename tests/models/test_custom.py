@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fedstrata.errors import ModelError
-from fedstrata.models.custom import load_custom
+from fedstrata.imports import importable
+from fedstrata.models.custom import call_model_function, load_custom
 from fedstrata.models.fake import fake_model
 
 SOURCE = """
@@ -68,6 +69,20 @@ def test_wrong_spelling_is_an_error_with_a_hint(spec: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_custom(spec, task="image-classification", labels=["a", "b"])
     assert words in str(caught.value)
+
+
+def test_the_configuration_s_folder_comes_before_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder, outputs in (("project", 7), ("elsewhere", 9)):
+        (tmp_path / folder).mkdir()
+        text = f"from torch import nn\n\n\ndef net(labels):\n    return nn.Linear({outputs}, labels)\n"
+        (tmp_path / folder / "nets_of_two_folders.py").write_text(text)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with importable(tmp_path / "project"):
+        assert call_model_function("nets_of_two_folders:net", 2).in_features == 7
+        with pytest.raises(ModelError, match="did you mean 'nets_of_two_folders'"):
+            call_model_function("nets_of_two_folder:net", 2)
 
 
 def test_what_the_users_function_froze_stays_frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

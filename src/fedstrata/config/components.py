@@ -10,9 +10,11 @@ from typing import Any
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.budgets.protocol import Budget
 from fedstrata.config.catalog import BuildError, build
+from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem
 from fedstrata.costs.protocol import CostModel
 from fedstrata.data.kinds import Data
+from fedstrata.errors import ConfigError
 from fedstrata.imports import importable
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
@@ -50,7 +52,11 @@ def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components 
     built: dict[str, Any] = {}
     with importable(base):
         for family in ("data", *DEFAULTS, "budget"):
-            spec = _spec(family, values, base)
+            try:
+                spec = _spec(family, values, base)
+            except ConfigError as error:
+                problems.append(Problem((family, "file"), str(error)))
+                continue
             if spec is None:
                 continue
             try:
@@ -73,7 +79,7 @@ def _spec(family: str, values: Mapping[str, Any], base: Path) -> Any:  # noqa: A
     if isinstance(spec, Mapping):
         spec = {"kind": "fixed", **spec}
         if isinstance(spec.get("file"), str):
-            spec["file"] = str((base / spec["file"]).resolve())
+            spec["file"] = str((base / expanded(spec["file"])).resolve())
     return _default_budget(values.get("selector")) if spec is None else spec
 
 

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 from fedstrata.config.changes import override
 from fedstrata.config.components import Components, build_components
 from fedstrata.config.flower import flower_problems
-from fedstrata.config.problems import Loc, Marks, config_error, in_order, problems_of
+from fedstrata.config.paths import expanded
+from fedstrata.config.problems import Loc, Marks, Problem, config_error, in_order, problems_of
 from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
 from fedstrata.config.texts import odd_texts
-from fedstrata.errors import nearest
+from fedstrata.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,10 @@ def check_config(
     except ValidationError as error:
         problems = problems_of(error, merged, unknown=_unknown)
     if isinstance(merged.get("base"), str):
-        base = base / merged["base"]
+        try:
+            base = base / expanded(merged["base"])
+        except ConfigError as error:
+            raise config_error([Problem(("base",), str(error))], places) from error
     components, more = build_components(merged, base)
     better = {p.loc[:1] for p in more}
     problems = [p for p in problems if p.loc[:1] not in better] + more

@@ -108,8 +108,24 @@ def find_sites(pattern: str, base: Path) -> tuple[Source, ...]:
     )
 
 
+def from_base(given: str, base: Path) -> Path:
+    """Return the path that a text means: its ``~`` written out, and from a folder where it is relative.
+
+    Raises:
+        DataError: It begins at the home of a user that does not exist.
+
+    Example:
+        >>> from_base("rows/*.csv", Path("/data")).as_posix()
+        '/data/rows/*.csv'
+    """
+    try:
+        return base / Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"'{given}': {str(error).rstrip('.')}; write the path out") from error
+
+
 def _matches(pattern: str, base: Path) -> list[Path]:
-    whole = str(base / pattern)
+    whole = str(from_base(pattern, base))
     if not glob.has_magic(pattern) or Path(whole).exists():
         path = Path(whole)
         if not path.exists():

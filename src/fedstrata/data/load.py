@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedstrata.data.card import DataCard
 from fedstrata.data.dialect import Dialect
 from fedstrata.data.digits import NAMES, digits
-from fedstrata.data.files import find, find_sites
+from fedstrata.data.files import find, find_sites, from_base
 from fedstrata.data.kinds import Data, Digits, Files, FromFiles, Own, Remote
 from fedstrata.data.limit import limited
 from fedstrata.data.names import safe_ids
@@ -144,7 +144,7 @@ def _limited(table: Table, test: Table, source: Files) -> tuple[Table, Table, di
 
 
 def _columns(source: FromFiles, base: Path) -> Columns:
-    images = base / source.image_folder if source.image_folder else None
+    images = from_base(source.image_folder, base) if source.image_folder else None
     return Columns(
         source.text,
         source.image,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def load_custom(
     """Return the network that ``function(num_labels)`` makes, in evaluation mode.
 
     Args:
-        spec: ``module:function``; the module is looked for in the working directory too.
+        spec: ``module:function``; a module that is nowhere else is looked for in the working directory too.
         task: What to classify.
         labels: Class names by index; the function is called with their number.
         seed: Seed of torch's random stream while the function runs.
@@ -79,11 +81,10 @@ def model_function(spec: str) -> Callable[[int], object]:
     name, _, function = spec.partition(":")
     if not is_custom(spec):
         raise ModelError(f"model '{spec}' is not of the form module:function")
-    with importable(Path.cwd()):
+    beyond = nullcontext() if _exists(name) else importable(Path.cwd())  # what the configuration means comes first
+    with beyond:
         if not _exists(name):
-            here = sorted(p.stem for p in Path.cwd().glob("*.py"))
-            hint = nearest(name, here) if here else "the working directory has no Python files"
-            raise ModelError(f"module '{name}' (of model '{spec}') does not exist; {hint}")
+            raise ModelError(f"module '{name}' (of model '{spec}') does not exist; {_near(name)}")
         try:
             module = importlib.import_module(name)
         except Exception as error:  # whatever the user's own code raises
@@ -96,6 +97,12 @@ def model_function(spec: str) -> Callable[[int], object]:
         raise ModelError(f"module '{name}' has no function '{function}'; {nearest(function, known)}")
     make: Callable[[int], object] = found
     return make
+
+
+def _near(name: str) -> str:
+    """Return which module of the folders that are looked into first is meant; the working directory is the first."""
+    here = sorted({path.stem for folder in sys.path[:2] for path in Path(folder).glob("*.py")})
+    return nearest(name, here) if here else "the working directory has no Python files"
 
 
 def _exists(name: str) -> bool:
