@@ -141,6 +141,21 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) ->
     assert essence(tmp_path / "b") == essence(tmp_path / "whole")
 
 
+def test_a_run_with_none_but_copies_of_checkpoints_says_so_and_starts_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, weights = toy_run(tmp_path / "b", selector=Top(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(2))
+    run.start(weights)
+    kept = tmp_path / "b" / "checkpoints"
+    names = [f"{path.name}.bak" for path in sorted(kept.iterdir()) if path.rename(f"{path}.bak")]
+    assert same_bits(resumed(tmp_path / "b", Top()), unbroken(tmp_path / "whole", Top()))
+    assert (
+        f"{kept} holds no checkpoint, only {', '.join(names)}, which is left alone; the run begins anew" in caplog.text
+    )
+    assert {*names} <= {path.name for path in kept.iterdir()}
+    assert caplog.text.count("begins anew") == 1  # and not for the unbroken run, which has none
+
+
 def test_what_was_logged_after_the_last_checkpoint_is_played_again(tmp_path: Path) -> None:
     whole = unbroken(tmp_path / "whole", Top())
     run, weights = toy_run(tmp_path / "b", selector=Top(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(2))

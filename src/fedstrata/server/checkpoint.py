@@ -121,6 +121,14 @@ def generations(folder: Path) -> list[Path]:
     return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=round_of, reverse=True)
 
 
+def strays(folder: Path) -> list[str]:
+    """Return the names of what lies among the checkpoints and is none, such as a copy of one; hidden files aside."""
+    known = {path.name for path in generations(folder)}
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.name not in known and not p.name.startswith("."))
+
+
 def round_of(path: Path) -> int:
     """Return the round that a checkpoint stands before, by its name."""
     return int(path.name.removeprefix("round-"))

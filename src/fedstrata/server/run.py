@@ -16,7 +16,7 @@ from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.locks import Lock
 from fedstrata.server.best import BestWeights
-from fedstrata.server.checkpoint import Place, generations, load
+from fedstrata.server.checkpoint import Place, generations, load, strays
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.folder import LogDigest, RunFolder
 from fedstrata.server.journal import FileJournal
@@ -190,6 +190,13 @@ class Run:
                 problems.append(str(error))
         if problems:
             raise CheckpointError("; ".join(problems))
+        if others := strays(self.folder.checkpoints):
+            log.warning(
+                "%s holds no checkpoint, only %s, which is left alone; the run begins anew (a checkpoint is a folder"
+                " named round- and its round in four digits or more, such as round-0002)",
+                self.folder.checkpoints,
+                ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else ""),
+            )
         return None
 
     def _check_log(self, path: Path, place: Place) -> None:
