@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_there(whole: Path) -> None:
     assert {p.name for p in whole.iterdir()} == {
         "config.resolved.yaml", "env.json", "data_card.json", "events.jsonl", "checkpoints",
-        "metrics.csv", "selection.parquet", "summary.json", "model", "journal.jsonl",
+        "metrics.csv", "selection.parquet", "summary.json", "model", "journal.jsonl", "inputs.json", "confusion.json",
     }  # fmt: skip
     assert {p.name for p in (whole / "model").iterdir()} == {
         "config.json", "model.safetensors", "preprocessor_config.json", "README.md",
