@@ -109,7 +109,7 @@ def test_cell_says_its_count_on_hover(browser: Browser, pages: dict[str, Path]) 
     page.goto(pages["one"].as_uri())
     tip = page.locator("#selection path title").first.text_content()
     assert tip is not None
-    assert tip.startswith("layer.0, round 0: ")
+    assert tip.startswith("layer.0, round 1: ")
     page.close()
 
 
