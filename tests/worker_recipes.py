@@ -19,6 +19,7 @@ from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.messages import Evaluated, Reply, Request, Update
 from fedstrata.domain.seeds import Seeds
+from fedstrata.domain.sites import MOST_ROWS
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError, ConfigError
 from memory_places import astray, move_module, moved_rows, shifted
@@ -186,7 +187,7 @@ def _strange(request: Request) -> Reply:
 
 
 def _told(request: Request, number: int) -> Evaluated:
-    return Evaluated(request.client, request.round, 0.0, number, 2**62, request.origin)
+    return Evaluated(request.client, request.round, 0.0, number, MOST_ROWS, request.origin)
 
 
 MOODS: Mapping[str, Callable[[Request], Reply]] = {
