@@ -38,8 +38,9 @@ class Measured:
     Where the model's step cannot be measured, layers and bytes alone are priced.
 
     Attributes:
-        margin: Share of its peak memory that a process holds on top of what the step holds: whole pages, what kernels
-            take for the moment, gaps between blocks. Measured in ``docs/concepts/cost.md``.
+        margin: Share of the step's peak memory that is priced on top, for whole pages, what kernels take for the moment
+            and gaps between blocks. Its default is a choice; what one run held against its prices, and where that was
+            more than the default covers, is in ``docs/concepts/cost.md``.
     """
 
     margin: float = 0.08
