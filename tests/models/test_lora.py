@@ -10,7 +10,7 @@ import torch
 import transformers as tf
 from torch import nn
 
-from architectures import ARCHITECTURES, GPT2, IMAGE, TEXT, assert_every_parameter_once, batch_for, build
+from architectures import ARCHITECTURES, GPT2, IMAGE, assert_every_parameter_once, batch_for, build
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
@@ -24,6 +24,7 @@ from fedstrata.models.loaded import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
+from small_models import save_bert
 
 SMALL = Lora(rank=2, alpha=4)
 
@@ -204,9 +205,8 @@ def test_dropout_is_on_in_training_alone() -> None:
 
 
 def test_model_of_a_folder_has_its_head_by_the_same_seed_with_and_without_an_adapter(tmp_path: Path) -> None:
-    tf.BertModel(tf.BertConfig(**TEXT)).save_pretrained(tmp_path / "bert")
+    save_bert(tmp_path / "bert")
     given: dict[str, Any] = {"task": "text-classification", "labels": ["a", "b"], "seed": 5}
-    (tmp_path / "bert" / "tokenizer.json").write_text("{}")
     plain = load_model(tmp_path / "bert", **given)
     loaded = load_model(tmp_path / "bert", units="halves", adapter=SMALL, **given)
     assert loaded.adapter == SMALL

@@ -93,7 +93,10 @@ def test_of_few_clients_nobody_is_named(clients: int) -> None:
 
 
 def shuffled(tmp_path: Path, *, labels: bool) -> Path:
-    """Play six rounds of ten clients on a model that learns; the labels of one may be drawn anew."""
+    """Play ten clients on a model that learns; two labels of one may be exchanged.
+
+    Few local steps: in many, a client with labels of its own learns them anew in every round, and its loss falls too.
+    """
     model, clients = toy_model(), toy_clients({f"c{i}": 40 for i in range(10)})
     if labels:
         rows = clients[ClientId("c4")]
@@ -101,8 +104,9 @@ def shuffled(tmp_path: Path, *, labels: bool) -> Path:
         mixed = rows.rows.labels.clone()
         mixed[rows.train] = 2 - mixed[rows.train]
         clients[ClientId("c4")] = replace(rows, rows=replace(rows.rows, labels=mixed))
-    run, weights = toy_run(tmp_path, rounds=8)
-    setting: Setting = toy_setting(model, clients, selector=Full(), train=replace(run.setting.train, steps=10, lr=0.3))
+    run, weights = toy_run(tmp_path, rounds=20)
+    plan = replace(run.setting.train, steps=2, epochs=None, batch_size=0, lr=0.5)
+    setting: Setting = toy_setting(model, clients, selector=Full(), train=plan)
     replace(run, setting=setting, engine=toy_engine(model, clients)).start(weights)
     return tmp_path
 

@@ -207,7 +207,7 @@ def test_a_round_in_which_all_fail_is_abandoned_with_the_reason() -> None:
     state = initial_state(setting, model.weights())
     with pytest.raises(
         AbandonedError,
-        match="round 0 is abandoned: 0 of 3 clients are left after training, 1 is needed; first, a: CLIENT_ERROR: lost",
+        match="round 1 is abandoned: 0 of 3 clients are left after training, 1 is needed; first, a: CLIENT_ERROR: lost",
     ):
         play_round(state, setting, losing(model, {Train: set(SIZES)}), Quiet())
 

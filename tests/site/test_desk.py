@@ -320,12 +320,13 @@ def test_a_program_that_is_not_there_is_told_of(site: Path) -> None:
     assert answer.said == {"kind": "crashed", "message": "the site's worker does not start"}
 
 
-def test_a_room_that_cannot_be_had_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_room_that_cannot_be_had_anywhere_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(tempfile.mkdtemp(prefix="fs-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     mine = folder / f"fedstrata-{os.getuid()}"
     mine.mkdir()
     mine.chmod(0o755)
+    monkeypatch.setattr("fedstrata.site.room._places", lambda: [mine])
     answer = call(write_site(tmp_path, data=ROWS))
     assert answer.said == {"kind": "crashed", "message": "the site's worker cannot be reached"}
     assert "is not a folder of this user alone" in answer.words

@@ -35,8 +35,8 @@ def missing(family: str, kind: str, component: type) -> str | None:
     Example:
         >>> class Odd:
         ...     def sample(self, clients): ...
-        >>> missing("sampler", "my:Odd", Odd)
-        "my:Odd is no sampler: its sample(clients) does not take (clients, rng); a sampler has sample(clients, rng)"
+        >>> print(missing("sampler", "my:Odd", Odd))
+        my:Odd is no sampler: its sample(clients) does not take (clients, rng); a sampler has sample(clients, rng)
     """
     protocol = PROTOCOLS.get(family)
     if protocol is None:
