@@ -57,18 +57,18 @@ def raises(labels):
     [
         ("names", "TypeError: .*its forward may take inputs of other names"),
         ("shapes", "RuntimeError: .*made for inputs of another shape"),
-        ("raises", r"KeyError: 'my own mistake' \(nets_that_fail.py:\d+\)"),
+        ("raises", r"KeyError: 'my own mistake' \(nets_of_first_passes.py:\d+\)"),
     ],
 )
 def test_a_network_that_fails_is_told_before_the_first_round(
     tmp_path: Path, cli: Callable[..., Said], function: str, message: str
 ) -> None:
-    (tmp_path / "nets_that_fail.py").write_text(NETS)
+    (tmp_path / "nets_of_first_passes.py").write_text(NETS)
     save_images(tmp_path / "rows", ("cat", "dog"), 4)
     rows = {"train": "rows", "test": "rows", "image": "image", "image_size": 8}
     values = digits(
         tmp_path / "run",
-        model={"path": f"nets_that_fail:{function}"},
+        model={"path": f"nets_of_first_passes:{function}"},
         data={**rows, "partition": {"kind": "iid", "clients": 2}},
         selector="full",
         budget=None,
