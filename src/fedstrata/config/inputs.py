@@ -26,6 +26,7 @@ from fedstrata.engines.digests import hashed
 from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
 from fedstrata.models.place import is_custom, model_folder
+from fedstrata.reading.json_text import read_json
 from fedstrata.server.folder import RunFolder
 
 INPUTS = "inputs.json"
@@ -112,7 +113,7 @@ def check_inputs(folder: RunFolder, now: Inputs) -> None:
 
 def _read(path: Path) -> Inputs:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         parts = {field.name: values[field.name] for field in fields(Inputs)}
         if not all(isinstance(part, dict) for part in parts.values()):
             raise ValueError("a part of it is no mapping")
@@ -122,7 +123,7 @@ def _read(path: Path) -> Inputs:
             f"{path} is missing, so nobody can tell whether rows and model are those that the run began with; "
             "start a new run"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; start a new run") from error
 
 
