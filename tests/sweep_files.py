@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.config.load import Loaded
+from fedstrata.config.inputs import Inputs, model_files, write_inputs
+from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Sweep, load_sweep
+from fedstrata.server.folder import RunFolder
 from fedstrata.sweeping import crew
 from report.synthetic_run import write_run
 from small_runs import digits
 
+MADE_OF = Inputs(data={}, model=model_files(check_config(digits(Path("unused")))), train={}, test={}, frozen={})
+"""What runs of the digits are made of, as far as a sweep looks."""
 TOY_WORKER = Path(__file__).with_name("toy_sweep_worker.py")
 
 
@@ -54,5 +58,6 @@ def two_clients(loaded: Loaded) -> tuple[str, ...]:
 def with_toy_workers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Have workers pretend: they leave a folder that another run wrote, and do what the method's name says."""
     run = write_run(folder / "toy", seed=7, rounds=2, names=("a", "b"))
+    write_inputs(RunFolder(run), MADE_OF)
     monkeypatch.setenv("TOY_RUN", str(run))
     monkeypatch.setattr(crew, "WORKER", (str(TOY_WORKER),))

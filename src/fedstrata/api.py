@@ -245,7 +245,7 @@ def sweep(
         only: Names of methods; ``*`` and ``?`` match. None is all.
         seeds: Some of the sweep's seeds. None is all.
         output: Folder of the runs, instead of the file's.
-        redo: Play runs anew whose configuration has changed.
+        redo: Play runs anew whose configuration, rows or model have changed.
 
     Returns:
         The table of results, and why runs failed: a failed run does not end a sweep.

@@ -141,7 +141,8 @@ def test_runs_of_another_configuration_are_refused_and_redo_plays_them_anew(tmp_
     assert str(caught.value).splitlines() == [
         f"{tmp_path}/out/top/default/s0: train.rounds was 2, now 3",
         f"{tmp_path}/out/bottom/default/s0: train.rounds was 2, now 3",
-        "these runs were made with another configuration; play them anew with --redo, or name another output",
+        "these runs were made with another configuration, other rows or another model; put back what has changed, "
+        "play them anew with --redo, or name another output",
     ]
     heard = Heard()
     play_sweep(changed, redo=True, observer=heard)

@@ -31,7 +31,7 @@ def sweep(
     seed: Seeds = None,
     set: Set = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the runs, instead of the file's.")] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Play runs anew whose configuration has changed.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Play anew what has changed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and play none.")] = False,
     quiet: Quiet = False,
 ) -> int:
@@ -48,6 +48,7 @@ def sweep(
     from fedstrata.cli.signals import StopFlag, finishing_the_round
     from fedstrata.cli.sweep_progress import observer_of
     from fedstrata.cli.terminal import say
+    from fedstrata.sweeping.present import Present
     from fedstrata.sweeping.run import play_sweep
     from fedstrata.sweeping.standing import standing
 
@@ -58,8 +59,9 @@ def sweep(
         why = "values are overridden" if set else "runs go to another folder"
         say(console, f"note: {why}, so {planned.spared} is left alone")
     if dry_run:
+        present = Present()
         for job in chosen:
-            typer.echo(f"{standing(job)[0]:<8}  {job.title}  {job.folder}")
+            typer.echo(f"{standing(job, present)[0]:<8}  {job.title}  {job.folder}")
         return 0
     stop = StopFlag()
     with finishing_the_round(stop, console):

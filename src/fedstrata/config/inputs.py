@@ -69,13 +69,8 @@ def inputs_of(loaded: Loaded, data: FederatedData, model: nn.Module, layers: Lay
         model: The network, as it was loaded.
         layers: Its blocks.
     """
-    return Inputs(
-        data={source.shown: source.fingerprint() for source in _sources(loaded)},
-        model=_files(loaded),
-        train=_clients(data),
-        test={"rows": hashed(_tensors(data.test)), "labels": sha256(json.dumps(data.labels).encode()).hexdigest()},
-        frozen=_frozen(model, layers),
-    )
+    train, test = rows_of(data)
+    return Inputs(data_files(loaded), model_files(loaded), train, test, _frozen(model, layers))
 
 
 def write_inputs(folder: RunFolder, inputs: Inputs) -> None:
@@ -95,23 +90,48 @@ def check_inputs(folder: RunFolder, now: Inputs) -> None:
         DataError: Rows differ; names the clients and the files.
         ModelError: Files of the model, or weights that no checkpoint has, differ; names them.
     """
-    then = _read(folder.path / INPUTS)
+    then = read_inputs(folder)
     advice = f"put back what the run in {folder.path} began with, or start a new run"
-    files, blocks = _changed(then.model, now.model), _changed(then.frozen, now.frozen)
-    if files:
-        raise ModelError(f"the model's folder has changed since the run began: {_listed(files)}; {advice}")
+    other, blocks = other_model(then, now.model), _changed(then.frozen, now.frozen)
+    if other is not None:
+        raise ModelError(f"{other}; {advice}")
     if blocks:
         raise ModelError(f"frozen weights are not those that the run began with: {_listed(blocks)}; {advice}")
+    rows = other_rows(then, now)
+    if rows is not None:
+        raise DataError(f"{rows}; {advice}")
+
+
+def other_model(then: Inputs, files: Mapping[str, str]) -> str | None:
+    """Return in words which files of the model's folder have changed, or ``None``.
+
+    Args:
+        then: What a run began with.
+        files: The files' hashes now.
+    """
+    changed = _changed(then.model, files)
+    return f"the model's folder has changed since the run began: {_listed(changed)}" if changed else None
+
+
+def other_rows(then: Inputs, now: Inputs) -> str | None:
+    """Return in words which rows have changed, or ``None``; their files only tell why."""
     clients, test = _changed(then.train, now.train), _changed(then.test, now.test)
-    if clients or test:
-        what = [f"the rows of {_listed(clients)}"] if clients else []
-        what += [f"the test {' and '.join(test)}"] if test else []
-        named = _changed(then.data, now.data)
-        why = f" (changed: {_listed(named)})" if named else " (their files have not changed: how they are read has)"
-        raise DataError(f"{' and '.join(what)} are not those that the run began with{why}; {advice}")
+    if not clients and not test:
+        return None
+    what = [f"the rows of {_listed(clients)}"] if clients else []
+    what += [f"the test {' and '.join(test)}"] if test else []
+    named = _changed(then.data, now.data)
+    why = f" (changed: {_listed(named)})" if named else " (their files have not changed: how they are read has)"
+    return f"{' and '.join(what)} are not those that the run began with{why}"
 
 
-def _read(path: Path) -> Inputs:
+def read_inputs(folder: RunFolder) -> Inputs:
+    """Return what a run began with.
+
+    Raises:
+        CheckpointError: Its folder does not say.
+    """
+    path = folder.path / INPUTS
     try:
         values = read_json(path)
         parts = {field.name: values[field.name] for field in fields(Inputs)}
@@ -136,6 +156,15 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
+def data_files(loaded: Loaded) -> dict[str, str]:
+    """Return the hashes of the files of a configuration's data.
+
+    Raises:
+        DataError: They are not there.
+    """
+    return {source.shown: source.fingerprint() for source in _sources(loaded)}
+
+
 def _sources(loaded: Loaded) -> Iterator[Source]:
     source = loaded.components.data
     if isinstance(source, Digits):
@@ -148,7 +177,12 @@ def _sources(loaded: Loaded) -> Iterator[Source]:
         yield from find(source.test, loaded.base)
 
 
-def _files(loaded: Loaded) -> dict[str, str]:
+def model_files(loaded: Loaded) -> dict[str, str]:
+    """Return the hashes of the files of a configuration's model; none of a network that a function makes.
+
+    Raises:
+        ModelError: The folder is not there.
+    """
     if is_custom(loaded.config.model.path):
         return {}
     folder = model_folder(model_path(loaded))
@@ -164,11 +198,16 @@ def _of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _clients(data: FederatedData) -> dict[str, str]:
-    return {
-        client: hashed((f"{which} {name}", part) for which, rows in _of(own) for name, part in _tensors(own.rows, rows))
+def rows_of(data: FederatedData) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the hashes of each client's rows, and those of the test rows and the labels."""
+    clients = {
+        str(client): hashed(
+            (f"{which} {name}", part) for which, rows in _of(own) for name, part in _tensors(own.rows, rows)
+        )
         for client, own in data.clients.items()
     }
+    labels = sha256(json.dumps(data.labels).encode()).hexdigest()
+    return clients, {"rows": hashed(_tensors(data.test)), "labels": labels}
 
 
 def _of(own: ClientRows) -> tuple[tuple[str, Tensor], ...]:

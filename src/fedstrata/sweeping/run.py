@@ -17,6 +17,7 @@ from fedstrata.locks import Lock
 from fedstrata.report.results import Outcome
 from fedstrata.sweeping.crew import Crew
 from fedstrata.sweeping.observers import Quiet, SweepObserver
+from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.schedule import Schedule
 from fedstrata.sweeping.standing import Standing, clear, standing
 from fedstrata.sweeping.table import Table
@@ -68,13 +69,14 @@ def play_sweep(
         workers: How many runs are played at the same time.
         only: Names of methods; none is all.
         seeds: Some of the sweep's seeds; none is all.
-        redo: Play runs anew whose configuration has changed.
+        redo: Play runs anew whose configuration, rows or model have changed.
         observer: Is told what happens.
         stop: Asked often; true ends the sweep once the rounds at work are done and saved.
 
     Raises:
         ConfigError: A pattern matches no method, a seed is none of the sweep's, a run was made with another
-            configuration, or a folder is none of a run's.
+            configuration, other rows or another model, or a folder is none of a run's.
+        DataError: A run has begun, and its rows are not there any more.
         CheckpointError: Another process plays the sweep.
         StorageError: Something cannot be written.
         TrainingError: Workers cannot be started.
@@ -85,7 +87,8 @@ def play_sweep(
     chosen, watching = sweep.chosen(only, seeds), observer or Quiet()
     lock = _locked(sweep)
     try:
-        found = {job: standing(job) for job in sweep.jobs}
+        present = Present()
+        found = {job: standing(job, present) for job in sweep.jobs}
         _refuse(chosen, found, redo=redo)
         table = Table(sweep)
         ended = _take_finished(table, [job for job, (how, _) in found.items() if how is Standing.FINISHED])
@@ -126,7 +129,10 @@ def _refuse(chosen: Sequence[Job], found: Mapping[Job, tuple[Standing, str]], *,
     changed = [why for how, why in (found[job] for job in chosen) if how is Standing.CHANGED and not redo]
     if changed:
         shown = [*changed[:5], *([f"... ({len(changed)} runs in all)"] if len(changed) > 5 else [])]
-        advice = "these runs were made with another configuration; play them anew with --redo, or name another output"
+        advice = (
+            "these runs were made with another configuration, other rows or another model; put back what has changed, "
+            "play them anew with --redo, or name another output"
+        )
         raise ConfigError("\n".join((*foreign, *shown, advice)))
     if foreign:
         raise ConfigError("\n".join(foreign))

@@ -1,4 +1,4 @@
-"""How a run of a sweep stands: what its folder holds, and whether that is of the same configuration."""
+"""How a run of a sweep stands: what its folder holds, and whether that is of the same configuration and inputs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fedstrata.errors import FedstrataError, StorageError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.server.folder import RunFolder
+from fedstrata.sweeping.present import Present
 
 _BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json", "inputs.json"})
 """What a run folder may hold before it has its configuration; hidden files are on their way to be one of these."""
@@ -31,10 +32,18 @@ class Standing(StrEnum):
     FOREIGN = "foreign"
 
 
-def standing(job: Job) -> tuple[Standing, str]:
+def standing(job: Job, present: Present) -> tuple[Standing, str]:
     """Return how a run stands, and for one that cannot be used why.
 
     A run has finished once its model is there, which is the last thing that it writes.
+
+    Args:
+        job: The run.
+        present: What it would be made of now.
+
+    Raises:
+        ConfigError: The run has begun, and its model is not there any more.
+        DataError: The run has begun, and its rows are not there any more.
 
     Example:
         See ``tests/sweeping/test_sweep_standing.py``.
@@ -45,7 +54,7 @@ def standing(job: Job) -> tuple[Standing, str]:
         if strange is not None:
             return Standing.FOREIGN, f"{job.folder} is not a run folder: it holds {strange}; choose another output"
         return Standing.NEW, ""
-    different = difference(folder.config, job.values)
+    different = difference(folder.config, job.values) or present.changed(job)
     if different is not None:
         return Standing.CHANGED, f"{job.folder}: {different}"
     return (Standing.FINISHED if folder.model.exists() else Standing.BEGUN), ""
