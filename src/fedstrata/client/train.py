@@ -53,6 +53,9 @@ def train(
 ) -> LocalResult:
     """Train one client's mask and return what changed; the resident model is left as it was found.
 
+    Rows in groups are trained on without dropout: whoever knows the seed knows which units each row keeps, so answers
+    under many seeds are many equations in which the rows of a group have weights of their own, and can be solved.
+
     Args:
         model: The resident model.
         weights: Global weights; never changed.
@@ -68,7 +71,7 @@ def train(
     """
     if not model.layers.tensors_of(mask):
         raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
-    model.set_training()
+    model.set_training() if together == 1 else model.set_evaluation()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         torch.manual_seed(int(rng.integers(2**63)))
         losses = _steps(model, parameters, rows, batches(indices, plan, rng, together), plan)
