@@ -30,8 +30,10 @@ from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.messages import TrainPlan, Weights
+from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.engines.digests import manifest_of
+from fedstrata.errors import ClientError
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.partition import partition
@@ -141,6 +143,8 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         steps = [_ids(rows, batch) for batch in batches(indices, plan, rng, together)]
         specs = model.layers.tensors_of(mask)
         site.used.append(Used("train", steps, frozenset(spec.name for spec in specs), plan))
+        if plan.momentum == 0.0:  # as if the loss were not finite
+            raise ClientError("it diverged", reason=Reason.NONFINITE)
         return LocalResult({s.name: torch.zeros(s.shape) for s in specs}, len(steps), 1.0, 1.0)
 
     def probe(

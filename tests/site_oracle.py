@@ -38,7 +38,7 @@ class Oracle:
     Attributes:
         site: The site.
         keys: Its file.
-        answered: What each answer that left was computed from.
+        answered: What each answer that left, failures included, was computed from.
     """
 
     site: HostileSite
@@ -60,17 +60,19 @@ class Oracle:
         if answer.said["kind"] != "frame":
             assert answer.parts == ()
             return
-        reply = manifest_in(answer)
+        reply, used = manifest_in(answer), self.site.used[before:]
         if isinstance(reply, Failure):
             assert len(answer.parts) == 1
             assert len(reply.message) < 1000
-            return
+            if not used:
+                return
         self._pinned(said)
-        used = self.site.used[before:]
         self.answered += used
         self._work(reply, used)
         self._combined()
         self._counted()
+        if isinstance(reply, Failure):
+            return
         fact = self.site.facts()[-1]
         assert fact["rows"] == len(used[-1].rows)
         assert "statistics" not in fact or fact["statistics"]["rows"] == len(used[0].rows)

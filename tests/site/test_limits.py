@@ -102,10 +102,10 @@ def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_
         ),
         ({"steps": 2}, "train", "the plan takes 3 local steps, and its own limits allow 2 (limits.steps)"),
         ({"lr": 0.05}, "train", "the learning rate is 0.1, and its own limits allow 0.05 (limits.lr)"),
-        ({"rounds": 0}, "train", "it has sent 0 updates and sends no more (limits.rounds)"),
-        ({"probes": 0}, "probe", "it has sent 0 answers to probes and sends no more (limits.probes)"),
-        ({"probes": 0}, "riding", "it has sent 0 answers to probes and sends no more (limits.probes)"),
-        ({"evaluations": 0}, "evaluate", "it has sent 0 evaluations and sends no more (limits.evaluations)"),
+        ({"rounds": 0}, "train", "it has trained 0 times, and its own limits allow 0 (limits.rounds)"),
+        ({"probes": 0}, "probe", "it has measured gradients 0 times, and its own limits allow 0 (limits.probes)"),
+        ({"probes": 0}, "riding", "it has measured gradients 0 times, and its own limits allow 0 (limits.probes)"),
+        ({"evaluations": 0}, "evaluate", "it has evaluated 0 times, and its own limits allow 0 (limits.evaluations)"),
     ],
 )
 def test_what_the_limits_forbid_is_refused_by_name(
@@ -161,8 +161,8 @@ def test_what_was_sent_is_counted_over_all_runs_and_over_the_ends_of_workers(ser
     for run in ("trial", "a third"):
         reply = server.read(strict(tmp_path, rounds=2).answer(server.work(request) | {"run": run}, heads), request)
         assert isinstance(reply, Failure)
-        assert reply.message == "it has sent 2 updates and sends no more (limits.rounds)"
-    message = "it has sent 2 answers to probes and sends no more (limits.probes)"
+        assert reply.message == "it has trained 2 times, and its own limits allow 2 (limits.rounds)"
+    message = "it has measured gradients 2 times, and its own limits allow 2 (limits.probes)"
     assert server.refused(strict(tmp_path, probes=2), probe(server.weights)) == ("REFUSED", message)
 
 
@@ -177,6 +177,31 @@ def test_a_round_has_one_plan_over_the_ends_of_workers_too(server: Server, tmp_p
     assert not isinstance(
         server.read(office.answer(server.work(train(server.weights, round=1, steps=4)), heads), request), Failure
     )
+
+
+@pytest.mark.parametrize(("limits", "kind"), [({"rounds": 1}, "train"), ({"probes": 1}, "riding")])
+def test_work_that_failed_on_the_way_counts_since_its_failure_tells_of_the_rows(
+    server: Server, tmp_path: Path, limits: dict[str, object], kind: str
+) -> None:
+    """Whether a loss is finite, and at which step it was not, is up to the rows: such answers are no free questions."""
+    huge = {name: tensor * 1e30 for name, tensor in server.weights.items()}
+    riding = ProbePlan(1, 8) if kind == "riding" else None
+    request, heads = train(huge, riding=riding), server.blobs((b.name for b in server.layers.trainable), huge)
+    first = server.read(strict(tmp_path, **limits).answer(server.work(request), heads), request)
+    assert isinstance(first, Failure)
+    assert first.reason is Reason.NONFINITE
+    again = server.read(strict(tmp_path, **limits).answer(server.work(request) | {"run": "another"}, heads), request)
+    assert isinstance(again, Failure)
+    assert again.reason is Reason.REFUSED
+    assert facts_of(tmp_path)[0]["worked"] == ["update", *(["statistics"] if riding else [])]
+
+
+def test_a_round_that_diverged_is_played_anew_with_another_rate(server: Server, tmp_path: Path) -> None:
+    office, heads = strict(tmp_path), server.heads(server.weights)
+    for rate in (0.1, 0.01):
+        request = train(server.weights)
+        request = replace(request, plan=replace(request.plan, lr=rate, clip_norm=1.0 / rate))
+        assert isinstance(server.read(office.answer(server.work(request), heads), request), Update)
 
 
 def test_work_that_takes_too_long_is_stopped_and_said(

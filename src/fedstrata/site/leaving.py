@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fedstrata.domain.messages import Evaluate, Probe, Request, Train
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder
 from fedstrata.locks import Lock
@@ -24,7 +25,7 @@ from fedstrata.site.limits import Past
 LINES, FACTS = "left.log", "left.jsonl"
 """Names of the two files in the site's state folder."""
 WORK = ("update", "statistics", "evaluation")
-"""Kinds of messages that are computed from the site's rows."""
+"""Kinds of messages that are computed from the site's rows; a failure on the way to one tells of the rows, too."""
 _PATIENCE = 300.0  # seconds to wait for another process that writes
 _MOST_TEXT = 2000
 
@@ -117,14 +118,36 @@ class Leaving:
             at, plan = (int(facts.get("round") or 0), int(facts.get("attempt") or 0)), facts.get("plan")
         except (AttributeError, KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
             return
-        if kind not in WORK:
-            return
-        self._sent[kind] += 1
-        self._sent["statistics"] += kind == "update" and "statistics" in facts
-        if isinstance(client, str):
+        worked = _worked(kind, facts)
+        self._sent.update(worked)
+        if worked and isinstance(client, str):
             self._clients.setdefault(run, client)
-        if kind == "update" and isinstance(plan, str):
+        if "update" in worked and isinstance(plan, str):
             self._plans.setdefault(run, {})[at] = plan
+
+
+def kinds_of(request: Request) -> list[str]:
+    """Return the kinds of messages that a request asks for.
+
+    Example:
+        >>> kinds_of(Evaluate(ClientId("a"), 0, {}))
+        ['evaluation']
+    """
+    match request:
+        case Train():
+            return ["update", *(["statistics"] if request.probe else [])]
+        case Probe():
+            return ["statistics"]
+        case Evaluate():
+            return ["evaluation"]
+
+
+def _worked(kind: str, facts: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of messages that a line counts as."""
+    if kind in WORK:
+        return [kind, *(["statistics"] if kind == "update" and "statistics" in facts else [])]
+    said = facts.get("worked")
+    return [one for one in said if one in WORK] if kind == "failure" and isinstance(said, list) else []
 
 
 def plain(text: str) -> str:

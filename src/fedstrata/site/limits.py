@@ -17,10 +17,13 @@ from fedstrata.errors import ClientError
 from fedstrata.site.keys import LimitsSection
 from fedstrata.site.plans import local_steps
 
+_RATES = frozenset({"lr", "always_lr", "momentum", "weight_decay", "clip_norm"})
+"""What a run may change of its plan after a round that diverged; how the same rows are cut into steps it may not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What has left the site, in all runs together.
+    """What has left the site, in all runs together; failures of work that had begun count as what was asked for.
 
     Attributes:
         updates: Number of updates.
@@ -65,7 +68,7 @@ def check_limits(
             _check_mask(request.mask, refused, layers)
             _check_plan(request.plan, limits, rows)
             _check_again(request, past)
-            _check_count(past.updates, limits.rounds, "updates", "rounds")
+            _check_count(past.updates, limits.rounds, "trained", "rounds")
             if request.probe is not None:
                 _check_probe(request.probe, limits, rows, past)
         case Probe():
@@ -73,18 +76,19 @@ def check_limits(
         case Evaluate():
             if not limits.evaluate:
                 raise _refusal("its own limits keep loss and accuracy here (limits.evaluate)")
-            _check_count(past.evaluations, limits.evaluations, "evaluations", "evaluations")
+            _check_count(past.evaluations, limits.evaluations, "evaluated", "evaluations")
             if held_out:
                 _check_rows(held_out, limits, "the evaluation would use", "held-out rows")
 
 
 def digest_of_plan(request: Train) -> str:
-    """Return what tells two plans of training apart.
+    """Return what tells two plans of training apart, without the rates, which may change when a round is played anew.
 
     Example:
         ``tests/site/test_limits.py`` asks for the same round under two plans.
     """
-    return sha256(json.dumps(asdict(request.plan), sort_keys=True).encode()).hexdigest()[:16]
+    plan = {key: value for key, value in asdict(request.plan).items() if key not in _RATES}
+    return sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_threads(threads: int, limits: LimitsSection) -> None:
@@ -156,14 +160,15 @@ def _check_probe(plan: ProbePlan, limits: LimitsSection, rows: int, past: Past) 
         raise _refusal("its own limits keep gradient statistics here (limits.scores)")
     if plan.sketch is not None and not limits.sketches:
         raise _refusal("its own limits keep sketches of gradients here (limits.sketches)")
-    _check_count(past.probes, limits.probes, "answers to probes", "probes")
+    _check_count(past.probes, limits.probes, "measured gradients", "probes")
     drawn = min(rows, plan.batches * plan.batch_size) if plan.batches else rows
     _check_rows(drawn, limits, "the probe would use", "rows")
 
 
-def _check_count(sent: int, most: int | None, what: str, key: str) -> None:
-    if most is not None and sent >= most:
-        raise _refusal(f"it has sent {sent} {what} and sends no more (limits.{key})")
+def _check_count(done: int, most: int | None, what: str, key: str) -> None:
+    if most is not None and done >= most:
+        times = f"{done:,} time{'' if done == 1 else 's'}"
+        raise _refusal(f"it has {what} {times}, and its own limits allow {most:,} (limits.{key})")
 
 
 def _check_rows(used: int, limits: LimitsSection, what: str, noun: str) -> None:

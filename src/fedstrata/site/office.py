@@ -16,7 +16,7 @@ from typing import Any
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Reply, Request, Train, phase_of
+from fedstrata.domain.messages import Failure, Reply, Request, Train, Weights, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.engines.local import failure
@@ -29,7 +29,7 @@ from fedstrata.site.briefing import digest_of, read_briefing
 from fedstrata.site.cache import LayerCache
 from fedstrata.site.config import SiteConfig
 from fedstrata.site.frames import failed, framed, sentence
-from fedstrata.site.leaving import Leaving
+from fedstrata.site.leaving import Leaving, kinds_of
 from fedstrata.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.site.plans import check_request
 from fedstrata.site.sizes import check_briefing, check_head, client_of, run_of
@@ -53,6 +53,7 @@ class _Done:
         told: Names of the layers whose statistics are not withheld, by index.
         rows: How many different rows it is computed from.
         missing: Blocks that are missing instead.
+        worked: Whether the site's rows were worked with, so that a failure tells of them, too.
     """
 
     reply: Reply | None = None
@@ -60,6 +61,7 @@ class _Done:
     told: Mapping[int, str] = field(default_factory=dict)
     rows: int = 0
     missing: tuple[str, ...] = ()
+    worked: bool = False
 
 
 class Office:
@@ -121,25 +123,33 @@ class Office:
             return self._refuse(run, sentence(error))
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._refuse(run, "the request is not one that this version of fedstrata knows")
+        done = _Done()
         try:
             with within(self._site.limits.seconds):
-                done = self._do(said, run, request, manifest, layers)
+                bench, weights, missing = self._ready(said, run, request, manifest, layers)
+                done = _Done(missing=missing, worked=not missing)
+                if done.worked:
+                    done = self._do(bench, from_json(said["request"], weights))
         except Exception as error:
-            done = _Done(failed(request, error))
+            done = _Done(failed(request, error), worked=done.worked)
             if isinstance(error.__cause__, OutOfTime):
                 self._bench = None  # it was left wherever it was
         answer = self._sent(done, request, run)
         return Answer({**answer.said, "seconds": perf_counter() - start}, answer.parts, answer.blocks)
 
-    def _do(
+    def _ready(
         self,
         said: Mapping[str, Any],
         run: str,
         request: Request,
         manifest: Mapping[Any, Any],
         layers: Mapping[str, bytes],
-    ) -> _Done:
-        """Do what is asked, unless the site's limits forbid it or blocks are missing."""
+    ) -> tuple[Bench, Weights, tuple[str, ...]]:
+        """Return what the work needs, and the blocks that are missing for it.
+
+        Raises:
+            ClientError: The site's limits forbid it.
+        """
         bench = self._open(said, run, request.client)
         check_request(request, bench.layers)
         check_limits(
@@ -151,13 +161,13 @@ class Office:
             layers=bench.layers,
             past=self._log.past(run),
         )
-        weights, missing = bench.holdings.weights(manifest, layers)
-        if missing:
-            return _Done(missing=missing)
-        reply = bench.handler.handle(from_json(said["request"], weights))
+        return bench, *bench.holdings.weights(manifest, layers)
+
+    def _do(self, bench: Bench, request: Request) -> _Done:
+        reply = bench.handler.handle(request)
         blocks = bench.layers.blocks(request.mask) if isinstance(request, Train) else ()
         told = {index: name for index, name in enumerate(bench.layers.names) if index not in bench.refused}
-        return _Done(withheld(reply, bench.refused), blocks, told, bench.rows_of(request))
+        return _Done(withheld(reply, bench.refused), blocks, told, bench.rows_of(request), worked=True)
 
     def _sent(self, done: _Done, request: Request, run: str) -> Answer:
         """Write down what leaves and return it; what cannot be framed or written down does not leave."""
@@ -170,8 +180,10 @@ class Office:
         except Exception as error:
             reply = failed(request, error)
             answer = framed(reply, (), request)
-        words = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told, rows=done.rows)
-        return self._tell(run, words, request) or answer
+        words, facts = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told, rows=done.rows)
+        if isinstance(reply, Failure) and done.worked:
+            facts = {**facts, "worked": kinds_of(request)}
+        return self._tell(run, (words, facts), request) or answer
 
     def _refuse(self, run: str, message: str) -> Answer:
         return self._tell(run, wording.of_refusal(message)) or refused(message)
@@ -184,7 +196,7 @@ class Office:
             phase = phase_of(request)
             where |= {"round": number(phase, request.round), "phase": phase, "client": request.client}
             where |= {"attempt": request.origin.attempt}
-        if isinstance(request, Train) and facts["kind"] == "update":
+        if isinstance(request, Train) and (facts["kind"] == "update" or "worked" in facts):
             where |= {"plan": digest_of_plan(request)}
         try:
             self._log.tell(words, {**where, **facts})
