@@ -90,6 +90,10 @@ class CheckpointError(TrainingError):
     """A run folder cannot be read or resumed."""
 
 
+_COMPARED = 200
+"""Characters of words that are compared: comparing texts takes the product of their lengths."""
+
+
 def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """Return a hint that names the known words nearest to ``word``, or all of them if none is near.
 
@@ -100,8 +104,20 @@ def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
         'known: full, top'
     """
     words = list(known)
-    close = get_close_matches(word, words, n=count, cutoff=0.6)
+    short = [w for w in words if len(w) <= _COMPARED] if len(word) <= _COMPARED else []
+    close = get_close_matches(word, short, n=count, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(f"'{w}'" for w in close) + "?"
-    shown = ", ".join(words[:12])
+    shown = ", ".join(map(shortened, words[:12]))
     return f"known: {shown}" + (f", ... ({len(words)} in all)" if len(words) > 12 else "")
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text as an error quotes it: in one line, and cut if it is long.
+
+    Example:
+        >>> shortened("layer"), shortened("vit.encoder.layer.1", 12)
+        ('layer', 'vit.encod...')
+    """
+    line = " ".join(text.split()) if "\n" in text or "\r" in text else text
+    return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -9,7 +9,7 @@ A specification is one term, or several separated by commas or given as a list; 
 ``bottom:25%``            a share nearest the input (``top:25%``: the output), rounded down, at least one
 ``vit.layers.3``          a name; or its dotted ending (``layers.3``); or parts of it in order (``vit.3``)
 ``name:head``             a name, even one that reads like another kind of term
-``/attn|mlp/``            every name in which the regular expression is found
+``/attn|mlp/``            every name in which the regular expression is found (``domain/patterns.py``)
 ``all``, ``none``         every layer that is not tied; no layer
 ========================  ================================================================================
 """
@@ -20,12 +20,17 @@ import re
 from collections.abc import Sequence
 
 from fedstrata.domain.layers import Layer, LayerMap, Mask
-from fedstrata.errors import LayerError, nearest
+from fedstrata.domain.patterns import PatternError, pattern_of
+from fedstrata.errors import LayerError, nearest, shortened
 
 LayerSpec = str | int | Sequence[str | int]
 """What a user may write where layers are asked for."""
 
-_TERM = re.compile(r"\s*(/(?:\\.|[^/\\])*/|[^,]*?)\s*(,|$)")
+MOST_TERMS = 1000
+"""Terms of a specification."""
+MOST_CHARACTERS = 1000
+"""Characters of a term, and of all patterns of a specification; it may be somebody else's."""
+_TERM = re.compile(r"\s*(/(?:\\.|[^/\\])*/\s*(?=,|$)|[^,]*)(,|$)")
 _INDEX = re.compile(r"-?\d+")
 _RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 _END = re.compile(r"(first|bottom|last|top)\s*:\s*(.*)")
@@ -111,15 +116,25 @@ def split_terms(spec: LayerSpec) -> list[str]:
         raise LayerError(f"layers must be text, a number or a list of these, got {spec!r}")
     if isinstance(spec, int):
         return [str(spec)]
-    if not isinstance(spec, str):
-        return [term for item in spec for term in split_terms(item)]
+    terms = _written(spec) if isinstance(spec, str) else [term for item in spec for term in split_terms(item)]
+    if len(terms) > MOST_TERMS:
+        raise LayerError(f"layers are given by {len(terms)} terms, {MOST_TERMS} at most; use a range or a pattern")
+    if sum(len(term) for term in terms if term.startswith("/")) > MOST_CHARACTERS:
+        raise LayerError(f"patterns of layers have {MOST_CHARACTERS} characters in all at most; write them shorter")
+    return terms
+
+
+def _written(spec: str) -> list[str]:
     terms: list[str] = []
     position, separator = 0, ","
     while separator:
         match = _TERM.match(spec, position)
-        if match is None or not match[1]:
-            raise LayerError(f"empty term in layers {spec!r}; write 'none' for no layer")
-        terms.append(match[1])
+        term = match[1].strip() if match else ""
+        if match is None or not term:
+            raise LayerError(f"empty term in layers {shortened(spec)!r}; write 'none' for no layer")
+        if len(term) > MOST_CHARACTERS:
+            raise LayerError(f"'{shortened(term)}' has {len(term)} characters, as no layer has; write it shorter")
+        terms.append(term)
         position, separator = match.end(), match[2]
     return terms
 
@@ -172,39 +187,41 @@ def _valid(count: int) -> str:
 
 def _index(index: int, count: int) -> int:
     if not -count <= index < count:
-        raise LayerError(f"layer {index} does not exist: {_valid(count)}")
+        raise LayerError(f"layer {shortened(str(index))} does not exist: {_valid(count)}")
     return index % count
 
 
 def _range(low: int, high: int, count: int) -> set[int]:
     if low > high:
-        raise LayerError(f"range {low}-{high} runs backwards; write {high}-{low}")
+        raise LayerError(f"range {shortened(f'{low}-{high}')} runs backwards; write {shortened(f'{high}-{low}')}")
     return set(range(_index(low, count), _index(high, count) + 1))
 
 
 def _end(term: str, from_input: bool, amount: str, count: int) -> set[int]:  # noqa: FBT001
     match = _AMOUNT.fullmatch(amount.strip())
     if match is None or (not match[2] and "." in match[1]):
-        raise LayerError(f"cannot read '{amount}' in '{term}'; write a count (last:2) or a share (top:25%)")
+        raise LayerError(
+            f"cannot read '{shortened(amount)}' in '{shortened(term)}'; write a count (last:2) or a share (top:25%)"
+        )
     value = float(match[1])
     if match[2] and not 0 < value <= 100:
-        raise LayerError(f"the share in '{term}' must be above 0% and at most 100%")
-    size = max(1, int(count * value / 100 + 1e-9)) if match[2] else int(value)
+        raise LayerError(f"the share in '{shortened(term)}' must be above 0% and at most 100%")
+    size = max(1, int(count * value / 100 + 1e-9)) if match[2] else int(match[1])
     if not 1 <= size <= count:
-        raise LayerError(f"'{term}' asks for {size} layers: {_valid(count)}")
+        raise LayerError(f"'{shortened(term)}' asks for {shortened(str(size))} layers: {_valid(count)}")
     return set(range(size)) if from_input else set(range(count - size, count))
 
 
 def _regex(term: str, names: Sequence[str], noun: str) -> set[int]:
     if len(term) < 3 or not term.endswith("/"):
-        raise LayerError(f"pattern '{term}' must be written between slashes, as in /attn/")
+        raise LayerError(f"pattern '{shortened(term)}' must be written between slashes, as in /attn/")
     try:
-        pattern = re.compile(term[1:-1])
-    except re.error as error:
-        raise LayerError(f"pattern {term} is not a regular expression: {error}") from error
-    found = {i for i, name in enumerate(names) if pattern.search(name)}
+        pattern = pattern_of(term[1:-1])
+    except PatternError as error:
+        raise LayerError(f"pattern {shortened(term)} cannot be used: {error}") from error
+    found = {i for i, name in enumerate(names) if pattern.found_in(name)}
     if not found:
-        raise LayerError(f"pattern {term} matches no {noun}; {nearest(term[1:-1], names)}")
+        raise LayerError(f"pattern {shortened(term)} matches no {noun}; {nearest(term[1:-1], names)}")
     return found
 
 
@@ -219,7 +236,7 @@ def _named(word: str, names: Sequence[str], noun: str) -> set[int]:
         if found:
             some = ", ".join(f"'{names[i]}'" for i in found[:4])
             raise LayerError(f"{noun} name '{word}' is ambiguous: it could be {some}; write more of the path")
-    raise LayerError(f"no {noun} is named '{word}'; {nearest(word, names)}")
+    raise LayerError(f"no {noun} is named '{shortened(word)}'; {nearest(word, names)}")
 
 
 def _is_ending(parts: Sequence[str], name: Sequence[str]) -> bool:
