@@ -76,7 +76,7 @@ class _Reading:
             return self.mapping(node, loc)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*loc, i)) for i, child in enumerate(node.value)]
-        return self.scalar(node)
+        return self.scalar(node, loc)
 
     def mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[Any, Any]:
         out: dict[Any, Any] = {}
@@ -89,7 +89,7 @@ class _Reading:
             where = place(key_node, self.name)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{where}: a key has to be a word, not a list or mapping")
-            key = self.scalar(key_node)
+            key = self.scalar(key_node, loc)
             if key in own:
                 raise ConfigError(f"{where}: '{_short(str(key))}' is given twice; keep one")
             own.add(key)
@@ -110,8 +110,12 @@ class _Reading:
             found += reversed(parts)
         return found
 
-    def scalar(self, node: yaml.Node) -> Any:  # noqa: ANN401  YAML values
-        where, text, kind = place(node, self.name), str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
+    def scalar(self, node: yaml.Node, loc: Loc) -> Any:  # noqa: ANN401  YAML values
+        """Return the value of a node that holds no others; ``loc`` is what it belongs to."""
+        text, kind = str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
+        where = place(node, self.name)
+        if loc:
+            where += ": " + ".".join(_short(str(part)) for part in loc)
         if node.tag in _NUMBERS and len(text) > MOST_NUMBER:
             raise ConfigError(f"{where}: this number has {len(text):,} characters; put a text in quotes")
         try:
