@@ -45,6 +45,8 @@ def test_wrong_keys_and_paths_are_told_without_slow_imports(tmp_path: Path) -> N
         "a plan's model": (["plan", "model.yaml"], 2, "did you mean 'bert'?"),
         "a model to show": (["layers", "bret"], 2, "did you mean 'bert'?"),
         "a run folder": (["resume", "nowhere"], 4, "there is no run folder nowhere"),
+        "a folder to report": (["report", "nowhere"], 4, "run folder nowhere does not exist"),
+        "a folder to compare": (["compare", "nowhere"], 4, "nowhere"),
     }
     script = [sys.executable, "-c", SCRIPT, json.dumps([arguments for arguments, _, _ in cases.values()])]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -54,3 +56,12 @@ def test_wrong_keys_and_paths_are_told_without_slow_imports(tmp_path: Path) -> N
     for (case, (_, code, message)), (got, modules), line in zip(cases.items(), told, said, strict=True):
         assert (case, got, SLOW & set(modules)) == (case, code, set())
         assert message in line, case
+
+
+def test_a_model_s_layers_are_shown_without_what_only_reports_need() -> None:
+    script = [sys.executable, "-c", SCRIPT, json.dumps([["layers", "embedded:vit-digits", "--json"]])]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    [[code, modules]] = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert {"torch", "transformers"} <= set(modules)
+    assert not {"matplotlib", "pandas", "pyarrow", "datasets", "sklearn", "flwr"} & set(modules)

@@ -60,11 +60,12 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare methods over seeds: means with intervals, paired differences, clients, costs, layers."""
-    from fedstrata.report.compare import compare as compared
     from fedstrata.report.compare_inputs import gather
+
+    found = gather(runs)  # before intervals and plots are imported, which takes a second
+    from fedstrata.report.compare import compare as compared
     from fedstrata.report.contest import Rules
 
-    found = gather(runs)
     rules = Rules(reference, _share(target), oracle, tuple(budget or ()), by_mean=sort is Order.MEAN)
     contests = compared(found.outcomes, rules)
     notes = (*(note or ()), *found.notes)

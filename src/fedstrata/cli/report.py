@@ -13,7 +13,11 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; by default report.html in RUN.")] = None,
 ) -> None:
     """Write a self-contained report: verdict, curves, layer heatmaps, costs, proof of training."""
-    from fedstrata.report import write_report
+    from fedstrata.report.folder import events_of
+
+    for run in runs:
+        events_of(run)  # before what draws is imported, which takes a second
+    from fedstrata.report.html import write_report
 
     target = out or (runs[0] / "report.html" if len(runs) == 1 else runs[0].parent / "report.html")
     typer.echo(f"report: {write_report(runs, target)}")

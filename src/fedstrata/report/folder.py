@@ -39,7 +39,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         CheckpointError: The folder is missing, empty, not a run folder, or its event log cannot be read.
     """
-    log = read_log(_events_of(folder))
+    log = read_log(events_of(folder))
     notes = list(log.notes)
     summary = _mapping(folder / "summary.json", notes)
     environment = _mapping(folder / "env.json", notes)
@@ -50,7 +50,12 @@ def read_run(folder: Path) -> Run:
     return Run(folder.resolve().name, log, summary, config, environment, card, tuple(notes), confusion)
 
 
-def _events_of(folder: Path) -> Path:
+def events_of(folder: Path) -> Path:
+    """Return the event log of a run folder.
+
+    Raises:
+        CheckpointError: The folder is missing, empty or not a run folder.
+    """
     if not folder.exists():
         raise CheckpointError(f"run folder {folder} does not exist; pass the folder that `fedstrata run` wrote")
     if not folder.is_dir():

@@ -8,9 +8,9 @@ from fedstrata.report.contest import Rules
 from fedstrata.report.grouping import Group, Series, final_accuracy
 from fedstrata.report.outcome import outcome_of
 from fedstrata.report.records import Run
-from fedstrata.report.sections.fairness import spread
 from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
+from fedstrata.report.spread import spread
 from fedstrata.report.tables import layers_chosen
 from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural, quantity
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import median
 
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
 from fedstrata.report.outliers import outliers
 from fedstrata.report.plots import Line, line_chart
 from fedstrata.report.records import Run
+from fedstrata.report.spread import spread_of
 from fedstrata.report.words import NOTHING, percent, plural
 
 FEW_ROWS = 30
@@ -17,34 +16,6 @@ FEW_ROWS = 30
 
 _NAMES = ("best client", "median client", "worst client")
 _STYLES = (2, 0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Accuracies of the clients after one round."""
-
-    worst: float
-    median: float
-    best: float
-
-
-def spread_of(accuracies: Mapping[str, float]) -> Spread:
-    """Return worst, median and best.
-
-    Example:
-        >>> spread_of({"a": 0.25, "b": 0.5, "c": 1.0})
-        Spread(worst=0.25, median=0.5, best=1.0)
-    """
-    values = list(accuracies.values())
-    return Spread(min(values), median(values), max(values))
-
-
-def spread(run: Run) -> Spread | None:
-    """Return the spread after the last round that measured it."""
-    for record in reversed(run.log.rounds):
-        if record.client_accuracy:
-            return spread_of(record.client_accuracy)
-    return None
 
 
 def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
