@@ -106,3 +106,13 @@ def test_a_full_cache_costs_the_cache_and_not_the_rows(
     monkeypatch.setattr(columnar, "_by_way_of", full)
     assert len(_sheet(tmp_path).columns["text"]) == 500
     assert "cannot be used (No space left on device)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["os:system", "s3:b", "file:x", "hf:", "[ab]*?", "a b%20#"])
+def test_a_relative_path_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)
+    folder.mkdir()
+    with (folder / "rows.parquet").open("wb") as file:
+        pq.write_table(pa.table({"text": ["a", "b"], "label": [0, 1]}), file)
+    assert _sheet(folder).columns["text"] == ["a", "b"]

@@ -109,3 +109,10 @@ def test_the_final_figures_of_a_run_that_was_never_evaluated_are_those_before_tr
     summary = summarise(log, state="interrupted", best=None)
     assert summary["final"] == {"accuracy": 0.5, "loss": 1.0, "round": 0}
     assert summary["rounds"] == 1
+
+
+def test_a_run_folder_s_relative_path_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, weights = toy_run(Path("os:system"), selector=Top(), rounds=1)
+    run.start(weights)
+    assert len(pq.read_table(tmp_path / "os:system" / "selection.parquet")) == 12

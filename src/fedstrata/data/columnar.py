@@ -11,6 +11,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -60,6 +61,8 @@ def read_parquet(
     Example:
         See ``tests/data/test_columnar.py``.
     """
+    # pyarrow and datasets take a relative path such as s3:rows.parquet for an address
+    source, cache = replace(source, path=source.path.absolute()), cache.absolute()
     try:
         data = _open(source, wanted, fingerprint, cache, _weighed(source, wanted, image, cache))
         columns = {name: data.data.column(name).to_pylist() for name in wanted if name != image}
