@@ -13,8 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
+from shlex import quote
 
 from fedstrata.errors import StorageError
+
+
+def argument(path: Path | str) -> str:
+    """Return a path as a shell takes it in a command that someone copies.
+
+    Example:
+        >>> argument("my runs/a"), argument("-a")
+        ("'my runs/a'", './-a')
+    """
+    return quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def private_file(path: Path) -> Path:

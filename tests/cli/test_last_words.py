@@ -51,3 +51,8 @@ def test_of_several_one_is_named_and_the_others_are_counted(tmp_path: Path) -> N
 
 def test_where_nobody_stands_out_nothing_is_said(tmp_path: Path) -> None:
     assert not any("stands out" in line for line in ended(tmp_path / "a"))
+
+
+def test_a_command_to_copy_takes_a_folder_as_a_shell_does(tmp_path: Path) -> None:
+    said = ended(tmp_path / "my runs", "client-04")
+    assert sum(f"(fedstrata report '{tmp_path}/my runs')" in line for line in said) == 2

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedstrata.errors import ConfigError
+from fedstrata.files import argument
 
 TEMPLATE = """\
 # A run of fedstrata. Check it and start it with:  fedstrata run {name}
@@ -74,5 +75,6 @@ def init(
         raise ConfigError(f"{path} exists; give another name, or --force to replace it")
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}; make it first")
-    path.write_text(TEMPLATE.format(name=path), encoding="utf-8")
-    typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata plan {path}, and: fedstrata run {path}")
+    name = argument(path)
+    path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata plan {name}, and: fedstrata run {name}")

@@ -14,6 +14,7 @@ from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import output_folder
+from fedstrata.files import argument
 from fedstrata.flower.launch import Launched, launched
 from fedstrata.flower.services import Home
 from fedstrata.flower.sites import roster
@@ -58,7 +59,7 @@ def play_over_flower(
         tell(f"Flower takes it as run {run.number}")
         result = _followed(run, tell, stop, console)
     if result is None:
-        say(console, f"stopped; go on with: fedstrata {again} {folder}")
+        say(console, f"stopped; go on with: fedstrata {again} {argument(folder)}")
         return stop.code
     code = stop.code if result.code == INTERRUPTED else result.code
     if not result.folder:

@@ -15,6 +15,7 @@ from fedstrata.cli.terminal import say as say
 from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
 from fedstrata.engines.protocol import Engine
+from fedstrata.files import argument
 from fedstrata.report.events import read_log
 from fedstrata.report.outliers import outliers
 from fedstrata.report.progress import PlainProgress, megabytes
@@ -42,7 +43,7 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
         try:
             result = _HOSTS.get(prepared.loaded.config.engine, _here)(prepared, played)
         except KeyboardInterrupt:
-            say(console, f"stopped; go on with: fedstrata resume {prepared.folder.path}")
+            say(console, f"stopped; go on with: fedstrata resume {argument(prepared.folder.path)}")
             return stop.code
     finish(prepared, result)
     if as_json:
@@ -101,7 +102,7 @@ def odd_clients(result: RunResult) -> Iterator[str]:
         return
     more = len(found) - 1
     tail = f"; {more} more in the report" if more else ""
-    yield f"warning: {found[0]}{tail} (fedstrata report {result.folder})"
+    yield f"warning: {found[0]}{tail} (fedstrata report {argument(result.folder)})"
 
 
 def _over(found: Mapping[str, Sequence[float]]) -> str:
@@ -135,7 +136,7 @@ def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
     if summary["over_memory"]:
         yield _over(summary["over_memory"])
     if result.state == "interrupted":
-        yield f"interrupted and saved; go on with: fedstrata {again} {result.folder}"
+        yield f"interrupted and saved; go on with: fedstrata {again} {argument(result.folder)}"
     else:
         yield f"model: {result.folder / 'model'}"
-    yield f"run: {result.folder}   (fedstrata report {result.folder})"
+    yield f"run: {result.folder}   (fedstrata report {argument(result.folder)})"

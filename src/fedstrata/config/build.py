@@ -45,7 +45,7 @@ from fedstrata.domain.records import Metrics
 from fedstrata.domain.sites import Declaration
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ModelError, StorageError, TrainingError
-from fedstrata.files import write_atomic
+from fedstrata.files import argument, write_atomic
 from fedstrata.models.custom import is_custom
 from fedstrata.models.export import rehearse
 from fedstrata.models.failing import blaming_the_model
@@ -305,7 +305,7 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
             card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary, said=found.said)
             save_model(prepared.network, found.weights, found.path, card=card, tokenizer_files_from=companions)
     except (OSError, SafetensorError) as error:
-        advice = f"make room, then write it with: fedstrata resume {prepared.folder.path}"
+        advice = f"make room, then write it with: fedstrata resume {argument(prepared.folder.path)}"
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"the model cannot be written to {prepared.folder.model}: {reason}; {advice}") from error
     except TrainingError:

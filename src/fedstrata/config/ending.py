@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from fedstrata.client.resident import bytes_of
 from fedstrata.domain.messages import Weights
+from fedstrata.files import argument
 from fedstrata.models.export import save_weights, sentence
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.report.progress import megabytes
@@ -27,7 +28,7 @@ def kept(folder: RunFolder, weights: Weights, error: Exception) -> str:
         where = f"its trained tensors are in the newest of {folder.checkpoints} ({getattr(second, 'strerror', second)})"
     return (
         f"the model cannot be written to {folder.model}: {sentence(error)}; {where}; mend the cause, then write the "
-        f"model with: fedstrata resume {folder.path}"
+        f"model with: fedstrata resume {argument(folder.path)}"
     )
 
 

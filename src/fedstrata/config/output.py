@@ -11,7 +11,7 @@ from fedstrata.config.naming import method_name
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.errors import CheckpointError, ConfigError, nearest
-from fedstrata.files import private_folder
+from fedstrata.files import argument, private_folder
 from fedstrata.server.folder import RunFolder
 
 
@@ -74,8 +74,8 @@ def begun(path: Path, overrides: Sequence[str] = ()) -> tuple[Loaded, RunFolder]
     folder = run_folder(path)
     if folder.model.exists():
         raise CheckpointError(
-            f"{path} has finished; its model is in {folder.model}. More rounds: fedstrata resume {path} --rounds N"
-            " (of all of them); another run: fedstrata run"
+            f"{path} has finished; its model is in {folder.model}. More rounds: fedstrata resume {argument(path)}"
+            " --rounds N (of all of them); another run: fedstrata run"
         )
     return load_config(folder.config, overrides), folder
 
@@ -96,7 +96,7 @@ def _taken(path: Path) -> str | None:
             return f"{taken}, and it is no run folder; choose another folder"
         if folder.model.exists():
             return f"{taken}: it holds a run that has finished; choose another folder"
-        return f"{taken}; choose another folder, or go on with: fedstrata resume {path}"
+        return f"{taken}; choose another folder, or go on with: fedstrata resume {argument(path)}"
     return None
 
 

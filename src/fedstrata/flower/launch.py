@@ -14,7 +14,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.provenance import resolved
 from fedstrata.errors import TrainingError
-from fedstrata.files import private_folder, write_private
+from fedstrata.files import argument, private_folder, write_private
 from fedstrata.flower.app import SETTINGS, write_app
 from fedstrata.flower.services import Home, flwr, flwr_json
 from fedstrata.flower.talk import Result, Talk
@@ -79,7 +79,7 @@ class Launched:
         try:
             said = flwr_json(["list", *self._where, "--run-id", self.number], home=self.home)
         except TrainingError as error:
-            advice = f"whole rounds are saved; when it is back, go on with: fedstrata resume {self.folder}"
+            advice = f"whole rounds are saved; when it is back, go on with: fedstrata resume {argument(self.folder)}"
             raise TrainingError(f"the SuperLink does not answer ({error}); {advice}") from error
         status = next((run["status"] for run in said.get("runs", []) if run["run-id"] == self.number), "unknown")
         if not status.startswith("finished"):
@@ -88,7 +88,7 @@ class Launched:
         while self.talk.result() is None:
             if monotonic() > end:
                 why = f"{status}: {said['runs'][0].get('status-details', '')}"
-                advice = f"see: flwr log {self.number}; go on with: fedstrata resume {self.folder}"
+                advice = f"see: flwr log {self.number}; go on with: fedstrata resume {argument(self.folder)}"
                 raise TrainingError(f"Flower ended run {self.number} ({why}); {advice}")
             sleep(_POLL)
 

@@ -14,6 +14,7 @@ from fedstrata.domain.ids import LayerName
 from fedstrata.domain.messages import Weights
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
+from fedstrata.files import argument
 from fedstrata.locks import Lock
 from fedstrata.server.best import BestWeights
 from fedstrata.server.checkpoint import Place, generations, load, strays
@@ -169,7 +170,7 @@ class Run:
         try:
             yield
         except StorageError as error:
-            advice = f"make room, then go on with: fedstrata resume {self.folder.path}"
+            advice = f"make room, then go on with: fedstrata resume {argument(self.folder.path)}"
             raise StorageError(f"{error}; {advice}") from error
 
     def _journal(self) -> FileJournal:

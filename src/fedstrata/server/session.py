@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.errors import AbandonedError, StorageError, TrainingError
+from fedstrata.files import argument
 from fedstrata.server.checkpoint import Place, generations, round_of, save
 from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.server.folder import Event, LogDigest, round_events
@@ -141,7 +142,7 @@ class Session:
                 self._abandon(facts)
                 if given_up:
                     times = f"given up after {tries} {'attempt' if tries == 1 else 'attempts'}"
-                    advice = f"see to the clients, then go on with: fedstrata resume {run.folder.path}"
+                    advice = f"see to the clients, then go on with: fedstrata resume {argument(run.folder.path)}"
                     raise TrainingError(f"{error}; {times}; {advice}") from error
 
     def _abandon(self, facts: Abandoned) -> None:
@@ -208,7 +209,7 @@ class Session:
             raise TrainingError(
                 f"after round {state.round} the test loss is {looked.test.loss}; "
                 "lower train.lr or aggregator.server_lr, or set train.clip_norm: "
-                f"fedstrata resume {run.folder.path} --set train.lr=..."
+                f"fedstrata resume {argument(run.folder.path)} --set train.lr=..."
             )
         return looked
 
