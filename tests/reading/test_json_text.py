@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.reading import json_text
 from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import MOST_DEPTH, json_value, read_json
 
@@ -51,3 +52,12 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
     assert read_json(file, most=8) == {"a": 1}
     with pytest.raises(UnreadableError, match="larger than"):
         read_json(file, most=7)
+
+
+def test_a_file_of_countless_lists_is_refused_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_text, "MOST_INSIDE", 1000)
+    (tmp_path / "state.json").write_text("[" + "[]," * 1000 + "{}]")
+    with pytest.raises(UnreadableError, match="more than 1,000 lists or mappings"):
+        read_json(tmp_path / "state.json")

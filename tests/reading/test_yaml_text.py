@@ -33,6 +33,20 @@ def test_what_explodes_ends_early(text: str, column: int) -> None:
     assert refused(text) == f"c.yaml:1:{column}: with its aliases written out this holds more than 100,000 values"
 
 
+@pytest.mark.parametrize("value", ["a", "*a"], ids=["scalars", "aliases"])
+def test_a_long_list_is_refused_before_it_is_held(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_nodes, "MOST_NODES", 1000)
+    assert refused(f"[&a x,{f'{value},' * 5000}x]").endswith("this text holds more than 1,000 keys and values")
+
+
+def test_a_mistake_at_the_end_of_a_long_text_is_found_by_the_fast_reader_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = f"{'# ' + 'x' * 98}\n" * 1001 + "- ]\n"
+    monkeypatch.setattr(yaml, "SafeLoader", None)  # the slow one: a second for every 100 kB
+    assert refused(text).startswith("c.yaml:1002:3: this is not YAML: ")
+
+
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
 def test_what_lies_too_deep_is_said_to_be_deep(opening: str) -> None:
     assert "this lies more than 50 lists or mappings deep; write it flatter" in refused(opening * 3000)

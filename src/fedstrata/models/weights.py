@@ -6,12 +6,13 @@ the same folder into the model; both are decided by files that came with the mod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import ModelError
+from fedstrata.reading.bounded import UnreadableError
+from fedstrata.reading.json_text import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The names under which weights are looked for, in this order."""
@@ -101,10 +102,9 @@ def _shards(index: Path) -> list[str]:
 
 def _json(file: Path) -> Any:  # noqa: ANN401
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0]
-        raise ModelError(f"cannot read '{file}': {reason}") from error
+        return read_json(file)
+    except (OSError, UnreadableError) as error:
+        raise ModelError(f"cannot read '{file}': {getattr(error, 'strerror', None) or error}") from error
 
 
 def _check_file(folder: Path, name: str, *, where: str) -> None:

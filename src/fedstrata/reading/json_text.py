@@ -15,6 +15,8 @@ MOST_DEPTH = 100
 """Lists and mappings inside each other."""
 MOST_DIGITS = 100
 """Characters of a whole number: with more it fits no other kind of number, and to write it out takes long."""
+MOST_INSIDE = 2_000_000
+"""Lists and mappings of a file: one takes two characters there, and 60 bytes or more in memory."""
 
 
 def json_value(text: str | bytes) -> Any:  # noqa: ANN401  JSON values
@@ -48,9 +50,13 @@ def read_json(path: Path, *, most: int = MOST_BYTES) -> Any:  # noqa: ANN401  JS
 
     Raises:
         OSError: It cannot be opened or read.
-        UnreadableError: It is too large, no plain file, no JSON, too deep, or has a number that is too long.
+        UnreadableError: It is too large, no plain file, no JSON, too deep, holds too much, or has a number that is too
+            long.
     """
-    return json_value(read_text(path, most=most))
+    text = read_text(path, most=most)
+    if text.count("[") + text.count("{") > MOST_INSIDE:
+        raise UnreadableError(f"it holds more than {MOST_INSIDE:,} lists or mappings")
+    return json_value(text)
 
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")

@@ -1,4 +1,4 @@
-"""YAML texts to their nodes: what PyYAML composes, of a bounded depth, and no alias holds itself."""
+"""YAML texts to their nodes: what PyYAML composes, of bounded depth and number, and no alias holds itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from fedstrata.errors import ConfigError
 MERGE = "tag:yaml.org,2002:merge"
 MOST_DEPTH = 50
 """Lists and mappings inside each other."""
+MOST_NODES = 200_000
+"""Keys, values and aliases of a text."""
+_SMALL = 100_000
+"""Characters of a text that the reader in Python goes through in about a second."""
 _IN_C = getattr(yaml, "CSafeLoader", None)
 """Ten times as fast, but its errors say less; PyYAML may be built without it."""
 _PLAIN = {
@@ -28,15 +32,15 @@ def compose(text: str, name: str) -> yaml.Node | None:
         name: What errors call it.
 
     Raises:
-        ConfigError: It is not YAML, too deep, holds several documents, or an alias that holds itself.
+        ConfigError: It is not YAML, too deep, holds too many values, several documents, or an alias that holds itself.
     """
-    if _IN_C is not None:
+    if _IN_C is not None and len(text) <= _SMALL:
         try:
             return _composed(_IN_C, text, name)
         except yaml.YAMLError:
             pass  # said below by the reader that says more
     try:
-        return _composed(yaml.SafeLoader, text, name)
+        return _composed(yaml.SafeLoader if _IN_C is None or len(text) <= _SMALL else _IN_C, text, name)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -70,6 +74,7 @@ class _Composer:
     def __init__(self, loader: Any, name: str) -> None:  # noqa: ANN401
         self._loader, self._name = loader, name
         self._named: dict[str, yaml.Node | None] = {}
+        self._nodes = 0
 
     def document(self) -> yaml.Node | None:
         """Return the only document's node."""
@@ -87,6 +92,9 @@ class _Composer:
         return self._loader.get_event()
 
     def _node(self, event: Any, depth: int) -> yaml.Node:  # noqa: ANN401
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise ConfigError(f"{place(event, self._name)}: this text holds more than {MOST_NODES:,} keys and values")
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event)
         name = event.anchor
