@@ -17,6 +17,24 @@ from shlex import quote
 
 from fedstrata.errors import StorageError
 
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""Bytes of a name and of a path; beyond them even the question whether a file is there is an error."""
+
+
+def too_long(path: Path) -> str | None:
+    """Return why no file can have a path, as the end of a sentence, or ``None`` where one can.
+
+    Example:
+        >>> too_long(Path("rows.csv")), too_long(Path("x" * 300))[-40:]
+        (None, "...' is a name of 300 bytes; 255 at most")
+    """
+    for part in path.parts:
+        if (size := len(os.fsencode(part))) > LONGEST_NAME:
+            return f"'{part[:40]}...' is a name of {size} bytes; {LONGEST_NAME} at most"
+    if (size := len(os.fsencode(path))) > LONGEST_PATH:
+        return f"'{str(path)[:40]}...' is a path of {size} bytes; {LONGEST_PATH} at most"
+    return None
+
 
 def argument(path: Path | str) -> str:
     """Return a path as a shell takes it in a command that someone copies.

@@ -72,6 +72,14 @@ def test_a_command_that_does_not_exist_is_exit_code_2(cli: Callable[..., Any], a
     assert "No such" in said.err
 
 
+@pytest.mark.parametrize("verb", ["run", "plan", "layers", "resume", "report", "compare", "sweep"])
+def test_a_name_that_no_file_can_have_is_no_bug(cli: Callable[..., Any], verb: str) -> None:
+    said = cli(verb, "x" * 300)
+    assert said.code in (2, 4)
+    assert "too long" in said.err or "255 at most" in said.err
+    assert "bug" not in said.err
+
+
 def test_an_unforeseen_error_says_that_it_is_a_bug(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedstrata.config.load.load_config", None)  # fedstrata's own code fails, and nobody else's
     said = cli("run", "c.yaml")

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedstrata.data.dialect import Dialect, encoding_of, undecodable
+from fedstrata.data.files import find
+from fedstrata.data.sources import Columns, read
 from fedstrata.errors import ConfigError, DataError
 
 WORDS = "text,label\nun café noir,pos\n"
@@ -66,3 +68,9 @@ def test_an_unknown_encoding_is_refused(name: str) -> None:
 def test_a_separator_is_one_character(separator: str) -> None:
     with pytest.raises(ConfigError, match=r"data: separator is .*; give one character"):
         Dialect(separator)
+
+
+def test_a_codec_that_names_no_byte_has_no_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"text,label\ncaf\xe9 \xff,a\n")
+    with pytest.raises(DataError, match=r"rows.csv is not punycode; set data.encoding"):
+        read(find("rows.csv", tmp_path), Columns(text="text"), tmp_path, dialect=Dialect(None, "punycode"))

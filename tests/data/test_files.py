@@ -110,3 +110,26 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
 def test_a_glob_that_matches_one_site_names_it_after_its_folder(tmp_path: Path) -> None:
     _touch(tmp_path, "sites/a/train.csv")
     assert [s.site for s in find_sites("sites/*/train.csv", tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["x" * 300, "x" * 300 + "/*.csv", "x/" * 3000 + "a.csv"])
+def test_a_path_that_no_file_can_have_is_an_error(tmp_path: Path, pattern: str) -> None:
+    for search in (find, find_sites):
+        with pytest.raises(DataError, match=r"bytes; (255|4095) at most"):
+            search(pattern, tmp_path)
+
+
+def test_a_glob_that_is_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'a\*\*\.csv' is no pattern"):
+        find("a**.csv", tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "rows").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for search in (find, find_sites):
+        with pytest.raises(DataError, match="rows/ cannot be listed: Permission denied"):
+            search("rows", tmp_path)

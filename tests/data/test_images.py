@@ -127,3 +127,22 @@ def test_a_copy_of_a_folder_is_the_same_rows(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "pets", tmp_path / "copy")
     prints = {read(find(n, tmp_path), Columns(image="image"), tmp_path / "c").fingerprint for n in ("pets", "copy")}
     assert len(prints) == 1
+
+
+@pytest.mark.parametrize("value", [{"bytes": "abc"}, {"bytes": [1]}, {"path": 5}, {"bytes": None, "path": ["a"]}, [1]])
+def test_an_object_that_is_no_image_is_an_error_with_its_row(tmp_path: Path, value: object) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"image": value, "label": "x"}) + "\n")
+    with pytest.raises(DataError, match=r"rows.jsonl row 0: column 'image' holds (dict|list), not images"):
+        read(find("rows.jsonl", tmp_path), Columns(image="image"), tmp_path / "cache")
+
+
+def test_an_object_without_image_is_a_row_without(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"image": {"other": 1}, "label": "x"}\n')
+    with pytest.raises(DataError, match=r"no usable row .*'no image': 1"):
+        read(find("rows.jsonl", tmp_path), Columns(image="image"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000])
+def test_a_path_that_no_file_can_have_is_an_error_with_its_row(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DataError, match=r"row 0: column 'image' names 'x.* and d/ has no such file"):
+        _read(tmp_path, path)

@@ -87,3 +87,9 @@ def test_a_label_unknown_in_training_is_an_error_with_a_hint() -> None:
 def test_a_number_is_never_an_index_of_sorted_names() -> None:
     with pytest.raises(DataError, match=r"a.csv row 0: column 'label' holds '0', .* known: no, yes; name the numbers"):
         encode(["0"], ["no", "yes"], place, column="label")
+
+
+def test_thousands_of_digits_are_a_text_and_no_number() -> None:
+    with pytest.raises(DataError, match=r"a.csv row 0: column 'label' holds '9999.*, and a.csv row 1 the number 1"):
+        _names("9" * 5000, "1")
+    assert _read("9" * 5000, "1", order=("no", "yes")) == ["9" * 5000, "yes"]

@@ -45,6 +45,7 @@ def test_parquet_lists_are_read(tmp_path: Path) -> None:
         ({"answer": 2}, "qa.jsonl row 1: answer 2 is outside 0..1, the positions of its choices"),
         ({"answer": -1}, r"qa.jsonl row 1: answer -1 is outside 0..1"),
         ({"answer": 0.5}, "qa.jsonl row 1: column 'answer' holds 0.5; an answer is the position of a choice, from 0"),
+        ({"answer": float("inf")}, "qa.jsonl row 1: column 'answer' holds inf; an answer is the position of a choice"),
         ({"choices": ["this", " "]}, "qa.jsonl row 1: choice 1 is ' '; write a text, or remove the row"),
         ({"choices": ["this"]}, "qa.jsonl row 1: 1 choices; a question needs 2 to 5"),
         ({"choices": list("abcdef")}, "qa.jsonl row 1: 6 choices; a question needs 2 to 5"),

@@ -87,7 +87,10 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
         check_weights(folder)
 
 
-@pytest.mark.parametrize(("content", "words"), [("[" * 100_000, "more than 100 lists or mappings inside each other"), ("{", "Expecting property")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("[" * 100_000, "more than 100 lists or mappings inside each other"), ("{", "Expecting property")],
+)
 def test_an_index_that_cannot_be_read_is_a_model_error(tmp_path: Path, content: str, words: str) -> None:
     folder = _folder(tmp_path / "m", "model-1.safetensors")
     (folder / INDEX).write_text(content)

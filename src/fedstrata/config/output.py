@@ -11,7 +11,7 @@ from fedstrata.config.naming import method_name
 from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.errors import CheckpointError, ConfigError, nearest
-from fedstrata.files import argument, private_folder
+from fedstrata.files import argument, private_folder, too_long
 from fedstrata.server.folder import RunFolder
 
 
@@ -58,6 +58,8 @@ def run_folder(path: Path) -> RunFolder:
         CheckpointError: The folder is not a run's.
     """
     folder = RunFolder(path)
+    if reason := too_long(path):
+        raise CheckpointError(f"there is no such run folder: {reason}")
     if not path.is_dir():
         raise CheckpointError(f"there is no run folder {path}{_near(path)}")
     if not folder.config.is_file():

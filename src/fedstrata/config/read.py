@@ -7,6 +7,7 @@ from typing import Any
 
 from fedstrata.config.problems import Loc
 from fedstrata.errors import ConfigError, nearest
+from fedstrata.files import too_long
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 
@@ -27,6 +28,8 @@ def read_yaml(path: Path) -> tuple[dict[Any, Any], dict[Loc, str]]:
 
 
 def _text(path: Path) -> str:
+    if reason := too_long(path):
+        raise ConfigError(f"there is no such configuration file: {reason}")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; name the configuration file in it")
     if not path.exists():

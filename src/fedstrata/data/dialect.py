@@ -96,6 +96,8 @@ def undecodable(path: Path, shown: str, encoding: str) -> DataError:
             except UnicodeDecodeError as error:
                 where = f"{shown} line {number} is not {encoding.removesuffix('-sig')} (byte 0x{line[error.start]:02x})"
                 return DataError(f"{where}; {_advice(line, error.start, encoding)}")
+            except UnicodeError:  # of a codec that names no byte, such as punycode
+                break
     return DataError(f"{shown} is not {encoding}; set data.encoding to the one that it was saved in, such as utf-8")
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from fedstrata.data.folders import list_images
 from fedstrata.data.images import marks
 from fedstrata.errors import DataError, nearest
+from fedstrata.files import too_long
 
 Format = Literal["parquet", "csv", "json", "imagefolder"]
 SUFFIXES: dict[str, Format] = {
@@ -95,7 +96,7 @@ def find_sites(pattern: str, base: Path) -> tuple[Source, ...]:
     """
     paths = _matches(pattern, base)
     if not glob.has_magic(pattern) and len(paths) == 1 and paths[0].is_dir():
-        paths = [p for p in sorted(paths[0].iterdir()) if _is_data(p)]
+        paths = [p for p in _inside(paths[0]) if _is_data(p)]
         if not paths:
             raise DataError(f"{pattern}: no site folder or data file in it; make one per site")
     names = [p.name if p.is_dir() else p.parent.name if p.stem in SPLITS else p.stem for p in paths]
@@ -112,16 +113,19 @@ def from_base(given: str, base: Path) -> Path:
     """Return the path that a text means: its ``~`` written out, and from a folder where it is relative.
 
     Raises:
-        DataError: It begins at the home of a user that does not exist.
+        DataError: It begins at the home of a user that does not exist, or is too long.
 
     Example:
         >>> from_base("rows/*.csv", Path("/data")).as_posix()
         '/data/rows/*.csv'
     """
     try:
-        return base / Path(given).expanduser()
+        path = base / Path(given).expanduser()
     except RuntimeError as error:
         raise DataError(f"'{given}': {str(error).rstrip('.')}; write the path out") from error
+    if reason := too_long(path):
+        raise DataError(reason)
+    return path
 
 
 def _matches(pattern: str, base: Path) -> list[Path]:
@@ -132,7 +136,10 @@ def _matches(pattern: str, base: Path) -> list[Path]:
             raise DataError(_missing(pattern, path))
         return [path]
     root = Path(Path(whole).anchor)
-    found = [p for p in sorted(root.glob(str(Path(whole).relative_to(root)))) if _is_data(p)]
+    try:
+        found = [p for p in sorted(root.glob(str(Path(whole).relative_to(root)))) if _is_data(p)]
+    except ValueError as error:
+        raise DataError(f"'{pattern}' is no pattern: {error}; write ** alone between two slashes") from error
     if not found:
         raise DataError(f"no data file matches '{pattern}' (looked from {base.name or 'the current folder'})")
     return found
@@ -140,10 +147,17 @@ def _matches(pattern: str, base: Path) -> list[Path]:
 
 def _missing(pattern: str, path: Path) -> str:
     parent = next(p for p in path.parents if p.exists())
-    names = [p.name for p in sorted(parent.iterdir()) if _is_data(p)] if parent.is_dir() else []
+    names = [p.name for p in _inside(parent) if _is_data(p)] if parent.is_dir() else []
     child = path.relative_to(parent).parts[0]
     hint = nearest(child, names) if names else "the folder holds no data file"
     return f"'{pattern}' does not exist: no '{child}' in {parent.name or 'the current folder'}/; {hint}"
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder.name}/ cannot be listed: {error.strerror}") from error
 
 
 def _is_data(path: Path) -> bool:
@@ -158,11 +172,11 @@ def _sources(path: Path) -> list[Source]:
         return [Source(path, known)]
     if not path.is_dir():
         raise DataError(f"{path.name} is no regular file (a pipe, socket or device); save the rows to a file")
-    files = [p for p in sorted(path.iterdir()) if not p.is_dir() and _is_data(p)]
+    files = [p for p in _inside(path) if not p.is_dir() and _is_data(p)]
     if files:
         return [source for p in files for source in _sources(p)]
     folder = Source(path, "imagefolder")
-    splits = [p.name for p in sorted(path.iterdir()) if p.is_dir() and p.name in SPLITS]
+    splits = [p.name for p in _inside(path) if p.is_dir() and p.name in SPLITS]
     if splits:
         raise DataError(f"{path.name}/ holds splits, not labels; name one of them, such as '{path.name}/{splits[-1]}'")
     if not folder.images:
@@ -175,7 +189,7 @@ def _sources(path: Path) -> list[Source]:
 def _train_sources(path: Path) -> list[Source]:
     if not path.is_dir():
         return _sources(path)
-    entries = [p for p in sorted(path.iterdir()) if _is_data(p)]
+    entries = [p for p in _inside(path) if _is_data(p)]
     named = [p for p in entries if p.stem.startswith("train")]
     if not named and any(p.stem in SPLITS for p in entries):
         raise DataError(f"site {path.name}/ has test rows but no 'train' file or folder; name its training rows so")

@@ -65,7 +65,7 @@ def content(value: str | Mapping[str, Any] | None) -> tuple[bytes | None, str | 
     """
     if value is None or isinstance(value, str):
         return None, (value or "").strip() or None
-    return value["bytes"] or None, (value["path"] or "").strip() or None
+    return value.get("bytes") or None, (value.get("path") or "").strip() or None
 
 
 def strays(path: str, folder: Path) -> bool:

@@ -17,6 +17,7 @@ from fedstrata.data.questions import read_answers, read_questions
 from fedstrata.data.sheet import Sheet
 from fedstrata.data.spelling import spelled
 from fedstrata.errors import DataError
+from fedstrata.files import too_long
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +138,7 @@ def _images(values: Sequence[Any], column: str, folder: Path, place: Place) -> l
     """
     held: list[bytes | str] = []
     for row, value in enumerate(values):
-        if not isinstance(value, str | Mapping | None):
+        if not _may_be_image(value):
             raise DataError(
                 f"{place(row)}: column '{column}' holds {type(value).__name__}, not images; name an image column"
             )
@@ -148,12 +149,18 @@ def _images(values: Sequence[Any], column: str, folder: Path, place: Place) -> l
                 f"{place(row)}: column '{column}' names '{path[:80]}', outside the folder of the rows; if that is"
                 " meant, set data.image_folder to the folder that holds the images"
             )
-        if not data and path and not (folder / path).is_file():
+        if not data and path and (too_long(folder / path) or not (folder / path).is_file()):
             raise DataError(
                 f"{place(row)}: column '{column}' names '{path[:80]}', and {folder.name or '/'}/ has no such file;"
                 " repair the row, or set data.image_folder to the folder that paths start from"
             )
     return held
+
+
+def _may_be_image(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return isinstance(value, str | None)
+    return isinstance(value.get("bytes"), bytes | None) and isinstance(value.get("path"), str | None)
 
 
 def _ids(values: Sequence[object], place: Place, column: str) -> list[str | None]:

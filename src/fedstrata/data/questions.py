@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 from fedstrata.errors import DataError
@@ -78,7 +79,7 @@ def read_answers(
         if question is None or value is None or value != value:  # NaN is a hole in a column of numbers
             found.append(None)
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value != int(value):
             raise DataError(
                 f"{place(row)}: column '{column}' holds {value!r}; an answer is the position of a choice, from 0"
             )

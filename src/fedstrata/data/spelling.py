@@ -9,8 +9,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-"""A whole number as it is spelled here. Digits behind a zero, such as ``0070``, are a code and no number."""
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,98})")
+"""A whole number as it is spelled here. Digits behind a zero (``0070``) are a code, and 100 digits or more a text."""
 CODE = re.compile(r"0[0-9]+")
 FRACTION = re.compile(r"-?[0-9]+\.[0-9]*[1-9][0-9]*")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")

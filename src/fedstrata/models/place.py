@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedstrata.errors import ModelError, nearest
+from fedstrata.files import too_long
 from fedstrata.models.weights import check_config, check_no_adapter, check_weights
 
 EMBEDDED = {"embedded:vit-digits": Path(__file__).parent / "assets" / "vit-digits"}
@@ -27,6 +28,8 @@ def model_folder(path: Path | str, *, weights: bool = True) -> Path:
         fedstrata.errors.ModelError: model folder 'no/such/model' does not exist, and neither does 'no/such'
     """
     folder = _embedded(str(path)) if str(path).startswith("embedded:") else Path(path)
+    if reason := too_long(folder):
+        raise ModelError(f"there is no such model folder: {reason}")
     if not folder.is_dir():
         raise ModelError(f"model folder '{folder}' {_missing(folder)}")
     if not (folder / "config.json").is_file():
