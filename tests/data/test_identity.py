@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fedstrata.data.files import find
 from fedstrata.data.identity import processor_identity, tokenizer_identity
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.text import prepare_texts
-from fedstrata.errors import ModelError
+from fedstrata.errors import DataError, ModelError
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "[END]": 2, "a": 3, "b": 4, "c": 5}
 
@@ -92,3 +93,16 @@ def test_a_tokenizer_that_cannot_be_saved_is_a_model_error(monkeypatch: pytest.M
 def test_whatever_is_set_changes_what_a_processor_is(setting: dict[str, Any]) -> None:
     plain, other = ViTImageProcessorPil(), ViTImageProcessorPil(**setting)
     assert processor_identity(plain) == processor_identity(ViTImageProcessorPil()) != processor_identity(other)
+
+
+def test_a_full_folder_for_temporary_files_is_not_the_models_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def save_pretrained(self, folder: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(
+        DataError, match=r"tokenizer cannot be looked at in .* No space left on device; make room, or name .* TMPDIR"
+    ):
+        tokenizer_identity(Full())

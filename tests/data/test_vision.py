@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,29 @@ def test_channels_of_model_and_preprocessing_have_to_agree(tmp_path: Path) -> No
     ViTImageProcessorPil().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"normalises 3 channels, but the model takes 1"):
         image_processor(tmp_path, channels=1)
+
+
+VIT = {"image_processor_type": "ViTImageProcessor", "size": {"height": 8, "width": 8}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ([], "cannot be used"),
+        (5, "cannot be used"),
+        ({"image_processor_type": 5}, "cannot be used"),
+        ({**VIT, "size": {"height": 10**6, "width": 10**6}}, "makes images of 1,000,000 pixels; 4,096 at most"),
+        ({**VIT, "size": {"height": "a", "width": 8}}, "preprocessing fails with TypeError"),
+        ({**VIT, "size": {"height": -1, "width": 8}}, "preprocessing fails with ValueError"),
+        ({**VIT, "resample": 99}, "preprocessing fails with ValueError"),
+        ({**VIT, "image_mean": ["a", "b", "c"]}, "preprocessing fails with ValueError"),
+        ({**VIT, "rescale_factor": "x"}, "preprocessing fails with"),
+        ({**VIT, "image_std": [0, 0, 0]}, "values that are no finite numbers"),
+    ],
+)
+def test_a_preprocessing_that_makes_no_sense_is_the_models_error(tmp_path: Path, settings: object, said: str) -> None:
+    table = _table(tmp_path, _grey(9, 9), _grey(9, 9))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ModelError, match=said):
+        prepare_images(table, processor=image_processor(tmp_path), cache=tmp_path / "cache")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from fedstrata.errors import ModelError
 from fedstrata.imports import importable
-from fedstrata.models.custom import call_model_function, load_custom
+from fedstrata.models.custom import call_model_function, load_custom, model_function
 from fedstrata.models.fake import fake_model
 
 SOURCE = """
@@ -96,3 +97,21 @@ def test_what_the_users_function_froze_stays_frozen(monkeypatch: pytest.MonkeyPa
     loaded = load_custom("half_frozen:net", task="image-classification", labels=["a", "b"])
     assert (loaded.layers.names, [b.name for b in loaded.layers.never]) == (("0.1",), ["0.0"])
     assert fake_model("half_frozen:net").layers == loaded.layers
+
+
+def test_a_package_that_fails_when_it_is_looked_into_is_a_model_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torn_package").mkdir()
+    (tmp_path / "torn_package/__init__.py").write_text("raise RuntimeError('no licence')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"package of module 'torn_package\.nets' cannot be imported: RuntimeError: no"
+    ):
+        model_function("torn_package.nets:make")
+
+
+def test_the_program_that_is_running_may_hold_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    with pytest.raises(ModelError, match="module '__main__' has no function 'surely_not'"):
+        model_function("__main__:surely_not")

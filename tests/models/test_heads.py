@@ -95,3 +95,16 @@ def test_positive_and_negative_are_right_forty_times_of_forty(tmp_path: Path) ->
         said = [("NEGATIVE", "POSITIVE")[i] for i in found.model(ids).logits.argmax(dim=1).tolist()]
     assert {truth.count(name) for name in ("POSITIVE", "NEGATIVE")} <= set(range(10, 31))
     assert sum(a == b for a, b in zip(said, truth, strict=True)) == 40
+
+
+def test_a_head_with_more_outputs_than_its_configuration_names_is_taken_by_position() -> None:
+    found = _match(["LABEL_0", "LABEL_1"], ["a", "b", "c"])
+    assert found.order == (0, 1, 2)
+    assert found.note is not None
+    assert found.note.endswith("which are taken by position: a is output 0, b is output 1, c is output 2")
+    assert _match(["x", "y"], ["a", "b", "c"], keep=True).order == (0, 1, 2)
+
+
+def test_names_that_are_fewer_than_the_heads_outputs_are_refused() -> None:
+    with pytest.raises(ModelError, match="names 2 labels \\(x, y\\) for a head of 3; mend its id2label"):
+        _match(["x", "y"], ["a", "b", "c"])

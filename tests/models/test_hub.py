@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from fedstrata.errors import LayerError, ModelError
-from fedstrata.models.folder import load_processor, load_tokenizer, model_folder
+from fedstrata.models.folder import load_config, load_processor, load_tokenizer, model_folder
 from fedstrata.models.hub import load_model
 from memory_places import astray, misplace
 
@@ -251,3 +251,10 @@ def test_real_sentence_encoder_gets_a_head() -> None:
     assert len(loaded.layers) == 6
     assert loaded.new_head == ("classifier.weight", "classifier.bias")
     assert sum(p.numel() for p in loaded.model.parameters()) == 22_713_216 + 4 * 384 + 4
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
+def test_a_part_of_a_configuration_that_is_no_mapping_is_a_model_error(tmp_path: Path, part: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", part: 5}))
+    with pytest.raises(ModelError, match=f"{part} is int, not a mapping"):
+        load_config(tmp_path)

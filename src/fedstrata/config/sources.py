@@ -73,6 +73,8 @@ def load_rows(loaded: Loaded) -> FederatedData:
         raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
     try:
         return load_data(source, seed=loaded.config.seed, prepare=prepare, cache=cache_folder(), base=loaded.base)
+    except ModelError as error:  # its tokenizer or its image preprocessing
+        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
     except ConfigError as error:
         raise config_error([Problem(("data",), str(error))], loaded.marks) from error
     except DataError as error:

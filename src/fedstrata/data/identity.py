@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from fedstrata.data.quiet import quiet
-from fedstrata.errors import ModelError
+from fedstrata.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +25,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a hash of everything that a tokenizer's ids depend on: its saved files, its settings, the libraries.
 
     Raises:
+        DataError: The folder for temporary files has no room.
         ModelError: It cannot be saved.
 
     Example:
@@ -34,6 +36,11 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
         try:
             with quiet():
                 tokenizer.save_pretrained(folder)
+        except OSError as error:
+            raise DataError(
+                f"the model's tokenizer cannot be looked at in {tempfile.gettempdir()}: {error.strerror or error}; make"
+                " room, or name another folder with TMPDIR"
+            ) from error
         except Exception as error:  # tokenizers raise whatever their writers raise
             cause = str(error).split("\n")[0]
             raise ModelError(f"the model's tokenizer cannot be saved, so a run could not export it: {cause}") from error

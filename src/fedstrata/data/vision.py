@@ -23,8 +23,13 @@ from fedstrata.errors import DataError, ModelError
 from fedstrata.pretrained import opened
 
 PIXELS = "pixel_values"
+MOST_SIDE = 4096
+"""Pixels of a side that a model's preprocessing may make of an image: each image takes as much memory as it says."""
 _BATCH_BYTES = 1 << 28
 """Bytes of decoded images in memory at a time, at most, but never less than one image."""
+
+
+_MEND = "mend its preprocessor_config.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +65,7 @@ def image_processor(
         std: Standard deviation per channel; 0.5 by default.
 
     Raises:
-        ModelError: The file is unreadable, or there is none and no size is given.
+        ModelError: The file cannot be used, or there is none and no size is given.
 
     Example:
         >>> image_processor(size=8, channels=1).note
@@ -82,9 +87,15 @@ def image_processor(
 def _loaded(folder: Path, channels: int) -> ImageProcessor:
     try:
         processor = opened(AutoImageProcessor, folder, backend="pil")
-    except (OSError, ValueError, KeyError) as error:
+        held = processor.to_dict()
+    except Exception as error:  # transformers raises whatever its readers raise
         cause = str(error).split("\n")[0]
         raise ModelError(f"{folder.name}/preprocessor_config.json cannot be used: {cause}") from error
+    side = max((side for key in ("size", "crop_size") for side in _sides(held.get(key))), default=0)
+    if side > MOST_SIDE:
+        raise ModelError(
+            f"{folder.name}/preprocessor_config.json makes images of {side:,} pixels; {MOST_SIDE:,} at most"
+        )
     mean = getattr(processor, "image_mean", None)
     norm = len(mean) if getattr(processor, "do_normalize", False) and isinstance(mean, list | tuple) else channels
     if norm != channels:
@@ -92,6 +103,11 @@ def _loaded(folder: Path, channels: int) -> ImageProcessor:
             f"{folder.name}/preprocessor_config.json normalises {norm} channels, but the model takes {channels}"
         )
     return ImageProcessor(processor, channels)
+
+
+def _sides(size: object) -> Iterator[float]:
+    values = size.values() if isinstance(size, Mapping) else [size]
+    yield from (value for value in values if isinstance(value, int | float))
 
 
 def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batch: int = 256) -> TensorRows:
@@ -105,6 +121,7 @@ def prepare_images(table: Table, *, processor: ImageProcessor, cache: Path, batc
 
     Raises:
         DataError: An image is missing or damaged, or the images come out in different sizes.
+        ModelError: The model's preprocessing fails, or makes no numbers of them.
 
     Example:
         See ``tests/data/test_vision.py``.
@@ -140,15 +157,36 @@ def _batches(table: Table, processor: ImageProcessor, batch: int) -> Iterator[Te
 
 def _pixels(group: Sequence[NDArray[np.uint8]], processor: ImageProcessor, table: Table) -> Tensor:
     try:
+        pixels = _processed(group, processor)
+    except MemoryError:
+        raise
+    except Exception as error:  # transformers, Pillow and numpy raise whatever they stumble over
+        if _differ(group, processor):
+            raise DataError(
+                f"{table.files[0]}: the images come out of the model's preprocessing in different sizes;"
+                " let it resize them (do_resize: true)"
+            ) from error
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ModelError(f"the model's image preprocessing fails with {cause}; {_MEND}") from error
+    if not torch.isfinite(pixels).all():
+        raise ModelError(f"the model's image preprocessing makes values that are no finite numbers; {_MEND}")
+    return pixels
+
+
+def _processed(group: Sequence[NDArray[np.uint8]], processor: ImageProcessor) -> Tensor:
+    with np.errstate(all="ignore"):  # what is no number is refused afterwards
         out = processor.processor(
             list(group), input_data_format="channels_last", do_convert_rgb=False, return_tensors="pt"
         )
-    except ValueError as error:
-        raise DataError(
-            f"{table.files[0]}: the images come out of the model's preprocessing in different sizes;"
-            " let it resize them (do_resize: true)"
-        ) from error
     return torch.as_tensor(out[PIXELS], dtype=torch.float32)
+
+
+def _differ(group: Sequence[NDArray[np.uint8]], processor: ImageProcessor) -> bool:
+    """Return whether images come out in different sizes, each on its own."""
+    try:
+        return len({_processed([image], processor).shape for image in group}) > 1
+    except Exception:  # what fails on one image fails for another reason
+        return False
 
 
 def _same_size(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:

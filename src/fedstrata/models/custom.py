@@ -88,15 +88,17 @@ def model_function(spec: str) -> Callable[[int], object]:
         try:
             module = importlib.import_module(name)
         except Exception as error:  # whatever the user's own code raises
-            raise ModelError(
-                f"module '{name}' cannot be imported: {type(error).__name__}: {first_line(error)}"
-            ) from error
+            raise ModelError(f"module '{name}' cannot be imported: {_told(error)}") from error
     found: Any = getattr(module, function, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ModelError(f"module '{name}' has no function '{function}'; {nearest(function, known)}")
     make: Callable[[int], object] = found
     return make
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _near(name: str) -> str:
@@ -110,6 +112,10 @@ def _exists(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
+    except ValueError:  # a module that was not imported, such as __main__
+        return name in sys.modules
+    except Exception as error:  # a package is run to look into it
+        raise ModelError(f"the package of module '{name}' cannot be imported: {_told(error)}") from error
 
 
 def call_model_function(spec: str, num_labels: int) -> nn.Module:
@@ -122,7 +128,7 @@ def call_model_function(spec: str, num_labels: int) -> nn.Module:
     try:
         model = make(num_labels)
     except Exception as error:  # whatever the user's own code raises
-        raise ModelError(f"{spec}({num_labels}) failed: {type(error).__name__}: {first_line(error)}") from error
+        raise ModelError(f"{spec}({num_labels}) failed: {_told(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec}({num_labels}) returned {type(model).__name__}; it must return a torch.nn.Module")
     return model

@@ -56,9 +56,14 @@ def load_config(folder: Path) -> Any:  # noqa: ANN401
     """
     try:
         with quiet():
-            return opened(transformers.AutoConfig, folder)
+            config = opened(transformers.AutoConfig, folder)
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"cannot read {folder / 'config.json'}: {first_line(error)}") from error
+    for name in ("vision_config", "text_config"):
+        part = getattr(config, name, None)
+        if part is not None and not isinstance(part, transformers.PreTrainedConfig):
+            raise ModelError(f"{folder / 'config.json'}: {name} is {type(part).__name__}, not a mapping of its own")
+    return config
 
 
 def set_outputs(config: Any) -> None:  # noqa: ANN401

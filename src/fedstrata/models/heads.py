@@ -35,13 +35,13 @@ def match_labels(own: Sequence[str], labels: Sequence[str], *, folder: Path, kee
     """Return which of a head's labels each label of the data is.
 
     Args:
-        own: Names of the head's labels, by index.
-        labels: Those of the data; equally many.
+        own: Names of the head's labels, by index, as the model's configuration has them.
+        labels: Those of the data, one per output of the head.
         folder: The model's folder, for errors.
         keep: Whether the configuration insists on the head, though its names are others.
 
     Raises:
-        ModelError: Both have names, and they are not the same ones.
+        ModelError: Both have names, and they are not the same ones or not equally many.
 
     Example:
         >>> match_labels(["POSITIVE", "NEGATIVE"], ["negative", "positive"], folder=Path("m"), keep=False).order
@@ -50,6 +50,8 @@ def match_labels(own: Sequence[str], labels: Sequence[str], *, folder: Path, kee
     by_position = tuple(range(len(labels)))
     if list(own) == list(labels):
         return Match(by_position)
+    if len(own) != len(labels):
+        return _unnamed(own, labels, folder, keep=keep)
     for spell in (str, _plain):
         place = {spell(name): i for i, name in enumerate(own)}
         if len(place) == len(own) == len({spell(name) for name in labels} & set(place)):
@@ -65,6 +67,20 @@ def match_labels(own: Sequence[str], labels: Sequence[str], *, folder: Path, kee
         what += ", or keep to use it by position"
     raise ModelError(
         f"the head in '{folder}' was trained for the labels {_some(own)}, but the data have {_some(labels)}; {what}"
+    )
+
+
+def _unnamed(own: Sequence[str], labels: Sequence[str], folder: Path, *, keep: bool) -> Match:
+    """Take a head's outputs by position where its configuration names more of them, or fewer, than it has."""
+    if not (keep or _say_nothing(own)):
+        raise ModelError(
+            f"config.json in '{folder}' names {len(own)} labels ({_some(own)}) for a head of {len(labels)}; mend its "
+            "id2label, or set model.head: new, or keep to use the head by position"
+        )
+    outputs = [f"output {number}" for number in range(len(labels))]
+    return Match(
+        tuple(range(len(labels))),
+        f"config.json does not name the head's labels, which are taken by position: {_pairs(labels, outputs)}",
     )
 
 
