@@ -52,6 +52,12 @@ def test_layers_keep_their_names_and_are_made_of_matrices_alone(name: str, units
         assert not any("lora" in n for n in base.tensor_names)
 
 
+def test_rank_that_no_weight_has_is_refused_before_memory_is_taken_for_it() -> None:
+    adapted("bert", Lora(rank=16))
+    with pytest.raises(ModelError, match=r"model.adapter.rank: 1,000,000,000 is larger .* \(16 at most\); lower it"):
+        adapted("bert", Lora(rank=10**9))
+
+
 def test_linear_module_of_a_block_gets_rank_rows_and_columns() -> None:
     _, layers = adapted("bert")
     shapes = {str(t.name): t.shape for t in layers.layers[0].tensors}

@@ -85,7 +85,7 @@ def adapt(
 
     Raises:
         ModelError: ``peft`` is missing, a target is no linear module of a layer, a layer has no target, a layer shares
-            weights with another, or its attention cannot be adapted.
+            weights with another, its attention cannot be adapted, or the rank is larger than any of the weights'.
 
     Example:
         See ``tests/models/test_lora.py``.
@@ -96,6 +96,7 @@ def adapt(
     adapted = [block for block in layers.trainable if block.name in inside]
     _check_blocks(model, adapted, layers.always, inside)
     places = list(_targets(model, adapted, adapter))
+    _check_rank(places, adapter)
     _inject(model, places, adapter, seed)
     specs = {str(name): p for name, p in model.named_parameters()}
 
@@ -172,6 +173,16 @@ def _targets(model: nn.Module, adapted: Sequence[Layer], adapter: Lora) -> Itera
         module = modules[path]
         if isinstance(module, (nn.Linear, Conv1D)):
             yield _Place(path, module, within[path])
+
+
+def _check_rank(places: Sequence[_Place], adapter: Lora) -> None:
+    """Refuse a rank that no weight has: the matrices would be larger than what they stand for, without bound."""
+    most = max((min(place.module.weight.shape) for place in places), default=0)
+    if places and adapter.rank > most:
+        raise ModelError(
+            f"model.adapter.rank: {adapter.rank:,} is larger than the rank of any weight that it adapts"
+            f" ({most:,} at most); lower it"
+        )
 
 
 def _ends(path: str, target: str) -> bool:

@@ -36,10 +36,19 @@ def within(seconds: float) -> Iterator[None]:
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("the time of a piece of work can be bounded in the main thread alone")
-    before = signal.signal(signal.SIGALRM, _ring)
+    running = True
+
+    def ring(_signum: int, _frame: FrameType | None) -> None:
+        if running:
+            raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        try:
+            yield
+        finally:
+            running = False  # a signal between the end of the work and that of the timer has come too late
     except OutOfTime as error:
         raise ClientError(
             f"the work took longer than the {seconds:g} s that its own limits allow (limits.seconds)",
@@ -48,7 +57,3 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _ring(_signum: int, _frame: FrameType | None) -> None:
-    raise OutOfTime
