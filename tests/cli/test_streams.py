@@ -46,6 +46,13 @@ def test_closed_streams_lead_nowhere_and_give_their_numbers_to_no_file(tmp_path:
     assert (read, gone) == ("''", "None")
 
 
+def test_what_the_streams_cannot_encode_stops_nothing() -> None:
+    script = "from fedstrata.cli.streams import forgiving; forgiving(); print('50 – 60', '\\udce9')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"50 \\u2013 60 \\udce9\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
     ("redirections", "told"),

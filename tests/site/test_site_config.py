@@ -86,6 +86,10 @@ def test_every_problem_beyond_the_schema_is_said_with_its_line(tmp_path: Path) -
             "data: {train: a, text: t}\nshare: {config: c, client: d}\n",
             "site.yaml:1:1: configuration: give the site's rows: either 'data' or 'share'",
         ),
+        (
+            "data: {train: a, text: t}\nlimits: {seconds: 1.0e10}\n",
+            "site.yaml:2:10: limits.seconds: has to be less than or equal to 1000000000",
+        ),
         ("data: {train: a}\n", "site.yaml:1:1: data: give one input column, either 'text' or 'image'"),
         (
             "data: {train: a, text: t, image: i}\n",

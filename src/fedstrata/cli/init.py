@@ -75,6 +75,11 @@ def init(
         raise ConfigError(f"{path} exists; give another name, or --force to replace it")
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name the file to write")
     name = argument(path)
-    path.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    try:
+        path.write_text(TEMPLATE.format(name=name), encoding="utf-8", errors="replace")  # names need be no UTF-8
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; name a file in a folder of yours") from error
     typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata plan {name}, and: fedstrata run {name}")

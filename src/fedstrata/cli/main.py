@@ -19,6 +19,7 @@ from fedstrata.cli.flower import flower
 from fedstrata.cli.init import init
 from fedstrata.cli.layers import layers
 from fedstrata.cli.plan import plan
+from fedstrata.cli.reach import out_of_reach
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import INTERRUPTED, run
@@ -128,6 +129,9 @@ def invoke(arguments: list[str]) -> int:
         own = own_code(error)
         if own is not None:
             return _fail(own[0], own[1], arguments)
+        out = out_of_reach(error)
+        if out is not None:
+            return _fail(out[0], out[1], arguments)
         hint = "this is a bug in fedstrata; run it again as 'fedstrata --debug ...' for the traceback and report it"
         return _fail(f"{type(error).__name__}: {error}\n{hint}", 1, arguments)
     return code if isinstance(code, int) else 0

@@ -80,6 +80,8 @@ def lost(out: Sink) -> str | None:
 
 def _text(below: Any, like: TextIO | None, *, lines: bool, at_once: bool) -> TextIO:  # noqa: ANN401  raw or buffered
     encoding, errors = (like.encoding, like.errors) if like else ("utf-8", "backslashreplace")
+    if errors == "strict":  # a dash that a terminal does not know is not worth a run's result
+        errors = "backslashreplace"
     return io.TextIOWrapper(below, encoding=encoding, errors=errors, line_buffering=lines, write_through=at_once)
 
 

@@ -85,7 +85,7 @@ class LimitsSection(Section):
     steps: Whole = Field(default=100_000, ge=1)
     lr: Positive = 10.0
     threads: Whole | None = Field(default=None, ge=1)
-    seconds: Positive = 36_000.0
+    seconds: float = Field(default=36_000.0, gt=0, le=1e9)  # thirty years: no timer goes much further
 
 
 class PinSection(Section):
