@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import site
+import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -41,19 +43,51 @@ def own_code(error: BaseException) -> tuple[str, int] | None:
     Example:
         See ``tests/cli/test_own_components.py``.
     """
-    place, playing = None, False
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        name = str(frame.f_globals.get("__name__", ""))
-        playing = playing or name.startswith(_PLAYING)
-        if _is_own(name, frame.f_code.co_filename):
-            place = f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
+    place, playing = place_of(error), any(name.startswith(_PLAYING) for _, name in _trace(error))
     if place is None:
         return None
     said = " ".join(str(error).split()) or "without a message"
     return f"{type(error).__name__}: {said}; it was raised in your own code: {place}", 4 if playing else 2
+
+
+def told(error: BaseException) -> str:
+    """Return an error in a sentence, which names code of the user's own that raised it."""
+    own = own_code(error)
+    return f"{type(error).__name__}: {error}" if own is None else own[0]
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return which function of the user's own raised an error, with file and line; ``None`` where none did."""
+    place = None
+    for trace, name in _trace(error):
+        code = trace.tb_frame.f_code
+        if _is_own(name, code.co_filename):
+            place = f"{code.co_qualname} ({code.co_filename}:{trace.tb_lineno})"
+    return place
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of an error's class; of one of the user's own, the nearest class below it that is not.
+
+    A name that the user's own code has chosen may say anything, and so stays where that code runs.
+
+    Example:
+        >>> kind_of(KeyError("patient 17"))
+        'KeyError'
+    """
+    return next(kind.__name__ for kind in type(error).__mro__ if not _is_own(kind.__module__, _file_of(kind)))
+
+
+def _file_of(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+
+
+def _trace(error: BaseException) -> Iterator[tuple[TracebackType, str]]:
+    """Yield where an error came through, outermost first, each with the module's name."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace, str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
 
 
 def _is_own(module: str, file: str) -> bool:

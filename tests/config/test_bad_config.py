@@ -308,7 +308,7 @@ class TestCustomCode:
         ("code", "sentence"),
         [
             ("def broken(:", "cannot import 'mine_{n}' of 'mine_{n}:Mine': SyntaxError: "),
-            ("1 / 0", "cannot import 'mine_{n}' of 'mine_{n}:Mine': ZeroDivisionError: division by zero"),
+            ("1 / 0", "cannot import 'mine_{n}' of 'mine_{n}:Mine': ZeroDivisionError: division by zero in <module> ("),
             (
                 "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    x: 'Nope' = 1\n" + SELECTS,
                 "the types of mine_{n}:Mine's fields are not known at run time: name 'Nope' is not defined",
@@ -316,7 +316,7 @@ class TestCustomCode:
             (
                 "from dataclasses import dataclass\n@dataclass\nclass Mine:\n"
                 "    def __post_init__(self):\n        raise TypeError('no')\n" + SELECTS,
-                "c.yaml:8:1: selector: mine_{n}:Mine refused its options: TypeError: no",
+                "c.yaml:8:1: selector: mine_{n}:Mine refused its options: TypeError: no in Mine.__post_init__ (",
             ),
         ],
         ids=["syntax", "import", "types", "post-init"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,16 @@ def test_a_configuration_that_is_not_there_is_said_with_its_setting(tmp_path: Pa
     assert result is not None
     assert result.code == ConfigError.exit_code
     assert "fedstrata: the app's setting" in town.said
+
+
+def test_own_code_that_fails_is_named_as_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "own_parts_of_a_server.py"
+    file.write_text("def select(*_):\n    return {}['nothing']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("fedstrata.flower.server._play", import_module("own_parts_of_a_server").select)
+    talk = Talk(tmp_path / "talk")
+    (tmp_path / "talk").mkdir()
+    with pytest.raises(KeyError):
+        serve(FakeGrid({}), {**SETTINGS, "talk": str(tmp_path / "talk")}, tmp_path)
+    why = f"KeyError: 'nothing'; it was raised in your own code: select ({file}:2)"
+    assert talk.result() == Result(2, why)

@@ -73,10 +73,14 @@ def test_what_sites_say_of_a_failure_is_said_and_logs_are_kept(tmp_path: Path) -
     (trial.folder / "sites" / "b" / "supernode.log").write_text("up")
     with (trial.site_file("a").parent / "state" / "worker.log").open("a") as log:
         log.write(
-            "2026-01-01T00:00:01 ERROR the work failed\nTraceback (most recent call last):\n  ...\nKeyError: 3\n\n"
+            "2026-01-01T00:00:01 ERROR the work failed: KeyError: 3; it was raised\n"
+            "Traceback (most recent call last):\n  ...\nKeyError: 3\n\n"
         )
         log.write("2026-01-01T00:00:02 INFO the worker ends: idle\n")
-    assert trial.complaints() == ("a says: the work failed: KeyError: 3", "b says: no folder models/vit")
+    assert trial.complaints() == (
+        "a says: the work failed: KeyError: 3; it was raised",
+        "b says: no folder models/vit",
+    )
     kept = trial.keep_logs()
     names = ["sites-a-state-worker.log", "sites-b-state-worker.log", "sites-b-supernode.log"]
     assert sorted(path.name for path in kept.iterdir()) == names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,20 @@ def test_an_exception_in_the_work_is_told_by_its_type_alone(
     assert (reason, message) == ("CLIENT_ERROR", "its work ended with KeyError; the site's own worker.log says what")
     assert "patient 17" in caplog.text
     assert "patient" not in "".join(log_of(tmp_path))
+
+
+def test_the_site_s_own_code_is_named_in_its_own_log_alone(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "own_nets.py"
+    file.write_text("class Patient17(LookupError): ...\n\n\ndef spill(*_):\n    raise Patient17('row 3')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    office = office_in(tmp_path)
+    monkeypatch.setattr("fedstrata.client.handler.Handler.handle", import_module("own_nets").spill)
+    _, message = server.refused(office, train(server.weights))
+    assert message == "its work ended with LookupError; the site's own worker.log says what"
+    assert f"Patient17: row 3; it was raised in your own code: spill ({file}:5)" in caplog.text
+    assert "Patient17" not in "".join(log_of(tmp_path))
 
 
 def test_labels_of_another_run_are_refused(server: Server, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedstrata.blame import note_own
+from fedstrata.blame import note_own, place_of
 from fedstrata.config.interface import missing
 from fedstrata.config.problems import Loc, Problem, dotted, problems_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
@@ -217,7 +217,8 @@ def load_object(path: str) -> Any:  # noqa: ANN401  whatever the path names
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    place = place_of(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{f' in {place}' if place else ''}"
 
 
 def public_names(module: object) -> list[str]:

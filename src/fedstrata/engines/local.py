@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from fedstrata.blame import told
 from fedstrata.domain.messages import Failure, Reply, Request, Train, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
@@ -56,7 +57,7 @@ def answer(handler: ClientHandler, request: Request) -> Reply:
         return failure(request, error.reason, str(error))
     except Exception as error:
         log.exception("client %s failed", request.client)
-        return failure(request, Reason.CLIENT_ERROR, f"{type(error).__name__}: {error}")
+        return failure(request, Reason.CLIENT_ERROR, told(error))
 
 
 def received(request: Request, reply: Reply) -> Reply:

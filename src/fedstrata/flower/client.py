@@ -13,6 +13,7 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedstrata.blame import kind_of, told
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened, words
 from fedstrata.errors import ClientError, ConfigError
 from fedstrata.flower.mods import refuse_mods
@@ -60,7 +61,7 @@ def _answered(message: Message, context: Context, serve: Serve) -> Message:
         answer = serve(envelope, context)
         content = enclose(Envelope({**answer.said, "nonce": nonce}, answer.blobs))
     except Exception as error:
-        log.error("the message was not answered", exc_info=error)
+        log.error("the message was not answered: %s", told(error), exc_info=error)
         why = _sentence(error)
         content = enclose(Envelope({"kind": "failure", "message": why, "nonce": nonce}, {}))
     return Message(content, reply_to=message)
@@ -82,7 +83,7 @@ def _sentence(error: Exception) -> str:
     """Return what the server may read: a sentence of ours, since an exception's own text may hold paths or rows."""
     if isinstance(error, ClientError):
         return words(str(error), _MOST_WORDS)
-    return f"the site could not answer ({type(error).__name__}); the log of its SuperNode says more"
+    return f"the site could not answer ({kind_of(error)}); the log of its SuperNode says more"
 
 
 def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:

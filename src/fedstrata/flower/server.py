@@ -19,6 +19,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedstrata.blame import own_code
 from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.config.load import load_config
 from fedstrata.domain.ids import ClientId
@@ -75,7 +76,8 @@ def serve(grid: Grid, settings: Mapping[str, Any], folder: Path) -> None:
         talk.finish(Result(error.exit_code, str(error)))
         raise
     except BaseException as error:
-        talk.finish(Result(1, f"{type(error).__name__}: {error}"))
+        own = own_code(error)
+        talk.finish(Result(own[1], own[0]) if own else Result(1, f"{type(error).__name__}: {error}"))
         raise
     talk.finish(result)
 

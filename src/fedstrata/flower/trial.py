@@ -200,7 +200,8 @@ class Trial:
             wrong = said.rpartition(_WRONG)[2] if _WRONG in said else ""
             block = re.split(r"^\d{4}-\d\d-\d\dT", wrong, maxsplit=1, flags=re.MULTILINE)[0].split("\n")
             lines = [line.strip() for line in block if line.strip()]
-            found += [f"{name} says: {': '.join(dict.fromkeys((lines[0], lines[-1])))}"] if lines else []
+            last = [line for line in lines[-1:] if line not in lines[0]]
+            found += [f"{name} says: {': '.join((lines[0], *last))}"] if lines else []
         return tuple(found)
 
     def check_private(self) -> None:

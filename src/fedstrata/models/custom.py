@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from fedstrata.blame import note_own, place_of
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
 from fedstrata.imports import importable
@@ -81,6 +82,7 @@ def model_function(spec: str) -> Callable[[int], object]:
     name, _, function = spec.partition(":")
     if not is_custom(spec):
         raise ModelError(f"model '{spec}' is not of the form module:function")
+    note_own(name)
     beyond = nullcontext() if _exists(name) else importable(Path.cwd())  # what the configuration means comes first
     with beyond:
         if not _exists(name):
@@ -98,7 +100,8 @@ def model_function(spec: str) -> Callable[[int], object]:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    place = place_of(error)
+    return f"{type(error).__name__}: {first_line(error)}{f' in {place}' if place else ''}"
 
 
 def _near(name: str) -> str:

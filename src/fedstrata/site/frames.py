@@ -1,13 +1,14 @@
 """A reply, or what went wrong instead, as the frame that leaves the site.
 
 What a server reads of a failure is a sentence of ours: the text of an exception may hold paths or rows of the site, so
-it stays in the worker's own log.
+it stays in the worker's own log. So does the name of an exception that the site's own code has named.
 """
 
 from __future__ import annotations
 
 import logging
 
+from fedstrata.blame import kind_of, own_code
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.messages import Failure, Reply, Request, Train, Update
 from fedstrata.domain.reasons import Reason
@@ -56,5 +57,6 @@ def sentence(error: Exception) -> str:
     if isinstance(error, DataError):
         log.error("%s", error)
         return f"its rows cannot be used; {_SEE}"
-    log.error("the work failed", exc_info=error)
-    return f"its work ended with {type(error).__name__}; {_SEE}"
+    own = own_code(error)
+    log.error("the work failed%s", f": {own[0]}" if own else "", exc_info=error)
+    return f"its work ended with {kind_of(error)}; {_SEE}"

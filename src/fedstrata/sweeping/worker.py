@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.blame import told
 from fedstrata.config.shared import Shared
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import FedstrataError
@@ -90,7 +91,7 @@ def _ended(task: Message, line: Line, shared: Shared) -> Mapping[str, Any]:
         return {"failed": str(error)}
     except Exception as error:
         log.exception("%s", task["folder"])
-        return {"failed": f"{type(error).__name__}: {error}", "logged": True}
+        return {"failed": told(error), "logged": True}
     finally:
         gc.collect()  # models have cycles; the next run should not have to share the memory
     return {"ended": state}

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fedstrata.blame import told
 from fedstrata.domain.messages import Reply, Request, Train
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
@@ -47,7 +48,7 @@ def _serve(pipe: Pipe, arena: int, area: int, briefing: Briefing) -> None:
         mount = Mount(layout, arena, torch.device(briefing.device))
         handler = briefing.recipe.make()
     except Exception as error:
-        pipe.send({"broken": f"{type(error).__name__}: {error}"})
+        pipe.send({"broken": told(error)})
         raise
     pipe.send({"ready": True})
     while (message := pipe.receive()) is not None:
@@ -64,7 +65,7 @@ def _frame(handler: ClientHandler, request: Request, layout: Layout) -> bytes:
             return encode(reply)
         return encode(reply, layout.layers.blocks(request.mask), request.plan.encoding)
     except Exception as error:
-        message = f"its answer cannot be sent: {type(error).__name__}: {error}"
+        message = f"its answer cannot be sent: {told(error)}"
         return encode(failure(request, Reason.CLIENT_ERROR, message), (), Encoding.FLOAT32)
 
 
