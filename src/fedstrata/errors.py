@@ -4,7 +4,8 @@ FedstrataError                     1   anything below; catch this to catch all
 ├── ConfigError                    2   the configuration, or what it names, is wrong (all problems at once)
 │   ├── LayerError                 2   a layer that does not exist, is tied, or may not be selected
 │   ├── ModelError                 2   a model folder that is missing, unreadable, or has the wrong head
-│   └── BudgetError                2   a budget that nobody can spend, or that a selector cannot honour
+│   ├── BudgetError                2   a budget that nobody can spend, or that a selector cannot honour
+│   └── ComponentError             2   a component of one's own that returns what its family does not
 ├── DataError                      3   a file, column, label or client without usable rows
 │   └── LabelError                 3   a row whose label the run does not have
 └── TrainingError                  4   a run that cannot go on
@@ -44,6 +45,10 @@ class ModelError(ConfigError):
 
 class BudgetError(ConfigError):
     """A budget cannot be spent or honoured."""
+
+
+class ComponentError(ConfigError):
+    """A component of the user's own returns what its family does not."""
 
 
 class DataError(FedstrataError):

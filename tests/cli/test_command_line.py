@@ -166,7 +166,8 @@ def test_an_error_inside_every_client_is_a_sentence_and_exit_code_4(
     assert last.startswith(
         "fedstrata: round 1 is abandoned: 0 of 3 clients are left after the probe, 1 is needed; first, client-00"
     )
-    assert "CLIENT_ERROR: KeyError: 'mine'; given up after 3 attempts; see to the clients" in last
+    assert "CLIENT_ERROR: KeyError: 'mine'; it was raised in your own code: Net.forward (" in last
+    assert "nets_that_fail.py:9); given up after 3 attempts; see to the clients" in last
 
 
 def test_without_debug_a_logged_error_is_one_line() -> None:

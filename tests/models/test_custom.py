@@ -59,7 +59,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
     [
         ("my_custom_nest:small_net", "did you mean 'my_custom_nets'"),
         ("my_custom_nets:smal_net", "no function 'smal_net'; did you mean 'small_net'"),
-        ("my_custom_nets:no_net", "returned str; it must return a torch.nn.Module"),
+        ("my_custom_nets:no_net", "my_custom_nets.py:10) returned str; it must return a torch.nn.Module"),
         ("my_custom_nets:broken", "failed: ValueError: no weights here in broken ("),
         ("torn_nets:net", "torn_nets.py:"),
         ("no_such.nets:net", "module 'no_such.nets'"),

@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.blame import note_own, place_of
+from fedstrata.config.held import HOLDERS, held
 from fedstrata.config.interface import missing
 from fedstrata.config.problems import Loc, Problem, dotted, problems_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
@@ -123,12 +124,13 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
     if problems:
         raise BuildError(problems)
     try:
-        return component(**arguments)
+        made = component(**arguments)
     except ConfigError as error:
         message = str(error).removeprefix(f"{dotted(loc)}: ")
         raise BuildError([Problem(_blamed(message, arguments, loc), message)]) from error
     except Exception as error:  # whatever the user's own class raises
         raise BuildError([Problem(loc, f"{values['kind']} refused its options: {_one_line(error)}")]) from error
+    return made if _path(component) in CATALOG[family].values() else held(family, made)
 
 
 def _blamed(message: str, arguments: Mapping[str, object], loc: Loc) -> Loc:
@@ -152,13 +154,18 @@ def describe(component: object) -> dict[str, Any]:
         >>> describe(build("selector", {"kind": "consensus", "rho": 0.5}, ()))
         {'kind': 'consensus', 'rho': 0.5, 'time_limit': None}
     """
-    path = f"{type(component).__module__}:{type(component).__qualname__}"
+    component = component.own if isinstance(component, HOLDERS) else component
+    path = _path(type(component))
     kind = next((k for kinds in _all_kinds().values() for k, p in kinds.items() if p == path), path)
     values = {f.name: getattr(component, f.name) for f in fields(component)}  # type: ignore[arg-type]
     return {"kind": kind} | {
         name: describe(value) if is_dataclass(value) and name in NESTED else _plain(value)
         for name, value in values.items()
     }
+
+
+def _path(component: type) -> str:
+    return f"{component.__module__}:{component.__qualname__}"
 
 
 def _plain(value: object) -> object:
@@ -185,7 +192,7 @@ def _plugins(family: str) -> Mapping[str, str]:
 
 def _component(family: str, kind: str, loc: Loc) -> Any:  # noqa: ANN401  a dataclass of any family
     kinds = _kinds(family)
-    if kind not in kinds and ":" not in kind:
+    if kind not in CATALOG[family] and (family == "data" or (kind not in kinds and ":" not in kind)):
         raise BuildError([Problem(loc, f"no {family} is called '{kind}'; {nearest(kind, _advertised(family))}")])
     try:
         component = load_object(kinds.get(kind, kind))

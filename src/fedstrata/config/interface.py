@@ -9,6 +9,7 @@ from typing import Any
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.budgets.protocol import Budget
 from fedstrata.costs.protocol import CostModel
+from fedstrata.data.split import Partitioning
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector
@@ -20,6 +21,7 @@ PROTOCOLS: Mapping[str, type] = {
     "sampler": Sampler,
     "selector": Selector,
     "aggregator": Aggregator,
+    "partition": Partitioning,
 }
 """What each family's components have; ``data`` is a closed set, since what reads it has to know it."""
 
@@ -72,7 +74,9 @@ def _wrong(protocol: type, component: type) -> Iterator[str]:
 
 def _takes(found: Any, member: Any) -> bool:  # noqa: ANN401  functions
     try:
-        inspect.signature(found).bind(*inspect.signature(member).parameters)
+        wanted = inspect.signature(member).parameters
+        named = {name: name for name, one in wanted.items() if one.kind is one.KEYWORD_ONLY}
+        inspect.signature(found).bind(*(name for name in wanted if name not in named), **named)
     except TypeError:
         return False
     except ValueError:  # a function written in C says nothing of what it takes

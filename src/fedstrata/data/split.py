@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,19 @@ class Split:
     rows: Mapping[ClientId, Rows]
     left_over: int = 0
     natural_ids: Mapping[ClientId, str] | None = None
+
+
+class Partitioning(Protocol):
+    """How the rows of one table come to clients."""
+
+    def split(self, labels: Rows, *, seed: int) -> Split:
+        """Return the rows of each client; the same for the same seed.
+
+        Args:
+            labels: Shape ``[rows]``.
+            seed: The run's.
+        """
+        ...
 
 
 def split_by(partitioner: Partitioner, labels: Rows, seed: int, ids: Sequence[str] = ()) -> Split:

@@ -133,5 +133,9 @@ def call_model_function(spec: str, num_labels: int) -> nn.Module:
     except Exception as error:  # whatever the user's own code raises
         raise ModelError(f"{spec}({num_labels}) failed: {_told(error)}") from error
     if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec}({num_labels}) returned {type(model).__name__}; it must return a torch.nn.Module")
+        code = getattr(make, "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+        raise ModelError(
+            f"{spec}({num_labels}){where} returned {type(model).__name__}; it must return a torch.nn.Module"
+        )
     return model
