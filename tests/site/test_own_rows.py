@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from safetensors.torch import save
 from fedstrata.domain.messages import Failure
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.digests import digest_of
+from fedstrata.site.leaving import Leaving
 from fedstrata.site.office import Office
-from site_world import Server, content, evaluation, office_in, probe, train
+from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
 from small_models import save_bert, save_images, save_text, save_vit
 
 
@@ -158,3 +160,42 @@ def test_a_label_that_the_run_does_not_have_is_the_reason_and_stays_at_the_site(
     assert "rows.csv" in caplog.text
     assert "'secret-class', which is not a label of the run" in caplog.text
     assert "leave such rows out, or have the run's labels name it (data.labels)" in caplog.text
+
+
+def test_rows_that_change_within_a_run_are_said_in_the_site_s_own_log_and_nowhere_else(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the server names the site between the two, which changes the rows that are held out."""
+    server, file = of_texts(home), tmp_path / "rows.csv"
+    file.write_text((home / "rows" / "south.csv").read_text())
+    rows = {"train": str(file), "text": "note", "label": "outcome"}
+    request, heads = evaluation(server.weights, client="south"), server.heads(server.weights)
+
+    def told(run: str) -> dict[str, object]:
+        office = south(home, tmp_path, data=rows)  # as after its worker was started anew
+        office.answer(server.said("join") | {"run": run}, {})
+        answer = office.answer(server.work(request) | {"run": run}, heads)
+        assert "rows_hash" not in str(answer.said)
+        return facts_of(tmp_path)[-1]
+
+    first, same = told("trial"), told("trial")
+    assert first["rows_hash"] == same["rows_hash"]
+    assert "rows_changed" not in same
+    assert "have changed" not in caplog.text
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-1], lines[1]]) + "\n")
+    other = told("another")
+    assert other["rows_hash"] != first["rows_hash"]
+    assert "rows_changed" not in other
+    told("trial")
+    changed = [fact for fact in facts_of(tmp_path) if fact.get("rows_changed")]
+    assert [(fact["run"], fact["kind"]) for fact in changed] == [("trial", "declaration")]  # said once
+    said = "its rows, or how they are read, have changed since the last message of this run"
+    assert [said in line for line in log_of(tmp_path)].count(True) == 1
+    assert f'run "trial": {said}; start a new run' in caplog.text
+
+
+def test_a_hash_of_rows_says_nothing_without_the_site_s_key(tmp_path: Path) -> None:
+    marks = [Leaving(tmp_path / name).mark("00" * 32) for name in ("a", "a", "b")]
+    assert marks[0] == marks[1] != marks[2]
+    assert stat.S_IMODE((tmp_path / "a" / "rows.key").stat().st_mode) == 0o600

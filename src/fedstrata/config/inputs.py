@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from fedstrata.config.load import Loaded
@@ -92,11 +93,11 @@ def check_inputs(folder: RunFolder, now: Inputs) -> None:
     """
     then = read_inputs(folder)
     advice = f"put back what the run in {folder.path} began with, or start a new run"
-    other, blocks = other_model(then, now.model), _changed(then.frozen, now.frozen)
+    other, blocks = other_model(then, now.model), differing(then.frozen, now.frozen)
     if other is not None:
         raise ModelError(f"{other}; {advice}")
     if blocks:
-        raise ModelError(f"frozen weights are not those that the run began with: {_listed(blocks)}; {advice}")
+        raise ModelError(f"frozen weights are not those that the run began with: {listed(blocks)}; {advice}")
     rows = other_rows(then, now)
     if rows is not None:
         raise DataError(f"{rows}; {advice}")
@@ -109,19 +110,19 @@ def other_model(then: Inputs, files: Mapping[str, str]) -> str | None:
         then: What a run began with.
         files: The files' hashes now.
     """
-    changed = _changed(then.model, files)
-    return f"the model's folder has changed since the run began: {_listed(changed)}" if changed else None
+    changed = differing(then.model, files)
+    return f"the model's folder has changed since the run began: {listed(changed)}" if changed else None
 
 
 def other_rows(then: Inputs, now: Inputs) -> str | None:
     """Return in words which rows have changed, or ``None``; their files only tell why."""
-    clients, test = _changed(then.train, now.train), _changed(then.test, now.test)
+    clients, test = differing(then.train, now.train), differing(then.test, now.test)
     if not clients and not test:
         return None
-    what = [f"the rows of {_listed(clients)}"] if clients else []
+    what = [f"the rows of {listed(clients)}"] if clients else []
     what += [f"the test {' and '.join(test)}"] if test else []
-    named = _changed(then.data, now.data)
-    why = f" (changed: {_listed(named)})" if named else " (their files have not changed: how they are read has)"
+    named = differing(then.data, now.data)
+    why = f" (changed: {listed(named)})" if named else " (their files have not changed: how they are read has)"
     return f"{' and '.join(what)} are not those that the run began with{why}"
 
 
@@ -147,11 +148,13 @@ def read_inputs(folder: RunFolder) -> Inputs:
         raise CheckpointError(f"{path} cannot be read: {error}; start a new run") from error
 
 
-def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names under which two sets of hashes differ."""
     return [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the first few names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"
 
@@ -208,6 +211,11 @@ def rows_of(data: FederatedData) -> tuple[dict[str, str], dict[str, str]]:
     }
     labels = sha256(json.dumps(data.labels).encode()).hexdigest()
     return clients, {"rows": hashed(_tensors(data.test)), "labels": labels}
+
+
+def rows_hash(own: ClientRows) -> str:
+    """Return one hash of a client's rows in the order of their source, whichever of them are held out."""
+    return hashed(_tensors(own.rows, torch.cat([own.train, own.held_out]).sort().values))
 
 
 def _of(own: ClientRows) -> tuple[tuple[str, Tensor], ...]:

@@ -12,6 +12,7 @@ import torch
 
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
+from fedstrata.config.inputs import rows_hash
 from fedstrata.config.load import Loaded
 from fedstrata.config.sources import load_rows
 from fedstrata.config.workplace import handler_of, open_workplace
@@ -49,6 +50,7 @@ class Bench:
         holdings: The blocks that it holds.
         handler: The client's side of every request.
         resident: The model that it trains on.
+        rows_hash: Content hash of its rows, for its own log: it never leaves.
     """
 
     client: ClientId
@@ -57,6 +59,7 @@ class Bench:
     holdings: Holdings
     handler: Handler
     resident: ResidentModel
+    rows_hash: str
 
     @property
     def rows(self) -> ClientRows:
@@ -109,7 +112,8 @@ def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: La
     check_pins(site.pin, briefing)
     check_threads(briefing.threads, site.limits)
     loaded, seed = compose(site, briefing, client)
-    place = open_workplace(loaded, lambda work: _rows(work, seed, client, site))
+    found: list[str] = []
+    place = open_workplace(loaded, lambda work: _rows(work, seed, client, site, found))
     _check_labels(place.data, briefing)
     layers = place.network.layers
     refused = refused_layers(site.limits.refuse, place.network.model, layers, own_blocks(site))
@@ -117,7 +121,7 @@ def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: La
     holdings = Holdings(layers, tensors, cache, place.device)
     resident = place.resident()
     log.info("loaded the model (%d layers) and %d rows", len(layers), len(place.data.clients[client].rows))
-    return Bench(client, layers, refused, holdings, handler_of(loaded, resident, place.data), resident)
+    return Bench(client, layers, refused, holdings, handler_of(loaded, resident, place.data), resident, found[-1])
 
 
 def renamed(bench: Bench, site: SiteConfig, briefing: Briefing, client: ClientId) -> Bench:
@@ -128,8 +132,9 @@ def renamed(bench: Bench, site: SiteConfig, briefing: Briefing, client: ClientId
         DataError: The data cannot be used.
     """
     loaded, seed = compose(site, briefing, client)
-    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client, site))
-    return replace(bench, client=client, handler=handler)
+    found: list[str] = []
+    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client, site, found))
+    return replace(bench, client=client, handler=handler, rows_hash=found[-1])
 
 
 def _different(batches: Iterator[torch.Tensor], most: int) -> int:
@@ -142,13 +147,16 @@ def _different(batches: Iterator[torch.Tensor], most: int) -> int:
     return len(seen)
 
 
-def _rows(loaded: Loaded, seed: int, client: ClientId, site: SiteConfig) -> FederatedData:
+def _rows(loaded: Loaded, seed: int, client: ClientId, site: SiteConfig, hashes: list[str]) -> FederatedData:
     """Return the client's rows, divided and held out as ``seed`` has it, and in groups if the site's file asks for it.
+
+    Their hash is added to ``hashes``.
 
     Rows in groups are divided by groups: a share's as its configuration, the site's own word, divides them.
     """
     config = loaded.config.model_copy(update={"seed": seed})
     data, source = load_rows(replace(loaded, config=config)), loaded.components.data
+    hashes += [rows_hash(data.clients[client])] if client in data.clients else []
     share = source.held_out if isinstance(source, Own) else None
     clients = {
         name: in_groups(rows, site.limits.min_rows, held_out=share) if name == client else rows

@@ -3,12 +3,17 @@
 ``left.log`` has one line per message, in plain words; ``left.jsonl`` the same facts for programs. They also are the
 site's memory: how much it has sent, in all runs together, and of each run under which name and which plans, whatever
 becomes of its worker. A server that calls its run by another name is still the same server.
+
+What is said of rows is a hash of them under a key of the site's own (``rows.key``): whoever gets the log, but not the
+key, cannot use it to test guesses about rows.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,13 +22,13 @@ from typing import Any
 
 from fedstrata.domain.messages import Evaluate, Probe, Request, Train
 from fedstrata.errors import StorageError
-from fedstrata.files import append, private_folder
+from fedstrata.files import append, private_folder, write_atomic
 from fedstrata.locks import Lock
 from fedstrata.reading.json_text import json_value
 from fedstrata.site.limits import Past
 
-LINES, FACTS = "left.log", "left.jsonl"
-"""Names of the two files in the site's state folder."""
+LINES, FACTS, KEY = "left.log", "left.jsonl", "rows.key"
+"""Names of the two files in the site's state folder, and of the key of hashes of rows."""
 WORK = ("update", "statistics", "evaluation")
 """Kinds of messages that are computed from the site's rows; a failure on the way to one tells of the rows, too."""
 _PATIENCE = 300.0  # seconds to wait for another process that writes
@@ -49,6 +54,7 @@ class Leaving:
         self._sent: Counter[str] = Counter()
         self._clients: dict[str, str] = {}
         self._plans: dict[str, dict[tuple[int, int], str]] = {}
+        self._rows: dict[str, str] = {}
         self._read = 0
 
     def tell(self, sentence: str, facts: Mapping[str, Any]) -> None:
@@ -84,6 +90,26 @@ class Leaving:
         self._catch_up()
         return self._clients.get(run)
 
+    def rows(self, run: str) -> str | None:
+        """Return the rows, as ``mark`` calls them, that the last message of a run told of, or ``None``."""
+        self._catch_up()
+        return self._rows.get(run)
+
+    def mark(self, digest: str) -> str:
+        """Return what the log calls rows of a content hash.
+
+        Raises:
+            StorageError: The site's key cannot be made or read.
+        """
+        path = self._state / KEY
+        try:
+            private_folder(self._state)
+            if not path.exists():
+                write_atomic(path, secrets.token_hex(32))
+            return hmac.digest(path.read_bytes(), digest.encode(), "sha256").hex()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written or read: {error.strerror or error}") from error
+
     def _append(self, line: bytes, record: bytes) -> None:
         start = append(self._state / FACTS, record, durable=True)
         try:
@@ -101,6 +127,7 @@ class Leaving:
                     self._sent.clear()
                     self._clients.clear()
                     self._plans.clear()
+                    self._rows.clear()
                     self._read = 0
                 file.seek(self._read)
                 new = file.read()
@@ -118,6 +145,8 @@ class Leaving:
             at, plan = (int(facts.get("round") or 0), int(facts.get("attempt") or 0)), facts.get("plan")
         except (AttributeError, KeyError, TypeError, ValueError):  # a line that somebody wrote by hand
             return
+        if isinstance(mark := facts.get("rows_hash"), str):
+            self._rows[run] = mark
         worked = _worked(kind, facts)
         self._sent.update(worked)
         if worked and isinstance(client, str):

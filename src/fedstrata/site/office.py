@@ -29,7 +29,7 @@ from fedstrata.site.briefing import digest_of, read_briefing
 from fedstrata.site.cache import LayerCache
 from fedstrata.site.config import SiteConfig
 from fedstrata.site.frames import failed, framed, sentence
-from fedstrata.site.leaving import Leaving, kinds_of
+from fedstrata.site.leaving import WORK, Leaving, kinds_of, quoted
 from fedstrata.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.site.plans import check_request
 from fedstrata.site.sizes import check_briefing, check_head, client_of, run_of
@@ -199,6 +199,7 @@ class Office:
         if isinstance(request, Train) and (facts["kind"] == "update" or "worked" in facts):
             where |= {"plan": digest_of_plan(request)}
         try:
+            words, facts = self._with_rows(run, words, facts)
             self._log.tell(words, {**where, **facts})
         except StorageError as error:
             log.error("nothing leaves: %s", error)
@@ -207,6 +208,18 @@ class Office:
                 return refused(message)
             return framed(failure(request, Reason.CLIENT_ERROR, message), (), request)
         return None
+
+    def _with_rows(self, run: str, words: str, facts: Mapping[str, Any]) -> wording.Told:
+        """Add which rows a message tells of, and say so if they are not those that the run's last message told of."""
+        tells = facts["kind"] in (*WORK, "declaration") or "worked" in facts
+        if self._bench is None or not tells:
+            return words, facts
+        mark, before = self._log.mark(self._bench.rows_hash), self._log.rows(run)
+        if before in (None, mark):
+            return words, {**facts, "rows_hash": mark}
+        changed = "its rows, or how they are read, have changed since the last message of this run"
+        log.warning("run %s: %s; start a new run, or put back the rows that it began with", quoted(run), changed)
+        return f"{words}; {changed}", {**facts, "rows_hash": mark, "rows_changed": True}
 
     def _open(self, said: Mapping[str, Any], run: str, client: object) -> Bench:
         """Return the bench for a briefing and a name; another briefing takes the place of the last one."""
