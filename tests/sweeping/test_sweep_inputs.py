@@ -20,7 +20,7 @@ from fedstrata.sweeping.run import play_sweep
 from fedstrata.sweeping.standing import Standing, standing
 from small_models import save_bert
 from small_runs import digits
-from sweep_files import loaded
+from sweep_files import loaded, with_toy_workers
 
 ROWS = "".join(f"a good day {i},yes\na bad day {i},no\n" for i in range(4))
 
@@ -129,3 +129,26 @@ def test_a_sweep_refuses_what_changed(sweep: Sweep) -> None:
     (sweep.jobs[1].folder / inputs.INPUTS).unlink()
     with pytest.raises(ConfigError, match=r"inputs\.json is missing, so nobody can tell(.|\n)*--redo"):
         play_sweep(sweep)
+
+
+def test_a_file_that_changes_while_a_sweep_is_played_fails_the_runs_after_it(sweep: Sweep, tmp_path: Path) -> None:
+    present = Present()
+    present.look(sweep.jobs)
+    assert [present.moved(job) for job in sweep.jobs] == [None, None]
+    (tmp_path / "train.csv").write_text(f"note,outcome\n{ROWS}".replace("good", "fine"))
+    shutil.rmtree(sweep.jobs[1].folder)
+    finish(sweep.jobs[1])
+    why = "files changed while the sweep was played, so its runs may differ in them: train.csv"
+    assert [present.moved(job) for job in sweep.jobs] == [None, why]
+
+
+def test_a_run_that_stands_on_other_files_than_the_sweep_s_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_toy_workers(monkeypatch, tmp_path)
+    made = json.loads((tmp_path / "toy" / inputs.INPUTS).read_text())
+    (tmp_path / "toy" / inputs.INPUTS).write_text(json.dumps({**made, "model": {}}))
+    result = play_sweep(loaded(tmp_path, seeds=[0]))
+    assert result.outcomes == ()
+    [why, _] = result.failures.values()
+    assert why.startswith("files changed while the sweep was played")

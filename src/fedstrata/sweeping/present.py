@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fedstrata.config.inputs import Inputs, data_files, model_files, other_model, other_rows, read_inputs, rows_of
+from fedstrata.config.inputs import (
+    data_files,
+    differing,
+    listed,
+    model_files,
+    other_model,
+    other_rows,
+    read_inputs,
+    rows_of,
+)
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Job
 from fedstrata.config.workplace import LoadRows
-from fedstrata.errors import CheckpointError
+from fedstrata.errors import CheckpointError, FedstrataError
 from fedstrata.server.folder import RunFolder
 from fedstrata.sweeping.rows import LatestRows
 
@@ -42,20 +53,47 @@ class Present:
             then = read_inputs(RunFolder(job.folder))
         except CheckpointError as error:
             return str(error)
-        loaded = check_config(job.values, marks=job.marks)
-        model, data = _model_of(job), _data_of(job)
-        if model not in self._model:
-            self._model[model] = model_files(loaded)
-        if data not in self._data:
-            self._data[data] = data_files(loaded)
-        return other_model(then, self._model[model]) or self._other_rows(loaded, then, self._data[data])
-
-    def _other_rows(self, loaded: Loaded, then: Inputs, files: dict[str, str]) -> str | None:
-        """Compare rows where their files differ: one that is only written anew has the same ones."""
-        if files == then.data:
-            return None
-        train, test = rows_of(self.rows(loaded))
+        files, model = self._hashed(job)
+        other = other_model(then, model)
+        if other is not None or files == then.data:
+            return other
+        train, test = rows_of(self.rows(_loaded(job)))  # a file that is only written anew has the same ones
         return other_rows(then, replace(then, data=files, train=train, test=test))
+
+    def look(self, jobs: Iterable[Job]) -> None:
+        """Hash the files of runs that are to begin; files that are not there fail the run, and not the look."""
+        for job in jobs:
+            with suppress(FedstrataError, OSError):
+                self._hashed(job)
+
+    def moved(self, job: Job) -> str | None:
+        """Return in words which files had changed between the look and a run that has just finished, or ``None``."""
+        data, model = self._data.get(_data_of(job)), self._model.get(_model_of(job))
+        if data is None or model is None:
+            return None
+        try:
+            then = read_inputs(RunFolder(job.folder))
+        except CheckpointError as error:
+            return str(error)
+        named = [*differing(data, then.data), *differing(model, then.model)]
+        if not named:
+            return None
+        return f"files changed while the sweep was played, so its runs may differ in them: {listed(named)}"
+
+    def _hashed(self, job: Job) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the hashes of a run's files of data and of its model."""
+        data, model = _data_of(job), _model_of(job)
+        if data not in self._data or model not in self._model:
+            loaded = _loaded(job)
+            if data not in self._data:
+                self._data[data] = data_files(loaded)
+            if model not in self._model:
+                self._model[model] = model_files(loaded)
+        return self._data[data], self._model[model]
+
+
+def _loaded(job: Job) -> Loaded:
+    return check_config(job.values, marks=job.marks)
 
 
 def _model_of(job: Job) -> str:

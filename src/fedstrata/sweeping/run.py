@@ -95,11 +95,12 @@ def play_sweep(
         for job in chosen:
             if found[job][0] is Standing.CHANGED:
                 clear(job)
+        present.look(chosen)
         todo = deque(job for job in chosen if found[job][0] is not Standing.FINISHED)
         table.write()
         watching.sweep_started(todo=todo, done=len(chosen) - len(todo), workers=min(workers, len(todo)))
         with Crew(sweep.output / LOGS) as crew:
-            schedule = Schedule(sweep, table, crew, watching, todo)
+            schedule = Schedule(sweep, table, crew, watching, present, todo)
             schedule.failures.update({job: why for job, why in ended.items() if job in chosen})
             try:
                 schedule.play(workers, stop)

@@ -14,6 +14,7 @@ from fedstrata.engines.workers.pipe import Message
 from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.sweeping.crew import Crew, Worker
 from fedstrata.sweeping.observers import SweepObserver
+from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.table import Table
 
 _TRIES = 2
@@ -29,6 +30,7 @@ class Schedule:
         table: Where outcomes go.
         crew: The workers.
         observer: Is told what happens.
+        present: What the runs are made of.
         todo: Runs that nobody plays yet.
         playing: The run of each worker that has one.
         failures: Why runs have failed.
@@ -39,6 +41,7 @@ class Schedule:
     table: Table
     crew: Crew
     observer: SweepObserver
+    present: Present
     todo: deque[Job]
     playing: dict[int, Job] = field(default_factory=dict)
     failures: dict[Job, str] = field(default_factory=dict)
@@ -101,6 +104,10 @@ class Schedule:
             self._finished(worker, job)
 
     def _finished(self, worker: Worker, job: Job) -> None:
+        moved = self.present.moved(job)
+        if moved is not None:
+            self._fail(worker, job, f"{moved}; the same command says which runs have to be played anew")
+            return
         try:
             outcome = self.table.take(job)
         except CheckpointError as error:
