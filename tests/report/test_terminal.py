@@ -129,3 +129,18 @@ def test_foot_and_rules() -> None:
         ("a", "b"), (("x", "1"), ("y", "2")), frozenset({1}), foot=("total", "3"), ruled=frozenset({1})
     )
     assert printed(table, 40) == ["a      b", "────────", "x      1", "────────", "y      2", "────────", "total  3"]
+
+
+@pytest.mark.parametrize("cell", [" " * 500 + "x", "x" * 20_000, "a/" * 10_000, "日本" * 5000])
+def test_texts_of_any_length_and_with_any_beginning_come_to_an_end(cell: str) -> None:
+    """Names come from run folders of others."""
+    shown = "".join(printed(TerminalTable(("a", "b"), ((cell, "1"),)), 40))
+    assert sum(shown.count(c) for c in set(cell.strip())) >= len(cell.strip())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(CELL, min_size=3, max_size=5), st.integers(2, 29))
+def test_narrower_than_any_table_nothing_is_cut_off(row: list[str], width: int) -> None:
+    table = TerminalTable(tuple(row), (tuple(row),), frozenset({2}), labels=2)
+    shown, given = "".join(printed(table, width)), "".join(2 * row)
+    assert all(shown.count(c) >= given.count(c) for c in set(given) - {" "})

@@ -70,7 +70,7 @@ def wrapped(text: str, width: int, *, breaking: bool = False) -> list[str]:
 
 
 def _wrapped(text: str, width: int, *, breaking: bool) -> Iterator[str]:
-    indent = text[: len(text) - len(text.lstrip(" "))]
+    indent = text[: len(text) - len(text.lstrip(" "))][: width // 2]  # there is room for something behind it
     line = ""
     for word in _WORDS.split(text.strip(" ")):
         if line and cell_len(f"{indent}{line} {word}") <= width:
@@ -79,8 +79,7 @@ def _wrapped(text: str, width: int, *, breaking: bool) -> Iterator[str]:
         if line:
             yield indent + line
         line = word
-        while breaking and cell_len(indent + line) > width:
-            head = _head(line, max(width - len(indent), 1))
+        while breaking and (head := _head(line, width - len(indent))) != line:
             yield indent + head
             line = line[len(head) :]
     yield indent + line
@@ -88,8 +87,15 @@ def _wrapped(text: str, width: int, *, breaking: bool) -> Iterator[str]:
 
 def _head(word: str, width: int) -> str:
     """Return as much of a word's beginning as a line holds, to a joint of the word if there is one."""
-    most = next((i for i in range(len(word), 1, -1) if cell_len(word[:i]) <= width), 1)
-    joints = [found.start() for found in _JOINTS.finditer(word) if 0 < found.start() <= most]
+    most, used = 0, 0
+    for character in word:
+        used += cell_len(character)
+        if used > width and most:
+            break
+        most += 1
+    if most == len(word):
+        return word
+    joints = [found.start() for found in _JOINTS.finditer(word[: most + 1]) if 0 < found.start() <= most]
     return word[: joints[-1] if joints else most]
 
 
@@ -175,7 +181,7 @@ def _row(table: TerminalTable, part: _Part, row: Sequence[str], style: str) -> I
             _set(cell[k] if k < len(cell) else "", width, right=j in table.numbers)
             for j, width, cell in zip(part.columns, part.widths, cells, strict=True)
         ]
-        yield Text((" " * _GAP).join(shown).rstrip(), style=style, no_wrap=True)
+        yield Text((" " * _GAP).join(shown).rstrip(), style=style, overflow="fold")
 
 
 def _set(text: str, width: int, *, right: bool) -> str:
