@@ -31,6 +31,7 @@ from fedstrata.engines.processes import ProcessEngine
 from fedstrata.engines.workers.briefing import Recipe
 from toys import toy_model
 from waiting import HANG, until
+from warm import warm_workers
 
 MODEL = toy_model(dropout=0.2)
 LAYERS, WEIGHTS = MODEL.layers, MODEL.weights()
@@ -38,19 +39,28 @@ LAYERS, WEIGHTS = MODEL.layers, MODEL.weights()
 
 @contextmanager
 def workers(
-    count: int = 2, *, recipe: str = "toy", stall: float = 10.0, start_timeout: float = HANG
+    count: int = 2, *, recipe: str = "toy", stall: float = 10.0, start_timeout: float = HANG, fresh: bool = False
 ) -> Iterator[ProcessEngine]:
-    """Have an engine of toy workers, and close it."""
-    made = ProcessEngine(
-        LAYERS,
-        WEIGHTS,
-        Recipe(f"worker_recipes:{recipe}"),
-        workers=count,
-        stall=stall,
-        start_timeout=start_timeout,
-    )
-    with closing(made):
-        yield made
+    """Have an engine of toy workers, and close it.
+
+    Args:
+        count: How many.
+        recipe: What they are.
+        stall: Seconds without processor time after which one counts as hung.
+        start_timeout: Seconds in which they have to be ready.
+        fresh: Whether they are fresh interpreters, and not forks of one that has imported what takes seconds.
+    """
+    with warm_workers(fresh=fresh):
+        made = ProcessEngine(
+            LAYERS,
+            WEIGHTS,
+            Recipe(f"worker_recipes:{recipe}"),
+            workers=count,
+            stall=stall,
+            start_timeout=start_timeout,
+        )
+        with closing(made):
+            yield made
 
 
 def asked(*clients: str, weights: Weights = WEIGHTS) -> list[Request]:

@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 
 import fedstrata
-from waiting import HANG
+from warm import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def script(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run an example from an empty folder."""
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], cwd=folder, capture_output=True, text=True, timeout=HANG, check=False
-    )
+    return run([sys.executable, str(EXAMPLES / name)], cwd=folder)
 
 
 def test_custom_selector_goes_from_the_first_layer_to_the_last(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,8 +15,10 @@ import pytest
 
 from small_runs import digits, essence, events, resume, start, write_config
 from waiting import HANG, until
+from warm import popen
+from warm_host import Child
 
-ROUNDS = 40
+ROUNDS = 20
 TRAIN = {"rounds": ROUNDS, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
 OPTIONS: dict[str, Any] = {"train": TRAIN, "selector": "top", "evaluate": {"every": 10}, "checkpoint": {"every": 3}}
 
@@ -33,18 +34,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return essence(folder)
 
 
-def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
-    config = write_config(folder.with_suffix(".yaml"), digits(folder, **OPTIONS))
-    return subprocess.Popen(
+def launch(folder: Path, *options: str, **sections: object) -> Child:
+    """Start a run, ready at once; ``test_a_run_whose_streams_are_closed...`` has fresh interpreters."""
+    config = write_config(folder.with_suffix(".yaml"), digits(folder, **{**OPTIONS, **sections}))
+    return popen(
         [sys.executable, "-m", "fedstrata", "run", str(config), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        warm_workers=True,
     )
 
 
-def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+def wait_for(process: Child, happened: Callable[[], bool]) -> None:
     until(lambda: happened() or process.poll() is not None, why="the moment to break the run")
     assert process.poll() is None, "the run ended before it could be broken"
 
@@ -123,8 +124,9 @@ def test_a_signal_finishes_the_round_saves_and_exits_with_its_code(
 
 
 def test_a_run_whose_streams_are_closed_or_broken_plays_to_its_end(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    config = write_config(tmp_path / "run.yaml", digits(folder, **{**OPTIONS, "train": {**TRAIN, "rounds": 2}}))
+    """Its interpreters and its worker's are fresh ones, and compute what this process computes."""
+    folder, options = tmp_path / "run", {**OPTIONS, "train": {**TRAIN, "rounds": 2}}
+    config = write_config(tmp_path / "run.yaml", digits(folder, **options))
     command = f"{sys.executable} -m fedstrata run {config} --workers 1 <&- 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
     first, code = done.stdout.splitlines()
@@ -132,7 +134,8 @@ def test_a_run_whose_streams_are_closed_or_broken_plays_to_its_end(tmp_path: Pat
     assert code == "0"
     assert done.stderr == ""
     assert events(folder, "end")[-1]["state"] == "finished"
-    assert (folder / "model" / "model.safetensors").is_file()
+    start(digits(tmp_path / "here", **options))
+    assert essence(folder) == essence(tmp_path / "here")
 
 
 def test_a_second_ctrl_c_stops_at_once_and_whole_rounds_are_kept(tmp_path: Path) -> None:
@@ -140,13 +143,7 @@ def test_a_second_ctrl_c_stops_at_once_and_whole_rounds_are_kept(tmp_path: Path)
     folder = tmp_path / "run"
     (tmp_path / "slow_selector.py").write_text(SLOW)
     selector = {"kind": "slow_selector:Slow", "marker": str(tmp_path / "sleeping")}
-    config = write_config(tmp_path / "run.yaml", digits(folder, **{**OPTIONS, "selector": selector}))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fedstrata", "run", str(config)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = launch(folder, selector=selector)
     wait_for(process, lambda: (tmp_path / "sleeping").exists())
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None

@@ -10,6 +10,7 @@ import pytest
 
 from commands import Said
 from small_runs import after, digits, essence, events, start, write_config
+from warm import warm_workers
 
 OPTIONS: dict[str, Any] = {
     "seed": 5,
@@ -33,7 +34,8 @@ def test_a_run_in_two_workers_has_the_bits_of_a_run_in_one_process(
     cli: Callable[..., Said], tmp_path: Path, local: dict[str, Any]
 ) -> None:
     config = write_config(tmp_path / "my.yaml", digits(tmp_path / "run", **OPTIONS))
-    said = cli("run", str(config), "--workers", "2", "--quiet")
+    with warm_workers():
+        said = cli("run", str(config), "--workers", "2", "--quiet")
     assert (said.code, said.err) == (0, "")
     assert "engine: processes\nworkers: 2\n" in (tmp_path / "run" / "config.resolved.yaml").read_text()
     assert essence(tmp_path / "run") == local
@@ -43,7 +45,8 @@ def test_a_run_in_two_workers_has_the_bits_of_a_run_in_one_process(
 
 def test_a_run_may_be_resumed_in_workers(cli: Callable[..., Said], tmp_path: Path, local: dict[str, Any]) -> None:
     start(digits(tmp_path / "run", **OPTIONS), stop=after(2))
-    said = cli("resume", str(tmp_path / "run"), "--workers", "1", "--quiet")
+    with warm_workers():
+        said = cli("resume", str(tmp_path / "run"), "--workers", "1", "--quiet")
     assert (said.code, said.err) == (0, "")
     assert "engine: local\n" in (tmp_path / "run" / "config.resolved.yaml").read_text()
     assert essence(tmp_path / "run") == local

@@ -22,6 +22,7 @@ from fedstrata.sweeping.steps import KnownSteps
 from fedstrata.sweeping.table import Table
 from small_runs import never
 from waiting import HANG, until
+from warm import popen, warm_workers
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sweep.yaml"
 ONLY = ["full", "local-only"]
@@ -42,7 +43,8 @@ def killed_at_its_work(output: Path) -> None:
         finished = table.exists() and len(table.read_text().splitlines()) > 1
         return finished and any(not (run / "model").exists() for run in begun)
 
-    with subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env={**os.environ, "CI": "1"}) as process:
+    environment = {**os.environ, "CI": "1"}
+    with popen([*command, *options], stderr=subprocess.DEVNULL, env=environment, warm_workers=True) as process:
         try:
             until(lambda: at_work() or process.poll() is not None, why="a finished run and another at work")
             assert process.poll() is None, "the sweep ended before it could be killed"
@@ -75,7 +77,8 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, monke
         assert lock.take(within=HANG)
         lock.release()
     before = read_outcomes(output / "results.csv")
-    result = play_sweep(example(output), workers=1, only=ONLY)
+    with warm_workers():
+        result = play_sweep(example(output), workers=1, only=ONLY)
     assert result.failures == {}
     assert [(o.method, o.budget, o.seed) for o in result.outcomes] == [
         ("full", "R1", 0),

@@ -161,5 +161,5 @@ def test_a_worker_that_is_never_ready_is_given_up() -> None:
 
 def test_a_process_that_the_system_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(TrainingError, match=r"cannot start a worker process: .*nowhere"), workers(1):
+    with pytest.raises(TrainingError, match=r"cannot start a worker process: .*nowhere"), workers(1, fresh=True):
         pass

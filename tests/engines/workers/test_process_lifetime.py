@@ -19,7 +19,7 @@ SERVER = """
 import signal
 from worker_engines import *
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-with workers(1) as engine:
+with workers(1, fresh=True) as engine:
     play(engine, asked("a"))
     print(*engine.pids, flush=True)
     play(engine, asked("spin"))
@@ -34,7 +34,7 @@ def descriptors() -> set[str]:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_a_closed_engine_leaves_no_process_and_no_descriptor() -> None:
     before = descriptors()
-    with workers(2) as engine:
+    with workers(2, fresh=True) as engine:
         play(engine, asked("a", "killed", "b", "c"))
         replies = engine.send(asked("sum", "spin", "hang"))
         next(replies)
