@@ -42,13 +42,13 @@ class Loss:
 
 
 def vanish(folder: Path, kind: Kind, phase: PhaseName, seed: int, calm: Outcome) -> Loss:
-    """Lose 30 % of the clients in one phase of every round, and check what must hold in each."""
-    run = play(folder, Share(0.3, Fault(kind), frozenset({phase})), seed=seed)
+    """Lose 30 % of the clients in one phase of every round of the calm run, and check what must hold in each."""
+    run = play(folder, Share(0.3, Fault(kind), frozenset({phase})), seed=seed, rounds=len(calm.clocked.ends))
     rounds = run.clocked.ends
     lengths = [b - a for a, b in pairwise(rounds)]
     assert run.result.state == "finished"
     assert max(lengths) <= 3 * DEADLINE
-    assert run.watched.rounds == len(rounds) == 20
+    assert run.watched.rounds == len(rounds) == len(calm.clocked.ends)
     assert run.watched.largest < 1e-6
     for record in run.clocked.records:
         still = [layer for layer in record.layers if layer.contributors == 0]
@@ -68,21 +68,27 @@ class Seeded:
         return self.plan.draw(requests, self.seed + 1000)
 
 
-def same_as_calm(folder: Path, faults: Plan, calm: str, *, seed: int, frames: bool, rounds: int = 3) -> Outcome:
+def same_as_calm(
+    folder: Path, faults: Plan, calm: str, *, seed: int, frames: bool, rounds: int = 3, steps: int = 5
+) -> Outcome:
     """Play under faults that must not change a bit."""
-    run = play(folder, faults, seed=seed, rounds=rounds, frames=frames)
+    run = play(folder, faults, seed=seed, rounds=rounds, steps=steps, frames=frames)
     assert run.hash == calm
     return run
 
 
-def as_if_lost(folder: Path, kind: Kind, phase: PhaseName, seed: int) -> tuple[Outcome, Outcome]:
-    """Play with three worthless answers per round, and with the same three never sent."""
-    share = frozenset({phase})
-    spoilt = play(folder / "spoilt", Share(0.3, Fault(kind, 1000.0), share), seed=seed, rounds=3)
-    lost = play(folder / "lost", Share(0.3, Fault(Kind.LOSE_REPLY), share), seed=seed, rounds=3)
+def as_if_lost(folder: Path, kind: Kind, phase: PhaseName, seed: int, lost: Outcome, *, steps: int = 5) -> Outcome:
+    """Play with three worthless answers per round, to the bits of the run in which the same three were never sent."""
+    share = Share(0.3, Fault(kind, 1000.0), frozenset({phase}))
+    spoilt = play(folder, share, seed=seed, rounds=len(lost.clocked.ends), steps=steps)
     assert spoilt.counts[kind] > 0
     assert spoilt.hash == lost.hash
-    return spoilt, lost
+    return spoilt
+
+
+def lost_in(folder: Path, phase: PhaseName, seed: int, *, rounds: int = 3, steps: int = 5) -> Outcome:
+    """Play with three answers per round that are never sent."""
+    return play(folder, Share(0.3, Fault(Kind.LOSE_REPLY), frozenset({phase})), seed=seed, rounds=rounds, steps=steps)
 
 
 def accepted_once(folder: Path) -> int:

@@ -171,6 +171,7 @@ def prepare(
     *,
     seed: int = 0,
     rounds: int = 20,
+    steps: int = 5,
     rules: Rules | None = None,
     frames: bool = False,
     rho: float = 1.0,
@@ -189,7 +190,7 @@ def prepare(
         sampler=Uniform(None),
         seeds=Seeds(seed),
         probe=ProbePlan(batches=1, batch_size=32),
-        train=TrainPlan(steps=5, epochs=None, batch_size=16, lr=0.5),
+        train=TrainPlan(steps=steps, epochs=None, batch_size=16, lr=0.5),
         rules=rules or Rules(deadlines=deadlines),
     )
     inner = LocalEngine(Handler(model, clients, Seeds(seed)))

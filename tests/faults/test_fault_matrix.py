@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from fault_matrix import DAMAGES, LOSSES, accepted_once, as_if_lost, one_thread, same_as_calm, vanish
+from fault_matrix import DAMAGES, LOSSES, accepted_once, as_if_lost, lost_in, one_thread, same_as_calm, vanish
 from fedstrata.domain.messages import PhaseName
 from fedstrata.engines.faults import EVERY_PHASE, Fault, Faults, Kind, Share
 from fedstrata.errors import TrainingError
@@ -14,6 +16,9 @@ from fedstrata.server.rules import Rules
 from matrix import CLIENTS, DEADLINE, Outcome, hash_of, play, prepare
 from small_runs import events
 
+ROUNDS = 2
+LONGER = 8
+"""Rounds in which the network learns."""
 DEADLINES: dict[PhaseName, float] = dict.fromkeys(EVERY_PHASE, DEADLINE)
 
 
@@ -24,12 +29,18 @@ def _threads() -> None:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return play(tmp_path_factory.mktemp("calm"))
+    return play(tmp_path_factory.mktemp("calm"), rounds=LONGER)
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return play(tmp_path_factory.mktemp("short"), rounds=3).hash
+    return play(tmp_path_factory.mktemp("short"), rounds=ROUNDS, steps=1).hash
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PhaseName], Outcome]:
+    """Return a function that plays without three of the answers of a phase, once."""
+    return cache(lambda phase: lost_in(tmp_path_factory.mktemp("lost"), phase, 0, rounds=ROUNDS, steps=1))
 
 
 @pytest.mark.parametrize(("kind", "phase"), [(k, p) for _, k, p in LOSSES], ids=[name for name, _, _ in LOSSES])
@@ -58,15 +69,15 @@ def test_all_clients_lost_is_abandoned_and_the_model_is_untouched(tmp_path: Path
 @pytest.mark.parametrize("frames", [False, True])
 def test_duplicates_count_once(tmp_path: Path, seed: int, frames: bool, short: str) -> None:
     faults = Faults(duplicate=0.7, copies=seed + 1)
-    run = play(tmp_path, faults, rounds=3, frames=frames)
+    run = play(tmp_path, faults, rounds=ROUNDS, steps=1, frames=frames)
     assert run.hash == short
     assert run.losses["DUPLICATE"] == run.counts["duplicate"] > 0
-    assert accepted_once(tmp_path) == 3 * 2 * CLIENTS
+    assert accepted_once(tmp_path) == ROUNDS * 2 * CLIENTS
 
 
 @pytest.mark.parametrize("frames", [False, True])
 def test_the_order_of_arrival_does_not_matter(tmp_path: Path, frames: bool, short: str) -> None:
-    run = same_as_calm(tmp_path, Faults(reorder=1.0), short, seed=0, frames=frames)
+    run = same_as_calm(tmp_path, Faults(reorder=1.0), short, seed=0, frames=frames, rounds=ROUNDS, steps=1)
     assert run.counts["reorder"] > 0
     assert not run.losses
 
@@ -76,7 +87,8 @@ def test_the_order_of_arrival_does_not_matter(tmp_path: Path, frames: bool, shor
 def test_contradictions_and_leftovers_are_flagged_and_change_nothing(
     tmp_path: Path, fault: str, reason: str, frames: bool, short: str
 ) -> None:
-    run = same_as_calm(tmp_path, Faults(**{fault: 0.7}), short, seed=0, frames=frames)  # type: ignore[arg-type]
+    faults = Faults(**{fault: 0.7})  # type: ignore[arg-type]
+    run = same_as_calm(tmp_path, faults, short, seed=0, frames=frames, rounds=ROUNDS, steps=1)
     assert run.losses == {reason: run.counts[fault]}
     assert run.counts[fault] > 0
 
@@ -85,25 +97,29 @@ def test_contradictions_and_leftovers_are_flagged_and_change_nothing(
 def test_an_update_that_is_too_late_never_counts_and_delays_nobody(tmp_path: Path, times: float, short: str) -> None:
     """One second of latency and nine of delay are the last that are in time."""
     share = Share(0.3, Fault(Kind.DELAY, times * (DEADLINE - 1)), frozenset({"train"}))
-    run = play(tmp_path, share, rounds=3)
-    late = times > 1
+    run = play(tmp_path, share, rounds=ROUNDS, steps=1)
+    late, lost = times > 1, 3 * ROUNDS
     assert (run.hash == short) is not late
-    assert run.counts.get("late", 0) == (9 if late else 0)
-    assert run.clocked.ends[-1] <= 1 + 3 * 3 * DEADLINE
-    assert run.losses == ({"LATE": 9, "STALE": 9} if late else {})
-    assert accepted_once(tmp_path) == 3 * 2 * CLIENTS - (9 if late else 0)
+    assert run.counts.get("late", 0) == (lost if late else 0)
+    assert run.clocked.ends[-1] <= 1 + ROUNDS * 3 * DEADLINE
+    assert run.losses == ({"LATE": lost, "STALE": lost} if late else {})
+    assert accepted_once(tmp_path) == ROUNDS * 2 * CLIENTS - (lost if late else 0)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_worthless_update_is_as_good_as_none(tmp_path: Path, kind: Kind) -> None:
-    spoilt, lost = as_if_lost(tmp_path, kind, "train", 0)
-    assert sum(spoilt.losses.values()) >= lost.losses["LATE"]
+def test_a_worthless_update_is_as_good_as_none(
+    tmp_path: Path, kind: Kind, lost: Callable[[PhaseName], Outcome]
+) -> None:
+    spoilt = as_if_lost(tmp_path, kind, "train", 0, lost("train"), steps=1)
+    assert sum(spoilt.losses.values()) >= lost("train").losses["LATE"]
     assert set(spoilt.losses) <= {"NONFINITE", "NORM", "SCHEMA", "SIZE", "AUTH"}
 
 
 @pytest.mark.parametrize("kind", [Kind.NONFINITE, Kind.WRONG_SHAPE, Kind.MISNAME, Kind.TRUNCATE, Kind.FLIP])
-def test_worthless_statistics_are_as_good_as_none(tmp_path: Path, kind: Kind) -> None:
-    as_if_lost(tmp_path, kind, "probe", 0)
+def test_worthless_statistics_are_as_good_as_none(
+    tmp_path: Path, kind: Kind, lost: Callable[[PhaseName], Outcome]
+) -> None:
+    as_if_lost(tmp_path, kind, "probe", 0, lost("probe"), steps=1)
 
 
 @pytest.mark.parametrize("quorum", [1, 6, 7, 8])
@@ -123,7 +139,9 @@ def test_everything_at_once_still_ends_and_counts_every_update_once(tmp_path: Pa
         nonfinite=0.05, huge=0.05, wrong_shape=0.05, wrong_name=0.05, rows_lie=0.05, misname=0.1, truncate=0.1,
         flip=0.1, delay=2.0,
     )  # fmt: skip
-    run = play(tmp_path, faults, frames=True, rules=Rules(deadlines=DEADLINES, retries=3, on_abandon="skip"))
+    run = play(
+        tmp_path, faults, rounds=LONGER, frames=True, rules=Rules(deadlines=DEADLINES, retries=3, on_abandon="skip")
+    )
     assert run.result.state == "finished"
     assert len(run.losses) >= 7
     assert run.watched.largest < 1e-6

@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from fault_matrix import DAMAGES, LOSSES, Seeded, accepted_once, as_if_lost, one_thread, same_as_calm, vanish
+from fault_matrix import DAMAGES, LOSSES, Seeded, accepted_once, as_if_lost, lost_in, one_thread, same_as_calm, vanish
 from fedstrata.domain.messages import PhaseName
 from fedstrata.engines.faults import Faults, Kind
 from matrix import CLIENTS, Outcome, play
@@ -82,4 +82,5 @@ def test_50_runs_of_contradictions_and_leftovers(tmp_path: Path, short: str, fau
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_worthless_answers_over_20_seeds(tmp_path: Path, kind: Kind) -> None:
     for seed in SEEDS:
-        as_if_lost(tmp_path / str(seed), kind, "train", seed)
+        folder = tmp_path / str(seed)
+        as_if_lost(folder / "spoilt", kind, "train", seed, lost_in(folder / "lost", "train", seed))
