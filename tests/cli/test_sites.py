@@ -275,3 +275,38 @@ def test_what_the_superlink_answers_besides_nodes_is_an_error_of_flower_s(
     monkeypatch.setattr(services, "flwr", lambda *_, **__: next(answers))
     assert cli("sites").err == "fedstrata: flwr supernode failed: No such connection\n"
     assert cli("sites").err == "fedstrata: flwr supernode answers something else than JSON: no JSON\n"
+
+
+@pytest.mark.parametrize("value", [None, "x", -1.5, [1], {"a": []}, 10**99])
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        *(("status.json", ("sites", A, key)) for key in ("rows", "budget", "refuses", "device", "bytes_up", "last")),
+        *(("status.json", where) for where in (("sites",), ("sites", A), ("sites", C, "absent"))),
+        *(("sites.json", where) for where in ((A,), (B, "budget"))),
+        *(("wire.jsonl", (key,)) for key in ("client", "bytes_down")),
+        *(("events.jsonl", (key,)) for key in ("client", "failure", "round")),
+    ],
+)
+def test_a_folder_that_somebody_changed_is_no_bug(
+    cli: Cli, run: Path, superlink: SuperLink, file: str, path: Sequence[str], value: object
+) -> None:
+    event = {"event": "client", "client": A, "round": 1, "failure": "LATE", "failure_message": "too late"}
+    (run / "events.jsonl").write_text(json.dumps(event))
+    values = json.loads((run / file).read_text().splitlines()[0] if file.endswith("l") else (run / file).read_text())
+    inside = values
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = value
+    (run / file).write_text(json.dumps(values))
+    done = cli("sites", str(run))
+    assert done.code in (0, 4)
+    assert "bug" not in done.err
+
+
+def test_what_a_folder_says_moves_no_cursor(cli: Cli, run: Path, superlink: SuperLink) -> None:
+    status = json.loads((run / "status.json").read_text())
+    status["sites"][C]["absent"] = "its file\x1b[2J\x9b2J\rcannot be read"
+    (run / "status.json").write_text(json.dumps(status))
+    said = cli("sites", str(run))
+    assert not set(said.out + said.err) & set("\x1b\x9b\r")

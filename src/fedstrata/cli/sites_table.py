@@ -9,6 +9,7 @@ from rich.console import Console
 from fedstrata.cli.terminal import say
 from fedstrata.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.terminal import TerminalTable
+from fedstrata.report.words import clean
 
 _MOST_LAYERS = 2
 _ONLINE = {"online": "yes", "registered": "never"}
@@ -26,7 +27,7 @@ def show_sites(sites: Sequence[SiteStatus], console: Console, *, note: str = "")
     head = ("site", "online", "rows", "budget", "refuses", "last", "MB down", "MB up")
     console.print(TerminalTable(head, tuple(tuple(_cells(site)) for site in sites), frozenset({2, 6, 7})))
     for line in (*_troubles(sites), *([note] if note else [])):
-        say(console, line)
+        say(console, clean(line))
 
 
 def show_nodes(nodes: Sequence[Connection], console: Console) -> None:

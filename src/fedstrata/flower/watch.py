@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fedstrata.errors import CheckpointError, ConfigError
 from fedstrata.reading.bounded import read_text
 from fedstrata.reading.json_text import json_value, read_json
@@ -21,6 +23,8 @@ STATUS, SITES, WIRE, EVENTS, CONFIG = (
     "config.resolved.yaml",
 )
 """Files of a run folder that say something of its sites."""
+_LONGEST = 2**24
+"""Bytes of a record; what is longer is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,9 @@ class SiteStatus:
     connection: Connection | None = None
 
 
+_HAPPENED, _SITE = TypeAdapter(Happened), TypeAdapter(SiteStatus)
+
+
 def sites_of(folder: Path) -> tuple[SiteStatus, ...]:
     """Return what a run folder says of each site, ascending by name.
 
@@ -102,14 +109,15 @@ def sites_of(folder: Path) -> tuple[SiteStatus, ...]:
             f"{folder} is not the folder of a run over Flower: it has neither {STATUS} nor {SITES}; a run makes it once"
             " its sites have joined"
         )
-    traffic, failures = _traffic(folder / WIRE), _failures(folder / EVENTS)
     try:
+        traffic, failures = _traffic(folder / WIRE), _failures(folder / EVENTS)
         return tuple(
             _site(name, known.get(name, {}), declared.get(name, {}), traffic.get(name), failures.get(name))
             for name in sorted({*known, *declared})
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / STATUS} or {SITES} holds something else than a run writes there") from error
+        files = f"{STATUS}, {SITES}, {WIRE} or {EVENTS}"
+        raise CheckpointError(f"{folder} is none that a run writes: {files} holds something else") from error
 
 
 def superlink_of(folder: Path) -> str | None:
@@ -155,22 +163,23 @@ def _site(
     failure: Happened | None,
 ) -> SiteStatus:
     down, up = traffic or (known.get("bytes_down", 0), known.get("bytes_up", 0))
-    last, failed = known.get("last"), known.get("last_failure")
-    noted = Happened(failed["phase"], failed["round"], failed["why"]) if failed else None
+    failed = known.get("last_failure")
     limits = ", ".join(f"{unit} {limit:g}" for unit, limit in declared.get("budget", {}).items())
-    return SiteStatus(
-        name=name,
-        rows=known.get("rows", declared.get("num_examples")),
-        held_out=known.get("held_out", declared.get("held_out")),
-        budget=known.get("budget", limits),
-        refuses=tuple(known.get("refuses", declared.get("refused", ()))),
-        device=known.get("device", declared.get("device", "")),
-        node=str(known.get("node", "")),
-        bytes_down=down,
-        bytes_up=up,
-        last=Happened(last["phase"], last["round"]) if last else None,
-        failure=_later(noted, failure),
-        absent=known.get("absent", ""),
+    return _SITE.validate_python(
+        {
+            "name": name,
+            "rows": known.get("rows", declared.get("num_examples")),
+            "held_out": known.get("held_out", declared.get("held_out")),
+            "budget": known.get("budget", limits),
+            "refuses": tuple(known.get("refuses", declared.get("refused", ()))),
+            "device": known.get("device", declared.get("device", "")),
+            "node": str(known.get("node", "")),
+            "bytes_down": down,
+            "bytes_up": up,
+            "last": known.get("last") or None,
+            "failure": _later(_HAPPENED.validate_python(failed) if failed else None, failure),
+            "absent": known.get("absent", ""),
+        }
     )
 
 
@@ -196,9 +205,12 @@ def _failures(path: Path) -> dict[str, Happened]:
     for line in _lines(path):
         if line.get("event") == "client" and line.get("failure"):
             why = ": ".join(filter(None, (line["failure"], line.get("failure_message"))))
-            found[line["client"]] = Happened("", line["round"], why)
+            found[line["client"]] = _HAPPENED.validate_python({"phase": "", "round": line["round"], "why": why})
         elif line.get("event") == "abandoned":
-            found |= {name: Happened(line["phase"], line["round"], why) for name, why in line["failures"].items()}
+            found |= {
+                name: _HAPPENED.validate_python({"phase": line["phase"], "round": line["round"], "why": why})
+                for name, why in line["failures"].items()
+            }
     return found
 
 
@@ -216,17 +228,17 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file of JSON lines; one that is still being written is left out."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    """Yield the records of a file of JSON lines, one at a time; one that is still being written is left out."""
+    if not path.is_file():  # a pipe would be waited for
         return
+    try:
+        with path.open("rb") as file:
+            for line in iter(lambda: file.readline(_LONGEST), b""):
+                try:
+                    record = json_value(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    for line in text.splitlines():
-        try:
-            record = json_value(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record

@@ -152,14 +152,14 @@ def clip(text: str, *, width: int = 22) -> str:
 
 
 def clean(text: str) -> str:
-    r"""Return the text with the characters that XML and UTF-8 cannot hold replaced.
+    r"""Return the text with characters replaced that XML or UTF-8 cannot hold, or that move a terminal's cursor.
 
     Example:
-        >>> clean("a\x00b") == "a\ufffdb"
+        >>> clean("a\x00b") == clean("a\x9bb") == "a\ufffdb"
         True
     """
     return "".join(c if c in "\t\n\r" or _is_xml(ord(c)) else "\ufffd" for c in text)
 
 
 def _is_xml(code: int) -> bool:
-    return 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code >= 0x10000
+    return 0x20 <= code < 0x7F or 0x9F < code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code >= 0x10000
