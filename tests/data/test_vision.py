@@ -115,6 +115,11 @@ def test_images_that_stay_of_different_sizes_are_an_error(tmp_path: Path) -> Non
             prepare_images(table, processor=image_processor(tmp_path / "model"), cache=tmp_path, batch=batch)
 
 
+def test_a_size_that_would_fill_memory_with_one_image_is_refused() -> None:
+    with pytest.raises(ModelError, match="image_size: 1,000,000 pixels are more than the 4,096 that images may have"):
+        image_processor(size=10**6)
+
+
 def test_a_folder_without_preprocessing_needs_a_size(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model/ has no preprocessor_config.json; add one, or give the image size"):
         image_processor(tmp_path / "model")

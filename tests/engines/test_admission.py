@@ -33,9 +33,9 @@ def test_a_sound_reply_belongs_and_is_admitted(kind: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason", "words"),
     [
-        ({"client": ClientId("b")}, "AUTH", "it speaks for a in the channel of b"),
+        ({"client": ClientId("b")}, "AUTH", "it names client a, and b sent it"),
         ({"origin": replace(ORIGIN, run="run-2")}, "STALE", "another run"),
-        ({"round": 6}, "STALE", "attempt 2; asked was"),
+        ({"round": 6}, "STALE", "attempt 2; asked for was"),
         ({"origin": replace(ORIGIN, attempt=3)}, "STALE", ", attempt 3"),
         ({"origin": replace(ORIGIN, base="c" * 64)}, "STALE", "other weights"),
     ],
@@ -53,7 +53,7 @@ def test_an_answer_to_another_phase_is_stale() -> None:
     code, message = why(belongs(update(), replace(asked("evaluated"))))
     assert (code, message) == (
         "STALE",
-        "it answers train of round 6, attempt 2; asked was evaluate of round 5, attempt 2",
+        "it answers train of round 6, attempt 2; asked for was evaluate of round 5, attempt 2",
     )
 
 
@@ -232,7 +232,7 @@ def test_a_probe_whose_loss_is_not_finite_is_refused() -> None:
 def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
     assert why(admit(update(), asked("ridden"))) == (
         "SCHEMA",
-        "the update lacks the statistics that were to ride on it",
+        "the update lacks the statistics that were asked for with it",
     )
     assert why(admit(reply("ridden"), asked())) == ("SCHEMA", "the update carries statistics; none were asked for")
 
@@ -246,7 +246,7 @@ def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
         ({"stats": changed_stats(grad_sq=-1.0).stats}, "SCHEMA", "negative squared norm"),
         ({"stats": changed_stats(snr_sum=None).stats}, "SCHEMA", "not those that were asked for"),
         ({"stats": changed_stats(weight_sq=1e300).stats}, "NORM", "larger than float32 gradients can be"),
-        ({"client": ClientId("b")}, "SCHEMA", "its statistics: it speaks for 'b'"),
+        ({"client": ClientId("b")}, "SCHEMA", "its statistics: it names client 'b'"),
         ({"round": 6}, "SCHEMA", "its statistics: it answers probe of round 7"),
         ({"origin": replace(ORIGIN, attempt=3)}, "SCHEMA", "its statistics: it answers probe of round 6, attempt 3"),
     ],

@@ -238,7 +238,9 @@ def test_a_file_that_is_absent_or_of_others_is_no_results_file(tmp_path: Path) -
     assert COLUMNS[-1] == "curve"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "''@", "'", "it's", "top"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "\uff1d1", "'=1", "''@", "'", "it's", "top"]
+)
 def test_no_text_is_a_formula_to_a_spreadsheet_and_each_reads_back(tmp_path: Path, text: str) -> None:
     run = read_run(write_run(tmp_path / "run", rounds=1, names=("a",), layers=1))
     outcome = replace(outcome_of(run, row=text, size=text, method=text, budget=text), layers={f"-{text}": 3})
@@ -248,7 +250,7 @@ def test_no_text_is_a_formula_to_a_spreadsheet_and_each_reads_back(tmp_path: Pat
         _, line = csv.reader(file)
     texts = [cell for cell in line if not _is_number(cell)]
     assert len(texts) > 4
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in texts)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")) for cell in texts)
 
 
 def _is_number(cell: str) -> bool:

@@ -56,7 +56,9 @@ def prepare_choices(
         See ``tests/data/test_choice.py``.
     """
     if not tokenizer.is_fast:
-        raise ModelError("choices need a tokenizer that says where its tokens lie; give the model a tokenizer.json")
+        raise ModelError(
+            "choices need a tokenizer that knows which characters each token covers; give the model a tokenizer.json"
+        )
     key = {
         "kind": "choices",
         "rows": table.fingerprint,

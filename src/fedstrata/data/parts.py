@@ -127,7 +127,7 @@ def _texts(values: Sequence[object], column: str, place: Place) -> list[bool]:
                 " in quotes, remove the row, or name a text column"
             )
         if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise DataError(f"{place(row)}: the text of column '{column}' holds half a character; repair the row")
+            raise DataError(f"{place(row)}: the text of column '{column}' holds half of a character; repair the row")
     return [bool(value and str(value).strip()) for value in values]
 
 

@@ -59,7 +59,8 @@ def read(
     where = np.array([(i, r) for i, part in enumerate(parts) for r in part.rows], dtype=np.int64).reshape(-1, 2)
     dropped = sum((part.dropped for part in parts), Counter[str]())
     if not len(where):
-        raise DataError(f"{parts[0].source.shown}: no usable row (dropped: {dict(dropped)})")
+        reasons = ", ".join(f"{count:,} with {why}" for why, count in dropped.items()) or "it is empty"
+        raise DataError(f"{parts[0].source.shown}: no usable row ({reasons}); repair its rows, or name other columns")
     found, inputs = _names(parts, columns, names or (like.names if like else shared)), _join(parts, columns, where)
     return Table(
         inputs=inputs,

@@ -76,6 +76,8 @@ def image_processor(
     if size is None:
         where = f"{folder.name}/ has no preprocessor_config.json" if folder else "the model names no image size"
         raise ModelError(f"{where}; add one, or give the image size")
+    if size > MOST_SIDE:
+        raise ModelError(f"image_size: {size:,} pixels are more than the {MOST_SIDE:,} that images may have; lower it")
     mean, std = list(mean or [0.5] * channels), list(std or [0.5] * channels)
     processor = ViTImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=std)
     note = (

@@ -40,7 +40,7 @@ Norms = Mapping[TensorName, float]
 def belongs(reply: Reply, expected: Assignment) -> Reject | None:
     """Return why a reply is no answer to this assignment, whatever it holds."""
     if reply.client != expected.client:
-        return Reject(Reason.AUTH, f"it speaks for {reply.client[:64]!r} in the channel of {expected.client}")
+        return Reject(Reason.AUTH, f"it names client {reply.client[:64]!r}, and {expected.client} sent it")
     phase = phase_of(reply)
     if (reply.round, reply.origin, phase) == (expected.round, expected.origin, expected.phase):
         return None
@@ -50,7 +50,7 @@ def belongs(reply: Reply, expected: Assignment) -> Reject | None:
         (phase, reply.round, reply.origin), (expected.phase, expected.round, expected.origin)
     ))  # fmt: skip
     if got != wanted:
-        return Reject(Reason.STALE, f"it answers {got}; asked was {wanted}")
+        return Reject(Reason.STALE, f"it answers {got}; asked for was {wanted}")
     return Reject(Reason.STALE, "it starts from other weights than it was sent")
 
 
@@ -96,7 +96,7 @@ def _admit_ridden(ridden: Probed | None, expected: Assignment | None) -> Reject 
     if expected is None:
         return None if ridden is None else Reject(Reason.SCHEMA, "the update carries statistics; none were asked for")
     if ridden is None:
-        return Reject(Reason.SCHEMA, "the update lacks the statistics that were to ride on it")
+        return Reject(Reason.SCHEMA, "the update lacks the statistics that were asked for with it")
     odd = belongs(ridden, expected)
     return _admit_probed(ridden, expected) if odd is None else Reject(Reason.SCHEMA, f"its statistics: {odd.message}")
 

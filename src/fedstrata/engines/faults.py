@@ -51,7 +51,7 @@ class Kind(StrEnum):
     SCORE_LIE = "score_lie"
     """The client claims ``amount`` times its gradient statistics."""
     MISNAME = "misname"
-    """The message speaks for another client than the one whose channel it comes through."""
+    """The message names another client than the one that sent it."""
     TRUNCATE = "truncate"
     """The frame ends early."""
     FLIP = "flip"

@@ -160,7 +160,7 @@ def _stats(rows: object, tensors: list[list[Any]], *sketch: object) -> LayerStat
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where a text is due")
+        raise TypeError(f"{type(value).__name__} where a text should be")
     value.encode()  # JSON can spell half a character, which no log can hold: a ValueError
     return value
 
@@ -168,26 +168,26 @@ def _text(value: object) -> str:
 def _line(value: object) -> str:
     """Return a message for people without what could move their cursor or forge a line of their log."""
     if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where a message is due")
+        raise TypeError(f"{type(value).__name__} where a message should be")
     return "".join(c if c.isprintable() else " " for c in value[:_MOST_TEXT])
 
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(f"{str(value)[:20]} where a whole number is due")
+        raise ValueError(f"{str(value)[:20]} where a whole number should be")
     return value
 
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{type(value).__name__} where a number is due")
+        raise TypeError(f"{type(value).__name__} where a number should be")
     return float(value)
 
 
 def _seconds(value: object) -> float:
     seconds = _number(value)
     if not (isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"{seconds} where seconds are due")
+        raise ValueError(f"{seconds} where seconds should be")
     return seconds
 
 

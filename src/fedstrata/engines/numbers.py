@@ -34,5 +34,5 @@ def read(text: str) -> tuple[float, ...]:
     """
     data = b64decode(text, validate=True)
     if len(data) % 4 or b64encode(data).decode() != text:
-        raise ValueError("a text that is due to hold numbers does not")
+        raise ValueError("a text that should hold numbers does not")
     return tuple(np.frombuffer(data, dtype="<f4").tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RUN = re.compile(r"'*[=+\-@\t\r]")
+_RUN = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the last four are wide forms, read as the first
 
 
 def cell(text: str) -> str:

@@ -104,7 +104,7 @@ def _strict_json(data: bytes) -> Any:  # noqa: ANN401  whatever it says
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     said = dict(pairs)
     if len(said) != len(pairs):
-        raise ValueError("it says something twice")
+        raise ValueError("it gives a key twice")
     return said
 
 

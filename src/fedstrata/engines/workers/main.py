@@ -74,6 +74,6 @@ def _written(area: int, data: bytes, request: Request) -> int:
     try:
         write_at(area, data, 0)
     except OSError as error:
-        data = encode(failure(request, Reason.CLIENT_ERROR, f"no room for its answer: {error.strerror}"))
+        data = encode(failure(request, Reason.CLIENT_ERROR, f"no room for the answer in memory: {error.strerror}"))
         write_at(area, data, 0)
     return len(data)
