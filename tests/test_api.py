@@ -90,3 +90,27 @@ def test_the_report_is_a_function_and_a_package() -> None:
     assert callable(report)
     assert page.write_report.__name__ == "write_report"
     assert inspect.signature(report) == inspect.signature(function)
+
+
+@pytest.mark.parametrize("wrong", [{"clients": 0, "rows": 5}, {"clients": 2, "rows": -1}])
+def test_a_plan_for_nobody_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="it has to be at least 1"):
+        fedstrata.plan({"model": {"path": "embedded:vit-digits"}, "data": {"kind": "digits"}}, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"length": 0}, {"size": -8}])
+def test_layers_of_an_empty_batch_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="it has to be at least 1"):
+        fedstrata.layers("embedded:vit-digits", **wrong)  # type: ignore[arg-type]
+
+
+def test_one_text_is_no_list_of_overrides() -> None:
+    with pytest.raises(ConfigError, match=r"overrides are a list of texts.* got one text, 'seed=1'"):
+        fedstrata.plan({"data": {"kind": "digits"}}, overrides="seed=1")
+
+
+def test_a_mapping_that_holds_itself_is_refused() -> None:
+    config: dict[str, object] = {}
+    config["name"] = config
+    with pytest.raises(ConfigError, match="lies more than 50 lists or mappings deep"):
+        fedstrata.plan(config)

@@ -162,11 +162,15 @@ def layers(
         size: Image height and width.
 
     Raises:
+        ConfigError: ``batch``, ``length`` or ``size`` is below 1.
         ModelError: There is no such model.
 
     Example:
         See ``tests/test_api.py``.
     """
+    for name, given in (("batch", batch), ("length", length), ("size", size)):
+        if given is not None and given < 1:
+            raise ConfigError(f"{name} is {given}; it has to be at least 1")
     network = fake_model(str(model), num_labels=labels, task=task, adapter=adapter)
     try:
         return ModelLayers(network.layers, measure_model(network, rows=batch, length=length, size=size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,13 @@ def test_with_the_same_inputs_it_goes_on_and_a_file_written_anew_is_the_same(wor
 def test_without_its_record_nobody_can_tell(world: Path) -> None:
     with changed(world / "run" / INPUTS, Path.unlink), pytest.raises(CheckpointError, match=r"inputs\.json is missing"):
         reopen_run(world / "run")
+
+
+def test_a_record_that_holds_no_hashes_is_damaged_and_no_other_model(tmp_path: Path) -> None:
+    parts: dict[str, dict[str, object]] = {field.name: {} for field in fields(Inputs)}
+    (tmp_path / INPUTS).write_text(json.dumps({**parts, "model": {"config.json": 5}}))
+    with pytest.raises(CheckpointError, match="no mapping of names to hashes; start a new run"):
+        check_inputs(RunFolder(tmp_path), Inputs({}, {}, {}, {}, {}))
 
 
 def test_a_checkpoint_belongs_to_its_inputs(world: Path) -> None:

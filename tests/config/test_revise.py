@@ -39,7 +39,7 @@ def test_a_finished_run_goes_on_to_the_bits_of_a_longer_one(tmp_path: Path) -> N
 def test_what_stands_already_is_not_asked_for_again_and_fewer_rounds_are_refused(tmp_path: Path) -> None:
     start(small(tmp_path / "run", 1))
     for rounds in (None, 1):
-        with pytest.raises(ConfigError, match="has played 1 rounds; --rounds is the number of all of them"):
+        with pytest.raises(ConfigError, match="has played 1 round; --rounds is the number of all of them"):
             revise(tmp_path / "run", Revision(rounds=rounds, settings=("train.lr=0.2",)))
     with pytest.raises(CheckpointError, match=r"More rounds: fedstrata resume .* --rounds N"):
         resume(tmp_path / "run")

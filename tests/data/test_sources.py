@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from fedstrata.data import reading
 from fedstrata.data.files import find, find_sites
 from fedstrata.data.sources import Columns, read
 from fedstrata.data.table import Table
@@ -229,3 +230,18 @@ def test_a_file_without_rows_is_said_to_have_none(tmp_path: Path, ending: str) -
         path.write_text("text,label\n" if ending == "csv" else "")
     with pytest.raises(DataError, match=rf"empty.{ending} has no rows|empty.{ending}: no usable row"):
         read(find(str(path), tmp_path), Columns(text="text"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.csv", "text,label\n" + "a,1\n" * 2000), ("a.jsonl", "[" + '{"text":"a","label":1},' * 1999 + '{"text":"a"}]')],
+)
+def test_short_rows_count_for_the_memory_that_they_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    monkeypatch.setattr(reading, "free_memory", lambda: 300_000)
+    with pytest.raises(DataError, match=r"MB and about 2,00[01] rows, which may take 0\.0 GB of memory"):
+        read(find(name, tmp_path), Columns(text="text"), tmp_path / "cache")
+    monkeypatch.setattr(reading, "free_memory", lambda: 1_000_000)
+    assert len(read(find(name, tmp_path), Columns(text="text"), tmp_path / "cache")) in (1999, 2000)

@@ -136,8 +136,10 @@ def read_inputs(folder: RunFolder) -> Inputs:
     try:
         values = read_json(path)
         parts = {field.name: values[field.name] for field in fields(Inputs)}
-        if not all(isinstance(part, dict) for part in parts.values()):
-            raise ValueError("a part of it is no mapping")
+        if not all(
+            isinstance(part, dict) and all(isinstance(h, str) for h in part.values()) for part in parts.values()
+        ):
+            raise ValueError("a part of it is no mapping of names to hashes")
         return Inputs(**parts)
     except FileNotFoundError as error:
         raise CheckpointError(

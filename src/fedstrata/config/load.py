@@ -59,6 +59,8 @@ def check_config(
     Raises:
         ConfigError: Every problem, with its place if it is known.
     """
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides are a list of texts, such as ['train.lr=0.1']; got one text, '{overrides[:80]}'")
     merged: dict[str, Any] = {**values}
     places = dict(marks or {})
     for text in overrides:

@@ -43,6 +43,13 @@ class Assumed:
     rows: int
     length: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check that there is something to plan for."""
+        for name in ("clients", "rows", "length"):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise ConfigError(f"{name} is {given}; it has to be at least 1")
+
     def __str__(self) -> str:
         """Return it as people say it."""
         tokens = f", {self.length} tokens" if self.length else ""

@@ -74,8 +74,9 @@ def _revise(folder: RunFolder, loaded: Loaded) -> None:
     done = max((round_of(p) for p in generations(folder.checkpoints)), default=0)
     rounds = loaded.config.train.rounds
     if rounds < done or (folder.model.exists() and rounds == done):
+        played = f"{done} round{'s' * (done != 1)}"
         raise ConfigError(
-            f"{folder.path} has played {done} rounds; --rounds is the number of all of them, so give more than {done}"
+            f"{folder.path} has played {played}; --rounds is the number of all of them, so give more than {done}"
         )
     if folder.model.exists():
         if not done:

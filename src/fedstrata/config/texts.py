@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from fedstrata.config.problems import Loc, Problem
 
+DEEPEST = 50
+"""Lists and mappings inside each other, as in a file; values from Python may even hold themselves."""
 LONGEST = 4096
 """Characters of a text: as many as Linux gives a path."""
 
@@ -17,7 +19,9 @@ def odd_texts(values: object, at: Loc = ()) -> Iterator[Problem]:
         >>> [problem.message for problem in odd_texts({"output": "a\0b"})]
         ['holds a NUL character or half a surrogate pair, which no file can hold; leave it out']
     """
-    if isinstance(values, str):
+    if len(at) > DEEPEST:
+        yield Problem(at[:3], f"lies more than {DEEPEST} lists or mappings deep; write it flatter")
+    elif isinstance(values, str):
         reason = _reason(values)
         if reason is not None:
             yield Problem(at, reason)

@@ -21,7 +21,9 @@ from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.json_text import MOST_BYTES, json_value
 
 _COPIES = 4
-"""How often a text file lies in memory, at most, once it is read: as Python values and as their copies."""
+"""How often a text file's characters lie in memory, at most, once it is read: as Python values and as their copies."""
+_ROW = 256
+"""Bytes of memory that each row takes besides, however short it is: 160 to 230 were measured."""
 
 
 def read_sheet(source: Source, columns: Columns, cache: Path, dialect: Dialect) -> Sheet:
@@ -56,14 +58,26 @@ def _read(source: Source, columns: Columns, wanted: Sequence[str], cache: Path, 
     if source.format == "parquet":
         mark = source.fingerprint()
         return read_parquet(source, wanted, label=columns.label, image=columns.image, fingerprint=mark, cache=cache)
-    if size * _COPIES > free_memory():
-        raise DataError(
-            f"{source.shown} has {size / 1e9:.1f} GB, and memory has room for {free_memory() / 1e9:.1f} GB, of which"
-            f" texts need {_COPIES} times their size; split the file, or use fewer rows"
-        )
+    _check_memory(source, size)
     reader: Callable[[Source, Sequence[str], Dialect], Sheet]
     reader = read_delimited if source.format == "csv" else read_jsonl
     return reader(source, wanted, dialect)
+
+
+def _check_memory(source: Source, size: int) -> None:
+    """Refuse a text file whose rows would not fit; they are counted only where short ones might not."""
+    free = free_memory()
+    if size * (_COPIES + _ROW) <= free:  # even if every byte were a row
+        return
+    with source.path.open("rb") as file:
+        mark = b"\n" if source.format == "csv" else b"{"  # a list of objects may be one line
+        rows = sum(block.count(mark) for block in iter(lambda: file.read(1 << 20), b""))
+    needed = size * _COPIES + rows * _ROW
+    if needed > free:
+        raise DataError(
+            f"{source.shown} has {size / 1e6:,.1f} MB and about {rows:,} rows, which may take {needed / 1e9:.1f} GB of"
+            f" memory, and {free / 1e9:.1f} GB are free; split the file, or use fewer rows"
+        )
 
 
 def _pictures(source: Source, wanted: Sequence[str]) -> Sheet:
