@@ -79,6 +79,7 @@ def test_the_file_is_read_and_the_page_has_it(tmp_path: Path) -> None:
         '{"round": 1, "labels": ["a"], "counts": [[0, 0, -5]]}',
         '{"round": 1, "labels": "a", "counts": 5}',
         '{"round": 1, "labels": ["a"], "counts": [[0, 0, 1e400]]}',
+        '{"round": 1, "labels": [%s"a"], "counts": [[0, 0, 5]]}' % ('"",' * 100_000),
         "[]",
         "nonsense",
     ],

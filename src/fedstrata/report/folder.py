@@ -18,6 +18,8 @@ from fedstrata.report.records import Confusion, DataCard, Log, Run
 EVENTS = "events.jsonl"
 
 
+_MOST_LABELS = 100_000
+"""Classes of a file that a run wrote: each takes a row of the page."""
 _Whole = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -26,7 +28,7 @@ class _Counts:
     """``confusion.json`` as it is written: triples of true class, predicted class and rows."""
 
     round: _Whole
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Field(max_length=_MOST_LABELS)]
     counts: tuple[tuple[_Whole, _Whole, _Whole], ...]
 
 
