@@ -30,7 +30,7 @@ def note_own(module: str) -> None:
     """Remember that a configuration named a module.
 
     Args:
-        module: Its name; modules of fedstrata are not noted.
+        module: Its name; modules of fedstrata, and ``__main__``, are not noted.
     """
     top = module.partition(".")[0]
     if top not in ("fedstrata", "__main__"):  # every trace begins in __main__, whoever failed

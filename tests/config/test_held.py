@@ -24,7 +24,7 @@ from fedstrata.data.split import Split
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.prices import Prices
-from fedstrata.domain.selection import Selection
+from fedstrata.domain.selection import Certificate, Selection
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.errors import ComponentError
 from fedstrata.selectors.head_only import HeadOnly
@@ -122,6 +122,7 @@ CLOSE: tuple[tuple[str, str, object, str], ...] = (
     ("cost", "prices", replace(ONE, each=np.zeros((1, 99))), r"each has the shape \(1, 99\), and not \(1, "),
     ("budget", "assign", {A: Cost()}, "no budget for client b"),
     ("budget", "assign", {A: Cost(), B: 3}, r"for client b 3 \(int\)"),
+    ("budget", "assign", {A: Cost(), B: Cost(layers="2")}, "for client b Cost"),  # type: ignore[arg-type]
     ("sampler", "sample", (A, "c"), r"'c' \(str\), which is none of them"),
     ("sampler", "sample", (A, A), "none twice"),
     ("sampler", "sample", (B, A), "in ascending order"),
@@ -133,6 +134,7 @@ CLOSE: tuple[tuple[str, str, object, str], ...] = (
     ("selector", "select", (Selection({A: frozenset({True})}), {}), "as the mask of client a"),
     ("selector", "select", (Selection({A: frozenset({"x"})}), {}), "as the mask"),  # type: ignore[arg-type]
     ("selector", "select", (Selection({}, "proven"), {}), "whose certificate is 'proven'"),  # type: ignore[arg-type]
+    ("selector", "select", (Selection({}, Certificate("1", 2.0, 0.0, "mine")), {}), "whose certificate is"),  # type: ignore[arg-type]
     ("selector", "select", (Selection({}), None), r"returned None; it must return a pair"),
     ("aggregator", "apply", ({}, STATE), "weights without w"),
     ("aggregator", "apply", ({"w": torch.zeros(2), "v": 1}, STATE), "weights with a new v"),
@@ -142,6 +144,8 @@ CLOSE: tuple[tuple[str, str, object, str], ...] = (
     ("partition", "split", Split({}), "a Split without clients"),
     ("partition", "split", Split({ClientId("A b"): np.array([0])}), "'A b' .*as the name of a client"),
     ("partition", "split", Split({A: np.array([0.5])}), "as the rows of client a"),
+    ("partition", "split", Split({A: [[0], [1, 2]]}), "as the rows of client a"),  # type: ignore[dict-item]
+    ("partition", "split", Split({A: np.array([0])}, 0, [A]), "whose natural_ids are"),  # type: ignore[arg-type]
     ("partition", "split", Split({A: np.array([3])}), "row 3 for client a"),
     ("partition", "split", Split({A: np.array([0]), B: np.array([0])}), "row 0 more than once"),
 )
@@ -159,6 +163,18 @@ def test_an_aggregator_has_to_read_every_update() -> None:
 
     with pytest.raises(ComponentError, match=r"returned before it had read all updates"):
         held("aggregator", Hasty((WEIGHTS, STATE))).apply(WEIGHTS, [], STATE)
+
+
+@pytest.mark.parametrize("value", [*WRONG.values(), 17, 1 << 13, 16.0])
+def test_a_selector_reads_sketches_of_a_size_that_there_is(value: object) -> None:
+    class Sketched(Returns):
+        @property
+        def sketch(self) -> Any:  # noqa: ANN401
+            return self.value
+
+    with pytest.raises(ComponentError, match=r"Sketched.sketch .* a power of two from 16 to 4096"):
+        _ = held("selector", Sketched(value)).sketch
+    assert [held("selector", Sketched(right)).sketch for right in (0, 16)] == [0, 16]
 
 
 def test_right_results_pass_and_numbers_of_numpy_become_plain() -> None:

@@ -8,7 +8,7 @@ fails later for want of a right one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import index
@@ -30,6 +30,7 @@ from fedstrata.domain.messages import Update, Weights
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import Certificate, Selection, SelectionProblem
+from fedstrata.domain.sketch import valid_dimension
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.domain.units import UNITS
 from fedstrata.samplers.protocol import Sampler
@@ -121,7 +122,7 @@ class HeldBudget:
         for client in clients:
             if client not in found:
                 raise duty.broken_by(f"no budget for client {client}")
-            if not isinstance(found[client], Cost):
+            if not isinstance(found[client], Cost) or not _numbers(getattr(found[client], unit) for unit in UNITS):
                 raise duty.broken_by(f"for client {client} {shown(found[client])}")
         return found
 
@@ -151,7 +152,7 @@ class HeldSelector:
     def sketch(self) -> int:
         """Numbers of each layer's sketch."""
         found: Any = sketch_of(self.own)
-        if not isinstance(found, int):
+        if type(found) is not int or (found and not valid_dimension(found)):
             raise Duty(self.own, "sketch", "a power of two from 16 to 4096, or 0 for no sketch").broken(found)
         return found
 
@@ -177,10 +178,13 @@ class HeldSelector:
             raise duty.broken_by(f"a pair whose first is {shown(found)}")
         if not isinstance(found.masks, Mapping):
             raise duty.broken_by(f"a Selection whose masks are {shown(found.masks)}")
-        if not isinstance(found.certificate, Certificate | None):
-            raise duty.broken_by(f"a Selection whose certificate is {shown(found.certificate)}")
+        proof = found.certificate
+        if proof is not None and not (
+            isinstance(proof, Certificate) and _numbers((proof.objective, proof.bound, proof.gap))
+        ):
+            raise duty.broken_by(f"a Selection whose certificate is {shown(proof)}")
         masks = {client: _mask(duty, client, mask) for client, mask in found.masks.items()}
-        return Selection(masks, found.certificate), _memory(duty, memory)
+        return Selection(masks, proof), _memory(duty, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,8 @@ class HeldPartition:
         if not isinstance(found, Split):
             raise duty.broken(found)
         shares = {client: _rows(duty, client, share, rows) for client, share in duty.mapping(found.rows).items()}
+        if not isinstance(found.natural_ids, Mapping | None):
+            raise duty.broken_by(f"a Split whose natural_ids are {shown(found.natural_ids)}")
         if not shares:
             raise duty.broken_by("a Split without clients")
         numbers, counts = np.unique(np.concatenate([*shares.values()]), return_counts=True)
@@ -247,7 +253,7 @@ class HeldPartition:
 
 _MEMORY = "its memory, a dict that JSON can hold"
 _TENSORS = "its memory, an AggregatorState of tensors by name"
-HELD: Mapping[str, Callable[[Any], Any]] = {
+HELD: Mapping[str, type[Any]] = {
     "score": HeldScore,
     "cost": HeldCost,
     "budget": HeldBudget,
@@ -257,9 +263,7 @@ HELD: Mapping[str, Callable[[Any], Any]] = {
     "partition": HeldPartition,
 }
 """Who holds the components of each family; ``data`` is a closed set, since what reads it has to know it."""
-
-
-HOLDERS = (HeldScore, HeldCost, HeldBudget, HeldSampler, HeldSelector, HeldAggregator, HeldPartition)
+HOLDERS = tuple(HELD.values())
 """The classes that hold; each has its component as ``own``."""
 
 
@@ -272,6 +276,10 @@ def held(family: str, component: Any) -> Any:  # noqa: ANN401  a component of an
         See ``tests/config/test_held.py``.
     """
     return component if isinstance(component, NaturalId) else HELD[family](component)
+
+
+def _numbers(values: Iterable[object]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
 
 
 def _clients(duty: Duty, found: object, known: Sequence[ClientId]) -> tuple[ClientId, ...]:
@@ -327,8 +335,8 @@ def _rows(duty: Duty, client: object, found: object, rows: int) -> Rows:
         raise duty.broken_by(f"{shown(client)} as the name of a client (1 to 64 of a-z, 0-9, hyphen and underscore)")
     try:
         share = np.asarray(found)
-    except ValueError:  # of lists of several lengths
-        share = np.zeros(0)
+    except ValueError as error:  # lists of several lengths
+        raise duty.broken_by(f"as the rows of client {client} {shown(found)}") from error
     if share.ndim != 1 or (share.dtype.kind not in "iu" and len(share)):
         raise duty.broken_by(f"as the rows of client {client} {shown(found)}")
     strange = share[(share < 0) | (share >= rows)]
