@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,15 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch:
     for search in (find, find_sites):
         with pytest.raises(DataError, match="rows/ cannot be listed: Permission denied"):
             search("rows", tmp_path)
+
+
+def test_rows_in_a_folder_that_may_not_be_entered_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exists(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", exists)
+        with pytest.raises(
+            DataError, match=r"'of/others/rows.csv' cannot be reached: Permission denied; have its owner"
+        ):
+            find("of/others/rows.csv", tmp_path)

@@ -130,11 +130,16 @@ def from_base(given: str, base: Path) -> Path:
 
 def _matches(pattern: str, base: Path) -> list[Path]:
     whole = str(from_base(pattern, base))
-    if not glob.has_magic(pattern) or Path(whole).exists():
-        path = Path(whole)
-        if not path.exists():
-            raise DataError(_missing(pattern, path))
+    path = Path(whole)
+    try:
+        there = path.exists()
+    except OSError as error:
+        advice = "have its owner let you in, or name another one"
+        raise DataError(f"'{pattern}' cannot be reached: {error.strerror}; {advice}") from error
+    if there:
         return [path]
+    if not glob.has_magic(pattern):
+        raise DataError(_missing(pattern, path))
     root = Path(Path(whole).anchor)
     try:
         found = [p for p in sorted(root.glob(str(Path(whole).relative_to(root)))) if _is_data(p)]
