@@ -34,6 +34,7 @@ test: $(STAMP)  ## Run the whole test suite; what mostly waits for Flower runs b
 
 soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour; see tests/soak/README.md.
 	$(BIN)/python -m pytest tests/soak -s
+	$(BIN)/python -m pytest tests -m hypothesis --hypothesis-profile=soak
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python fuzz/fuzz_decoder.py -runs=10000000
 	for target in yaml events run_folder site_messages; do $(BIN)/python fuzz/fuzz_$$target.py -runs=1000000 || exit 1; done

@@ -28,8 +28,11 @@ def pytest_runtest_setup() -> None:
         vars(pricing)["known"] = vars(pricing)["measure_step"] = Known()
 
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")  # without limits of time, which only a fast machine keeps
+LENIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Without limits of time, which only a fast machine keeps."""
+settings.register_profile("suite", LENIENT, max_examples=30)
+settings.register_profile("soak", LENIENT, max_examples=1000)
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -37,15 +37,17 @@ else:
     sys.exit("fedstrata could be imported")
 import torch, transformers
 torch.set_num_threads(1)
-family, folder, inputs = sys.argv[1:]
-model = getattr(transformers, family).from_pretrained(folder).eval()
-if "Image" not in family:
-    transformers.AutoTokenizer.from_pretrained(folder)
-with torch.no_grad():
-    tensors = {k: torch.tensor(v) for k, v in json.loads(inputs).items()}
-    print(json.dumps(model(**tensors).logits.tolist()))
-    print(json.dumps(model.config.id2label))
+for family, folder, inputs in json.loads(sys.argv[1]):
+    model = getattr(transformers, family).from_pretrained(folder).eval()
+    if "Image" not in family:
+        transformers.AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        logits = model(**{k: torch.tensor(v) for k, v in inputs.items()}).logits
+    print(json.dumps([logits.tolist(), model.config.id2label]))
 """
+
+Trained = tuple[Path, dict[str, Tensor], Tensor]
+"""A run's folder, the inputs of its first test rows, and the logits of its last weights."""
 
 
 @pytest.fixture(scope="module")
@@ -81,47 +83,59 @@ def image_run(home: Path, data: dict[str, Any]) -> dict[str, Any]:
     return {"base": str(home), "model": {"path": "vit"}, "data": {"image": "image", **data}, "train": TRAIN}
 
 
-@pytest.fixture(scope="module")
-def text(home: Path) -> tuple[Path, dict[str, Tensor], Tensor]:
-    """Return a run on Parquet, with the inputs of its first test rows and the logits of its last weights."""
-    prepared = prepare_run(check_config({**text_run(home, "train.parquet"), "output": str(home / "text")}))
+def trained(values: dict[str, Any], rows: int) -> Trained:
+    prepared = prepare_run(check_config(values))
     result = prepared.run(observer=Quiet(), stop=lambda: False).start(prepared.weights)
     finish(prepared, result)
-    inputs, _ = prepared.data.test.take(torch.arange(4))
+    inputs, _ = prepared.data.test.take(torch.arange(rows))
     prepared.resident.mount(result.weights)
     prepared.resident.set_evaluation()
     with torch.no_grad():
         return result.folder, inputs, prepared.resident.logits(inputs)
 
 
-def reloaded(family: str, folder: Path, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, str]]:
-    """Return logits and labels from a process that cannot import fedstrata."""
-    sent = json.dumps({k: v.tolist() for k, v in inputs.items()})
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", RELOAD, family, str(folder), sent], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def text(home: Path) -> Trained:
+    """Return a run on Parquet."""
+    return trained({**text_run(home, "train.parquet"), "output": str(home / "text")}, 4)
+
+
+@pytest.fixture(scope="module")
+def image(home: Path) -> Trained:
+    """Return a run on folders of images."""
+    data = {"train": "photos", "test": "photos-test", "partition": {"kind": "iid", "clients": 3}}
+    return trained({**image_run(home, data), "output": str(home / "image")}, 2)
+
+
+@pytest.fixture(scope="module")
+def reloaded(text: Trained, image: Trained) -> list[tuple[Tensor, dict[str, str]]]:
+    """Return logits and labels of both models from a process that cannot import fedstrata."""
+    families = "AutoModelForSequenceClassification", "AutoModelForImageClassification"
+    sent = [
+        (family, str(folder / "model"), {k: v.tolist() for k, v in inputs.items()})
+        for family, (folder, inputs, _) in zip(families, (text, image), strict=True)
+    ]
+    words = [sys.executable, "-I", "-c", RELOAD, json.dumps(sent)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    logits, labels = done.stdout.splitlines()[-2:]
-    return torch.tensor(json.loads(logits)), json.loads(labels)
+    said = [json.loads(line) for line in done.stdout.splitlines()[-2:]]
+    return [(torch.tensor(logits), labels) for logits, labels in said]
 
 
 def test_plain_from_pretrained_gives_the_same_logits_without_fedstrata(
-    text: tuple[Path, dict[str, Tensor], Tensor],
+    text: Trained, reloaded: list[tuple[Tensor, dict[str, str]]]
 ) -> None:
-    folder, inputs, logits = text
-    got, labels = reloaded("AutoModelForSequenceClassification", folder / "model", inputs)
-    assert torch.equal(got, logits)
+    got, labels = reloaded[0]
+    assert torch.equal(got, text[2])
     assert labels == {"0": "bad", "1": "good"}
 
 
-def test_the_tokenizer_comes_with_the_model(text: tuple[Path, dict[str, Tensor], Tensor]) -> None:
+def test_the_tokenizer_comes_with_the_model(text: Trained) -> None:
     assert (text[0] / "model" / "tokenizer.json").is_file()
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.jsonl"])
-def test_csv_and_jsonl_are_the_same_run_as_parquet(
-    home: Path, text: tuple[Path, dict[str, Tensor], Tensor], tmp_path: Path, name: str
-) -> None:
+def test_csv_and_jsonl_are_the_same_run_as_parquet(home: Path, text: Trained, tmp_path: Path, name: str) -> None:
     start({**text_run(home, name), "output": str(tmp_path / "run")})
     assert essence(tmp_path / "run")["model"] == essence(text[0])["model"]
 
@@ -135,16 +149,9 @@ def test_with_dropout_and_partial_participation_it_resumes_to_the_same_bits(home
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
 
 
-def test_image_folders(home: Path, tmp_path: Path) -> None:
-    data = {"train": "photos", "test": "photos-test", "partition": {"kind": "iid", "clients": 3}}
-    prepared = prepare_run(check_config({**image_run(home, data), "output": str(tmp_path / "run")}))
-    result = prepared.run(observer=Quiet(), stop=lambda: False).start(prepared.weights)
-    finish(prepared, result)
-    inputs, _ = prepared.data.test.take(torch.arange(2))
-    got, labels = reloaded("AutoModelForImageClassification", result.folder / "model", inputs)
-    prepared.resident.mount(result.weights)
-    with torch.no_grad():
-        assert torch.equal(got, prepared.resident.logits(inputs))
+def test_image_folders(image: Trained, reloaded: list[tuple[Tensor, dict[str, str]]]) -> None:
+    got, labels = reloaded[1]
+    assert torch.equal(got, image[2])
     assert labels == {"0": "dark", "1": "light"}
 
 
@@ -219,7 +226,7 @@ def test_a_selector_of_the_users_own_beside_the_configuration(tmp_path: Path) ->
     assert resume(tmp_path / "run").state == "finished"
 
 
-def test_central_evaluation_is_that_of_the_weights(text: tuple[Path, dict[str, Tensor], Tensor], home: Path) -> None:
+def test_central_evaluation_is_that_of_the_weights(text: Trained, home: Path) -> None:
     """Accuracy and loss in the summary, computed again from the model folder's weights."""
     from safetensors.torch import load_file
 

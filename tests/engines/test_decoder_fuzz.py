@@ -24,8 +24,8 @@ from mutations import mutate
 
 FRAMES = [frame(*case) for case in CASES]
 ASKED = [asked(*case) for case in CASES]
-MUTATIONS = 30_000
-PLENTY = settings(max_examples=500, deadline=None, derandomize=True, database=None)
+MUTATIONS = 10_000
+PLENTY = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 watched: list[str] | None = None
 """Where to note what the process does beyond computing; ``None`` for not now."""
 
@@ -82,7 +82,7 @@ def campaign() -> tuple[Counter[str], list[float], int, list[str]]:
     gc.freeze()  # so that no collection of what other tests left is taken for a slow input
     try:
         for i in range(MUTATIONS):
-            if i == 5000:
+            if i == MUTATIONS // 5:
                 memory, watched = process.memory_info().rss, []
             which = i % len(CASES)
             data = mutate(FRAMES[which], rng, FRAMES)
@@ -107,7 +107,7 @@ def test_mutations_reach_every_check_of_the_decoder(campaign: Campaign) -> None:
     assert sum(outcomes.values()) == MUTATIONS
     refusals = {Reason.SIZE, Reason.SCHEMA, Reason.STALE, Reason.AUTH, Reason.NONFINITE, Reason.NORM}
     assert set(outcomes) == refusals | {"Update", "Probed", "Evaluated", "Failure"}
-    assert min(outcomes.values()) >= 30
+    assert min(outcomes.values()) >= 10
 
 
 def test_no_mutation_takes_long(campaign: Campaign) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults.killing import Trial
+from warm import run
 
 TESTS = Path(__file__).parents[1]
 
@@ -39,11 +39,9 @@ def kill(**wanted: int) -> Table:
     Args:
         wanted: ``seed``, and how many: ``random`` moments, rounds of the ``named`` points, ``resumed`` runs.
     """
-    done = subprocess.run(
+    done = run(
         [sys.executable, str(TESTS / "faults" / "killing.py"), json.dumps(wanted)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     )
     if done.returncode:
         raise RuntimeError(f"the process that kills runs has failed: {done.stdout[-1000:]} {done.stderr[-3000:]}")

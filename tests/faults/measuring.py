@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from faults.long_run import Figures
+from warm import run
 
 TESTS = Path(__file__).parents[1]
 MIB = 2**20
@@ -16,11 +16,9 @@ MIB = 2**20
 
 def measure(*, rounds: int, clients: int) -> Figures:
     """Play so many rounds of so many clients in a process of their own."""
-    done = subprocess.run(
+    done = run(
         [sys.executable, str(TESTS / "faults" / "long_run.py"), json.dumps({"rounds": rounds, "clients": clients})],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     )
     if done.returncode:
         raise RuntimeError(f"the long run has failed: {done.stderr[-3000:]}")

@@ -16,7 +16,7 @@ P6   never exceeded, selectors  contracts/test_selector_contract.py::test_masks_
 P6   never empty                invariants/test_selection_invariants.py::test_p6_who_can_pay_for_a_layer_trains_one
 P7   both baselines             invariants/test_selection_invariants.py::test_p7_never_worse_than_everybody_alone_or_all_alike
 P7   brute force                invariants/test_selection_invariants.py::test_p7_as_good_as_the_best_of_all_masks
-P7   brute force, bounds        solvers/test_agree.py::test_no_bound_is_below_the_optimum_on_five_thousand_tiny_instances
+P7   brute force, bounds        solvers/test_agree.py::test_no_bound_is_below_the_optimum_on_tiny_instances
 P8   repeats                    invariants/test_aggregation_invariants.py::test_p8_messages_that_come_up_to_five_times_count_once
 P8   repeats, restarts          server/test_protocol_machine.py::test_no_sequence_of_events_makes_a_round_count_what_it_must_not
 P9   linearity                  invariants/test_aggregation_invariants.py::test_p9_the_mean_of_scaled_deltas_is_the_scaled_mean

@@ -279,4 +279,4 @@ def play_sequences(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_sequence_of_events_makes_a_round_count_what_it_must_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """``make soak`` plays two thousand."""
-    play_sequences(40, monkeypatch)
+    play_sequences(20, monkeypatch)

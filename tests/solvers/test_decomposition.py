@@ -22,9 +22,10 @@ def test_dual_at_hand_checked_multipliers() -> None:
     assert evaluate(problem, np.ones((1, 2))).bound == pytest.approx(2 + 1 + 1)
 
 
-@pytest.mark.parametrize("block", range(5))
-def test_the_bound_is_never_below_the_optimum_on_five_thousand_tiny_instances(block: int) -> None:
-    for seed in range(20_000 + 1000 * block, 21_000 + 1000 * block):
+@pytest.mark.parametrize("block", range(1))
+def test_the_bound_is_never_below_the_optimum_on_tiny_instances(block: int) -> None:
+    """Five hundred of them; ``make soak`` plays ten blocks."""
+    for seed in range(20_000 + 500 * block, 20_500 + 500 * block):
         it = case(seed, clients=2, layers=3)
         problem, best = problem_of(it), optimum(it)
         tables = [np.random.default_rng(seed).normal(0.5, 1.0, size=(2, 3))]
@@ -34,7 +35,7 @@ def test_the_bound_is_never_below_the_optimum_on_five_thousand_tiny_instances(bl
             assert evaluate(problem, table).bound >= best, (seed, table)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("tabled", [True, False])
 def test_descents_stay_above_the_optimum_and_below_their_start(
     seed: int, tabled: bool, monkeypatch: pytest.MonkeyPatch

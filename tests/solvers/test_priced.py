@@ -34,14 +34,15 @@ def check(it: Case, solution: Solution, best: float, *, where: object) -> None:
     assert solution.gap <= 1e-6, where
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_a_thousand_small_instances_are_proven_and_equal_to_brute_force(block: int) -> None:
+@pytest.mark.parametrize("block", range(2))
+def test_small_instances_are_proven_and_equal_to_brute_force(block: int) -> None:
+    """Two hundred of them; ``make soak`` plays ten blocks."""
     for seed in range(100 * block, 100 * block + 100):
         it = case(seed)
         check(it, solved(it), optimum(it), where=seed)
 
 
-@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize("block", range(1))
 def test_the_search_without_tables_is_exact_too(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TABLE_LAYERS", 0)
     for seed in range(10_000 + 25 * block, 10_025 + 25 * block):
