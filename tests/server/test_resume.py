@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,22 @@ class Momentum:
         return {n: weights[n] + change[n] for n in weights}, AggregatorState(change)
 
 
-def unbroken(path: Path, selector: Selector, **options: float) -> Weights:
+Whole = Callable[..., tuple[Weights, Path]]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Return a function that plays a run to its end, once, and returns its weights and its folder."""
+
+    @cache
+    def play(selector: Selector, **options: float) -> tuple[Weights, Path]:
+        path = tmp_path_factory.mktemp("whole")
+        return played(path, selector, **options), path
+
+    return play
+
+
+def played(path: Path, selector: Selector, **options: float) -> Weights:
     run, weights = toy_run(path, selector=selector, rounds=ROUNDS, dropout=0.2, per_round=3, **options)  # type: ignore[arg-type]
     return run.start(weights).weights
 
@@ -76,38 +93,42 @@ def resumed(path: Path, selector: Selector, **options: float) -> Weights:
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
 @pytest.mark.parametrize("at", [1, 4])
-def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path, selector: Selector, at: int) -> None:
-    whole = unbroken(tmp_path / "whole", selector)
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    tmp_path: Path, unbroken: Whole, selector: Selector, at: int
+) -> None:
+    whole, there = unbroken(selector)
     assert same_bits(broken(tmp_path / "broken", selector, at=at), whole)
-    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "broken") == essence(there)
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
 @pytest.mark.parametrize("at", [1, 2, 4])
-def test_an_interrupted_run_goes_on_with_the_scores_that_rode(tmp_path: Path, selector: Selector, at: int) -> None:
-    whole = unbroken(tmp_path / "whole", selector, ride=True)
+def test_an_interrupted_run_goes_on_with_the_scores_that_rode(
+    tmp_path: Path, unbroken: Whole, selector: Selector, at: int
+) -> None:
+    whole, there = unbroken(selector, ride=True)
     assert same_bits(broken(tmp_path / "broken", selector, at=at, ride=True), whole)
-    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
-    ages = {e["round"] - e["probe_round"] for e in events(tmp_path / "whole", "client") if e["scores"]}
+    assert essence(tmp_path / "broken") == essence(there)
+    ages = {e["round"] - e["probe_round"] for e in events(there, "client") if e["scores"]}
     assert not ages or 1 in ages
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_scores_that_rode_are_saved_with_rare_checkpoints_too(tmp_path: Path, at: int) -> None:
-    whole = unbroken(tmp_path / "whole", Consensus(), ride=True, checkpoint_every=3)
+def test_scores_that_rode_are_saved_with_rare_checkpoints_too(tmp_path: Path, unbroken: Whole, at: int) -> None:
+    whole, there = unbroken(Consensus(), ride=True, checkpoint_every=3)
     assert same_bits(broken(tmp_path / "broken", Consensus(), at=at, ride=True, checkpoint_every=3), whole)
-    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "broken") == essence(there)
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_rare_evaluations_and_checkpoints_do_not_change_that(tmp_path: Path, at: int) -> None:
-    whole = unbroken(tmp_path / "whole", Consensus(), evaluate_every=2, checkpoint_every=3)
+def test_rare_evaluations_and_checkpoints_do_not_change_that(tmp_path: Path, unbroken: Whole, at: int) -> None:
+    whole, there = unbroken(Consensus(), evaluate_every=2, checkpoint_every=3)
     assert same_bits(broken(tmp_path / "broken", Consensus(), at=at, evaluate_every=2, checkpoint_every=3), whole)
-    assert essence(tmp_path / "broken") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "broken") == essence(there)
 
 
-def test_it_can_be_interrupted_again_and_again(tmp_path: Path) -> None:
-    whole = unbroken(tmp_path / "whole", Consensus())
+def test_it_can_be_interrupted_again_and_again(tmp_path: Path, unbroken: Whole) -> None:
+    whole, there = unbroken(Consensus())
     run, weights = toy_run(tmp_path / "b", selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(1))
     run.start(weights)
     for _ in range(2):
@@ -116,7 +137,7 @@ def test_it_can_be_interrupted_again_and_again(tmp_path: Path) -> None:
         )
         assert run.resume(weights).state == "interrupted"
     assert same_bits(resumed(tmp_path / "b", Consensus()), whole)
-    assert essence(tmp_path / "b") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "b") == essence(there)
 
 
 def test_an_aggregator_that_remembers_goes_on_remembering(tmp_path: Path) -> None:
@@ -131,14 +152,14 @@ def test_an_aggregator_that_remembers_goes_on_remembering(tmp_path: Path) -> Non
     assert same_bits(play(tmp_path / "broken", 1), play(tmp_path / "whole", None))
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) -> None:
-    whole = unbroken(tmp_path / "whole", Consensus())
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path, unbroken: Whole) -> None:
+    whole, there = unbroken(Consensus())
     run, weights = toy_run(tmp_path / "b", selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(1))
     run.start(weights)
     shutil.rmtree(tmp_path / "b" / "checkpoints")
     (tmp_path / "b" / "checkpoints").mkdir()
     assert same_bits(resumed(tmp_path / "b", Consensus()), whole)
-    assert essence(tmp_path / "b") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "b") == essence(there)
 
 
 def test_a_run_with_none_but_copies_of_checkpoints_says_so_and_starts_anew(
@@ -148,7 +169,7 @@ def test_a_run_with_none_but_copies_of_checkpoints_says_so_and_starts_anew(
     run.start(weights)
     kept = tmp_path / "b" / "checkpoints"
     names = [f"{path.name}.bak" for path in sorted(kept.iterdir()) if path.rename(f"{path}.bak")]
-    assert same_bits(resumed(tmp_path / "b", Top()), unbroken(tmp_path / "whole", Top()))
+    assert same_bits(resumed(tmp_path / "b", Top()), played(tmp_path / "whole", Top()))
     assert (
         f"{kept} holds no checkpoint, only {', '.join(names)}, which is left alone; the run begins anew" in caplog.text
     )
@@ -156,29 +177,29 @@ def test_a_run_with_none_but_copies_of_checkpoints_says_so_and_starts_anew(
     assert caplog.text.count("begins anew") == 1  # and not for the unbroken run, which has none
 
 
-def test_what_was_logged_after_the_last_checkpoint_is_played_again(tmp_path: Path) -> None:
-    whole = unbroken(tmp_path / "whole", Top())
+def test_what_was_logged_after_the_last_checkpoint_is_played_again(tmp_path: Path, unbroken: Whole) -> None:
+    whole, there = unbroken(Top())
     run, weights = toy_run(tmp_path / "b", selector=Top(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(2))
     run.start(weights)
     with (tmp_path / "b" / "events.jsonl").open("a") as log:
         log.write('{"event": "client", "schema": 1, "round": 2, "torn')
     assert same_bits(resumed(tmp_path / "b", Top()), whole)
-    assert essence(tmp_path / "b") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "b") == essence(there)
 
 
 @pytest.mark.parametrize("file", ["state.json", "model.safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_a_damaged_checkpoint_gives_way_to_the_older_one_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
+    tmp_path: Path, unbroken: Whole, caplog: pytest.LogCaptureFixture, file: str, damage: str
 ) -> None:
-    whole = unbroken(tmp_path / "whole", Top())
+    whole, there = unbroken(Top())
     run, weights = toy_run(tmp_path / "b", selector=Top(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=after(3))
     run.start(weights)
     spoil(tmp_path / "b" / "checkpoints" / "round-0003" / file, damage)
     assert same_bits(resumed(tmp_path / "b", Top()), whole)
     assert "round-0003 cannot be read" in caplog.text
     assert "trying the older one" in caplog.text
-    assert essence(tmp_path / "b") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "b") == essence(there)
 
 
 def spoil(path: Path, damage: str) -> None:

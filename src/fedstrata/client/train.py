@@ -73,7 +73,7 @@ def train(
         raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
     model.set_training() if together == 1 else model.set_evaluation()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
-        torch.manual_seed(int(rng.integers(2**63)))
+        _seed(model.device, int(rng.integers(2**63)))
         losses = _steps(model, parameters, rows, batches(indices, plan, rng, together), plan)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
@@ -194,6 +194,12 @@ def _check_finite(deltas: Weights) -> None:
                 f"the update of {name} is not finite; lower train.lr or set train.clip_norm",
                 reason="NONFINITE",
             )
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed what a device draws from; ``torch.manual_seed`` notes a stack for every kind of device that is absent."""
+    generator = torch.default_generator if device.type == "cpu" else torch
+    generator.manual_seed(seed)
 
 
 def _cuda_of(model: ResidentModel) -> list[torch.device]:
