@@ -6,7 +6,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.config import plan_masks
@@ -60,7 +60,6 @@ def check_common(found: Affordable, tried: list[tuple[Mask, Cost]], layers: Sequ
         assert getattr(found.cheapest, unit) == min(getattr(price, unit) for _, price in tried)
 
 
-@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_few_layers_are_exact(problem: tuple[Prices, Cost, tuple[int, ...]]) -> None:
     prices, budget, layers = problem
@@ -75,7 +74,6 @@ def test_few_layers_are_exact(problem: tuple[Prices, Cost, tuple[int, ...]]) -> 
             assert getattr(found.dearest, unit) == pytest.approx(max(getattr(p, unit) for _, p in tried))
 
 
-@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_many_layers_are_bounded_and_what_is_called_exact_is(problem: tuple[Prices, Cost, tuple[int, ...]]) -> None:
     prices, budget, layers = problem

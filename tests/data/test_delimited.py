@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.data.delimited import read_delimited
@@ -127,7 +127,6 @@ def test_a_file_without_rows_has_none(tmp_path: Path, body: str) -> None:
 LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(LETTERS, LETTERS), max_size=6),
     separator=st.sampled_from(",;\t|"),

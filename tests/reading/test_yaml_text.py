@@ -6,7 +6,7 @@ from math import isnan
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.errors import ConfigError
@@ -129,7 +129,6 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(_VALUES)
 def test_whatever_is_written_is_read(value: object) -> None:
     read, _ = yaml_value(yaml.safe_dump(value, allow_unicode=True, sort_keys=False), "c.yaml")

@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -96,7 +96,6 @@ def test_a_method_against_itself_differs_in_nothing() -> None:
 
 
 @given(st.lists(st.floats(-1, 1).filter(lambda v: abs(v) > 1e-9), min_size=6, max_size=12, unique_by=abs))
-@settings(max_examples=30, deadline=None)
 def test_without_ties_p_is_scipys(differences: list[float]) -> None:
     rounded = [round(d, 12) for d in differences]
     if len({abs(d) for d in rounded}) == len(rounded):
@@ -104,7 +103,6 @@ def test_without_ties_p_is_scipys(differences: list[float]) -> None:
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
 def test_with_ties_and_zeros_p_is_that_of_all_signs(differences: list[int]) -> None:
     kept = np.array([d for d in differences if d])
     ranks = stats.rankdata(np.abs(kept))
@@ -124,7 +122,6 @@ def test_holm_multiplies_the_smallest_most_and_never_descends() -> None:
 
 
 @given(st.dictionaries(st.integers(), st.floats(0, 1), min_size=1, max_size=8))
-@settings(max_examples=50, deadline=None)
 def test_holm_never_lowers_a_p_and_keeps_the_order(values: dict[int, float]) -> None:
     adjusted = holm(values)
     assert all(values[k] <= adjusted[k] <= 1 for k in values)

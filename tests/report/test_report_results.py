@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.domain.ids import ClientId
@@ -179,7 +179,6 @@ OUTCOMES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(outcomes=st.lists(OUTCOMES, max_size=3))
 def test_a_file_reads_back_as_it_was(outcomes: list[Outcome], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("results") / "results.csv"

@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -58,7 +58,6 @@ WORD = st.text("abcXYZ0189./_-%[]", min_size=1, max_size=14)
 CELL = st.lists(WORD, min_size=1, max_size=4).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), st.integers(2, 9), st.integers(1, 4), st.sampled_from([40, 60, 80, 120]))
 def test_every_cell_is_there_at_every_width(data: st.DataObject, columns: int, rows: int, width: int) -> None:
     row = st.tuples(*[CELL] * columns)
@@ -138,7 +137,6 @@ def test_texts_of_any_length_and_with_any_beginning_come_to_an_end(cell: str) ->
     assert sum(shown.count(c) for c in set(cell.strip())) >= len(cell.strip())
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(CELL, min_size=3, max_size=5), st.integers(2, 29))
 def test_narrower_than_any_table_nothing_is_cut_off(row: list[str], width: int) -> None:
     table = TerminalTable(tuple(row), (tuple(row),), frozenset({2}), labels=2)

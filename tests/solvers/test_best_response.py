@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.solvers.best_response import ascend, force, polish, starts, top_rows
@@ -22,7 +22,6 @@ def test_top_rows_never_takes_more_than_the_count_or_what_is_not_positive() -> N
     assert masks.astype(int).tolist() == [[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), layers=st.integers(1, 20), most=st.integers(0, 20), ties=st.booleans())
 def test_repeated_maxima_and_the_sort_agree(seed: int, layers: int, most: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -34,7 +33,6 @@ def test_repeated_maxima_and_the_sort_agree(seed: int, layers: int, most: int, t
     np.testing.assert_array_equal(top_rows(worth[:5], counts[:5].clip(max=3)), wanted[:5] & (order[:5] < 3))
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_every_step_of_the_ascent_is_monotone(seed: int) -> None:
     problem = example(seed)
@@ -51,7 +49,6 @@ def _step(problem: Instance, loads: np.typing.NDArray[np.float64]) -> np.typing.
     return top_rows(problem.scores - slopes, problem.budgets)
 
 
-@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_polish_and_force_never_lower_the_objective(seed: int) -> None:
     problem = example(seed)

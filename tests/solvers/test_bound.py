@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.solvers.bound import evaluate, first_prices, load_values, lower
@@ -17,7 +17,6 @@ def test_dual_at_hand_checked_prices() -> None:
     assert dual.spent.tolist() == [2.0, 2.0]
 
 
-@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), diverse=st.booleans())
 def test_the_dual_bounds_every_feasible_answer_at_any_prices(seed: int, diverse: bool) -> None:
     rng = np.random.default_rng(seed)

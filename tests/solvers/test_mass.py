@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.errors import BudgetError, ConfigError
@@ -80,14 +80,12 @@ def test_ascent_and_relaxation_hold_the_best_between_them(kind: str) -> None:
     assert hits >= 28
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, 10_000), st.lists(st.floats(0, 20), min_size=3, max_size=3))
 def test_every_price_gives_a_lower_bound(kind: str, seed: int, prices: list[float]) -> None:
     p = case((4, 3), kind, seed)
     assert evaluate(p, np.array(prices), smallest_shares(p)).bound <= least(p) * (1 + 1e-9) + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, 10_000))
 def test_polishing_never_makes_masks_worse_and_leaves_nobody_who_gains(kind: str, seed: int) -> None:
     p = case((5, 4), kind, seed)

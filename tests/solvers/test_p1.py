@@ -42,8 +42,9 @@ def spent(solution: Solution, costs: Floats | None) -> Floats:
     return np.asarray(((1.0 if costs is None else costs) * solution.masks).sum(axis=1))
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_defect_13_no_budget_violation_and_optimal_on_a_thousand_instances(block: int) -> None:
+@pytest.mark.parametrize("block", range(2))
+def test_defect_13_no_budget_violation_and_optimal_on_instances_of_every_kind(block: int) -> None:
+    """Two hundred of them; ``make soak`` plays ten blocks."""
     for seed in range(100 * block, 100 * block + 100):
         scores, budgets, costs, consensus, diversity = random_instance(seed)
         solution = solve(scores, budgets, consensus=consensus, diversity=diversity, costs=costs)
@@ -56,7 +57,6 @@ def test_defect_13_no_budget_violation_and_optimal_on_a_thousand_instances(block
         assert (spent(solution, costs) <= budgets).all(), where
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     clients=st.integers(1, 7),

@@ -5,7 +5,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.solvers import Solution, solve
@@ -101,7 +101,6 @@ def test_infinite_consensus_goes_down_one_ranking_past_what_is_too_dear() -> Non
     assert (solution.rule, solution.bound, solution.gap) == ("common-prefix", inf, inf)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), clients=st.integers(1, 6), layers=st.integers(1, 7))
 def test_masks_are_affordable_in_every_unit(seed: int, clients: int, layers: int) -> None:
     it = case(seed, clients=clients, layers=layers)
@@ -112,14 +111,12 @@ def test_masks_are_affordable_in_every_unit(seed: int, clients: int, layers: int
     assert affordable(it, limit)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), more=st.floats(1.0, 3.0))
 def test_more_budget_never_lowers_the_optimum(seed: int, more: float) -> None:
     it = case(seed)
     assert solved(replace(it, budgets=it.budgets * more)).bound >= solved(it).objective - 1e-9
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_clients_does_not_matter(seed: int) -> None:
     it = case(seed)
@@ -137,7 +134,6 @@ def test_the_order_of_clients_does_not_matter(seed: int) -> None:
     np.testing.assert_array_equal(other.masks, straight.masks[order])
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), power=st.integers(-40, 40))
 def test_scaling_costs_and_budgets_together_changes_nothing(seed: int, power: int) -> None:
     it, scale = case(seed), 2.0**power
