@@ -1,9 +1,10 @@
-"""The demo, with fewer rounds and methods: the same code, the same files."""
+"""The demo, with fewer rounds, methods, clients and steps: the same code, the same files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,10 +31,19 @@ def test_all_methods_share_everything_but_selector_and_budget() -> None:
             assert config[key] == configs[0][key]
 
 
+def smaller(*given: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  what the demo's setting takes
+    """Return the demo's configuration for three clients and one step."""
+    config = demo_setting.demo_config(*given, **options)
+    config["data"]["partition"]["clients"], config["train"]["steps"] = 3, 1
+    return config
+
+
 def test_results_and_report_come_from_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_setting, "ROUNDS", 1)
     monkeypatch.setattr(demo_runs, "ROUNDS", 1)
     monkeypatch.setattr(demo_runs, "METHODS", {"full": "full", "consensus": "consensus"})
+    monkeypatch.setattr(demo_runs, "MACHINE_SECONDS", 0.01)
+    monkeypatch.setattr(demo_runs, "demo_config", smaller)
     for shift in demo_setting.SHIFTS:
         demo_runs.play_shift(shift, tmp_path, seed=0)
     results = demo_runs._results(tmp_path)
