@@ -22,7 +22,7 @@ from fedstrata.sweeping.steps import KnownSteps
 from fedstrata.sweeping.table import Table
 from small_runs import never
 from waiting import HANG, until
-from warm import popen, warm_workers
+from warm import popen
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sweep.yaml"
 ONLY = ["full", "local-only"]
@@ -77,8 +77,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_table(tmp_path: Path, monke
         assert lock.take(within=HANG)
         lock.release()
     before = read_outcomes(output / "results.csv")
-    with warm_workers():
-        result = play_sweep(example(output), workers=1, only=ONLY)
+    result = play_sweep(example(output), workers=1, only=ONLY)  # in a fresh interpreter
     assert result.failures == {}
     assert [(o.method, o.budget, o.seed) for o in result.outcomes] == [
         ("full", "R1", 0),
