@@ -192,7 +192,10 @@ def test_a_superlink_that_dies_costs_no_round_and_a_riding_probe_costs_no_exchan
 
 
 def test_a_site_without_a_network_is_late_and_the_others_are_not(interrupted: Path, world: World) -> None:
-    """The others get six times what they usually need here, and 15 seconds at least."""
+    """The others get six times what they usually need here, and 15 seconds at least.
+
+    On a slow machine that is longer than Flower waits for a node's sign of life, and then it is Flower that says so.
+    """
     deployment = world.deployment
     run, usual = deployment.folder / "late", median(e["seconds"] for e in lines(interrupted / "wire.jsonl"))
     deadline = f"round.deadline={max(15.0, 6 * usual):.0f}"
@@ -211,7 +214,11 @@ def test_a_site_without_a_network_is_late_and_the_others_are_not(interrupted: Pa
         code, said = ended(process)
     assert code == 0, said
     clients = {e["client"]: e["failure"] for e in lines(run / "events.jsonl") if e["event"] == "client"}
-    assert clients == {name: "LATE" if name == TAPPED else None for name in clients}
+    why = clients.pop(TAPPED)
+    assert set(clients.values()) == {None}
+    if why != "LATE":
+        [lost] = [e["outcome"] for e in lines(run / "wire.jsonl") if (e["client"], e["phase"]) == (TAPPED, "train")]
+        assert (why, "Node Unavailable" in lost) == ("CLIENT_ERROR", True)
     summary = json.loads((run / "summary.json").read_text())
     assert summary["rounds"] == 1
 
