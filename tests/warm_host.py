@@ -37,6 +37,8 @@ _IMPORTED = ("transformers", "fedstrata.config.build", "fedstrata.report", "feds
 STARTERS = ("fedstrata.engines.workers.process", "fedstrata.sweeping.crew")
 """Modules that start processes of workers."""
 _PATH = tuple(sys.path)
+_IGNORED = {one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_IGN}
+"""Signals that whoever started the suite has ignored, such as ``nohup``; every process inherits that."""
 _SPARE = 512
 """Descriptors wait here for the numbers that they are to have."""
 
@@ -106,7 +108,7 @@ def _settle(order: Order, descriptors: Sequence[int]) -> None:
     """Take a fresh process's place: group, signals, descriptors, folder, environment."""
     if order.leads:
         os.setpgid(0, 0)
-    for usual in (signal.SIGTERM, signal.SIGHUP):
+    for usual in {signal.SIGTERM, signal.SIGHUP} - _IGNORED:
         signal.signal(usual, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     spare = max(_SPARE, *order.numbers) + 1

@@ -78,7 +78,7 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
     (
         "impossible date",
         {"add": "name: 2024-13-45\n"},
-        "c.yaml:19:7: '2024-13-45' is no value: month must be in 1..12; put it in quotes",
+        "c.yaml:19:7: name: '2024-13-45' is no value: month must be in 1..12; put it in quotes",
     ),
     (
         "empty file",

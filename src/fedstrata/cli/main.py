@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
 import traceback
@@ -122,8 +121,6 @@ def invoke(arguments: list[str]) -> int:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _OF_FLOWER:
             return _fail("this needs Flower; install it with: pip install 'fedstrata[flower]'", 2, arguments)
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _fail(f"'{str(error.filename)[:40]}...' is too long for a file's name or path", 2, arguments)
         if out_of_memory(error):
             return _fail(f"{_SHORT} ({type(error).__name__}: {' '.join(str(error).split())[:200]})", 4, arguments)
         own = own_code(error)

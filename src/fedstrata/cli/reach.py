@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
-from fedstrata.errors import ConfigError, StorageError
+from fedstrata.errors import ConfigError, StorageError, shortened
+from fedstrata.files import too_long
 
 _NAMES = {
     errno.EACCES: "have its owner let you in, or name another one",
@@ -42,4 +44,7 @@ def out_of_reach(error: BaseException) -> tuple[str, int] | None:
     advice = {**_NAMES, **_MACHINE}.get(error.errno or 0)
     if advice is None:
         return None
-    return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}; {advice}", code
+    path = os.fsdecode(error.filename)
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{too_long(Path(path)) or shortened(path)}; {advice}", code
+    return f"{path} cannot be used: {error.strerror}; {advice}", code

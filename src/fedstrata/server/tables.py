@@ -169,8 +169,9 @@ def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> 
     table = pa.table({key: pa.array(c, type=t) for (key, t), c in zip(types.items(), columns, strict=True)})
     target = folder.path / "selection.parquet"
     temporary = folder.path / ".selection.parquet.tmp"
-    with private_file(temporary).open("wb") as file:  # pyarrow would take a path with a colon for an address
-        pq.write_table(table, file)
+    pq.write_table(
+        table, private_file(temporary).absolute()
+    )  # it would take a relative one with a colon for an address
     sync(temporary)
     temporary.replace(target)
     sync(target.parent)
