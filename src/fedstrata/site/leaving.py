@@ -159,6 +159,7 @@ def kinds_of(request: Request) -> list[str]:
     """Return the kinds of messages that a request asks for.
 
     Example:
+        >>> from fedstrata.domain.ids import ClientId
         >>> kinds_of(Evaluate(ClientId("a"), 0, {}))
         ['evaluation']
     """
