@@ -24,6 +24,19 @@ _TASKS = ("image-classification", "text-classification", "multiple-choice")
 _UNITS = ("blocks", "halves")
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python from looking for reference cycles: a fifth of the time that a short command takes goes there."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+@uncollected()
 def layers(
     model: Annotated[str, typer.Argument(help="Hugging Face folder (config.json is enough) or module:function.")],
     *,
@@ -44,44 +57,6 @@ def layers(
 
     if not is_custom(model):
         model_folder(model, weights=False)  # before what takes seconds to import
-    with uncollected():
-        _layers(
-            model,
-            task=_task(task),
-            labels=labels,
-            select=select,
-            blocks=blocks,
-            units=_units(units),
-            lora=(adapter, rank),
-            shape=(batch, length, size),
-            as_json=as_json,
-        )
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep Python from looking for reference cycles: a fifth of the time that a short command takes goes there."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
-
-
-def _layers(
-    model: str,
-    *,
-    task: Task | None,
-    labels: int | None,
-    select: str | None,
-    blocks: list[str] | None,
-    units: Units,
-    lora: tuple[str | None, int | None],
-    shape: tuple[int, int, int | None],
-    as_json: bool,
-) -> None:
     from fedstrata.domain.layer_language import parse_layers
     from fedstrata.models.fake import fake_model
 
@@ -89,14 +64,13 @@ def _layers(
     network = fake_model(
         model,
         num_labels=labels,
-        task=task,
+        task=_task(task),
         blocks=where,
-        units=units,
-        adapter=_adapter(*lora),
+        units=_units(units),
+        adapter=_adapter(adapter, rank),
     )
     chosen = parse_layers(select, network.layers) if select is not None else frozenset()
-    rows, length, size = shape
-    profile, inputs, problem = _measure(network, rows=rows, length=length, size=size)
+    profile, inputs, problem = _measure(network, rows=batch, length=length, size=size)
     table = describe(network.layers, profile, chosen)
     if as_json:
         typer.echo(json.dumps({"model": model, "inputs": inputs, "note": problem, **table}, indent=2))
