@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fedstrata.config.problems import Loc, Problem
+from fedstrata.reading.yaml_nodes import MOST_DEPTH
 
-DEEPEST = 50
-"""Lists and mappings inside each other, as in a file; values from Python may even hold themselves."""
 LONGEST = 4096
 """Characters of a text: as many as Linux gives a path."""
 
@@ -19,8 +18,8 @@ def odd_texts(values: object, at: Loc = ()) -> Iterator[Problem]:
         >>> [problem.message for problem in odd_texts({"output": "a\0b"})]
         ['holds a NUL character or half a surrogate pair, which no file can hold; leave it out']
     """
-    if len(at) > DEEPEST:
-        yield Problem(at[:3], f"lies more than {DEEPEST} lists or mappings deep; write it flatter")
+    if len(at) > MOST_DEPTH:  # as in a file; values from Python may even hold themselves
+        yield Problem(at[:3], f"lies more than {MOST_DEPTH} lists or mappings deep; write it flatter")
     elif isinstance(values, str):
         reason = _reason(values)
         if reason is not None:
