@@ -169,9 +169,8 @@ def _write_selection(folder: RunFolder, events: Sequence[Mapping[str, Any]]) -> 
     table = pa.table({key: pa.array(c, type=t) for (key, t), c in zip(types.items(), columns, strict=True)})
     target = folder.path / "selection.parquet"
     temporary = folder.path / ".selection.parquet.tmp"
-    pq.write_table(
-        table, private_file(temporary).absolute()
-    )  # it would take a relative one with a colon for an address
+    # absolute, since pyarrow takes a relative path with a colon for an address
+    pq.write_table(table, private_file(temporary).absolute())
     sync(temporary)
     temporary.replace(target)
     sync(target.parent)
