@@ -41,6 +41,20 @@ class Lock:
         """Whether it is held through this object."""
         return self._descriptor is not None
 
+    @property
+    def displaced(self) -> bool:
+        """Whether it is held on a file that no longer lies at its path: it was deleted or moved, and keeps nobody out.
+
+        Raises:
+            OSError: The path cannot be looked at.
+        """
+        if self._descriptor is None:
+            return False
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+
     def take(self, *, within: float) -> bool:
         """Wait for the lock for so many seconds, and return whether it is held now."""
         descriptor = os.open(self._path, os.O_RDONLY if self._path.is_dir() else os.O_RDWR | os.O_CREAT, 0o600)

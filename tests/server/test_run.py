@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.scripted import ScriptedEngine
-from fedstrata.errors import CheckpointError, TrainingError
+from fedstrata.errors import CheckpointError, StorageError, TrainingError
 from fedstrata.selectors.consensus import Consensus
 from small_runs import after, essence, events, toy_run
 from toy_runs import toy_engine
@@ -209,6 +210,59 @@ def test_a_client_that_cannot_be_evaluated_is_named(tmp_path: Path, caplog: pyte
     run.start(weights)
     assert set(events(tmp_path, "round")[0]["client_accuracy"]) == {"a", "c", "d"}
     assert "client b is left out of the evaluation after 1 rounds: lost" in caplog.text
+
+
+@pytest.mark.parametrize("during", ["a round", "between two"])
+def test_a_run_whose_folder_is_deleted_writes_into_no_other(
+    tmp_path: Path, during: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its lock went with the folder, so a new run may lie there before the old one has noticed."""
+    folder, left, sent = tmp_path / "out", [], []
+    run, weights = toy_run(folder, rounds=4)
+    engine = toy_engine(toy_model(), toy_clients({"a": 12, "b": 6, "c": 9, "d": 7}, held_out=3))
+
+    def start_another() -> None:
+        shutil.rmtree(folder)
+        other, at_start = toy_run(folder)
+        assert other.start(at_start).state == "finished"
+        left.append(_contents(folder))
+
+    def script(request: Request) -> Reply:
+        sent.append(request)
+        if during == "a round" and len(sent) == 6:
+            start_another()
+        (reply,) = engine.send([request])
+        return reply
+
+    def between() -> bool:
+        if during == "between two":
+            start_another()
+        return False
+
+    run = replace(run, engine=ScriptedEngine(script), stop=between)
+    with pytest.raises(StorageError, match="was deleted or moved while its run was playing"):
+        run.start(weights)
+    assert left == [_contents(folder)]
+    assert caplog.text == ""
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_whose_folder_is_moved_goes_on_from_there(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "out", tmp_path / "moved"
+
+    def move() -> bool:
+        folder.rename(moved)
+        return False
+
+    run, weights = toy_run(folder, stop=move)
+    with pytest.raises(StorageError, match="if it was moved, go on with: fedstrata resume FOLDER"):
+        run.start(weights)
+    assert not folder.exists()
+    again, weights = toy_run(moved)
+    assert again.resume(weights).state == "finished"
 
 
 def test_a_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:

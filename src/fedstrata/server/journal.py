@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,10 +110,13 @@ class FileJournal:
         path: The file; its answers are kept in the folder beside it.
         keep: Whether answers are kept, so that nobody has to give them twice.
         durable: Whether each record survives a power failure before the client is told; else that of the process.
+        check: Called before anything is written; raises a ``StorageError`` if the folder is no longer the run's.
     """
 
-    def __init__(self, path: Path, *, keep: bool = False, durable: bool = False) -> None:
-        self._path, self.keeps, self._durable = path, keep, durable
+    def __init__(
+        self, path: Path, *, keep: bool = False, durable: bool = False, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path, self.keeps, self._durable, self._check = path, keep, durable, check
         self._kept = path.with_name("accepted")
         self._entries: dict[Key, _Entry] = {}
         self.run = ""
@@ -238,6 +241,7 @@ class FileJournal:
             return file.read(entry.length)
 
     def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
+        self._check()
         try:
             if not self._kept.exists():
                 private_folder(self._kept)
@@ -249,6 +253,7 @@ class FileJournal:
         return name, start, len(frame)
 
     def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        self._check()
         body = json.dumps(record, separators=(",", ":"))
         line = f'{body[:-1]}{_CRC}{crc32(body.encode()):08x}"}}\n'
         append(self._path, line.encode(), durable=durable or self._durable)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,13 @@ class Run:
 
         Raises:
             TrainingError: Too few clients answered a round, or the global loss is not finite. Whole rounds are saved.
-            StorageError: The run folder cannot be written. The newest checkpoint stands.
+            StorageError: The run folder cannot be written (the newest checkpoint stands), or was deleted or moved.
             CheckpointError: Another process plays the run.
         """
-        with closing(self.engine), self._alone(), self._advising():
-            journal = self._journal()
+        with closing(self.engine), self._alone() as lock, self._advising(lock):
+            journal = self._journal(lock)
             journal.begin(secrets.token_hex(8))
-            return self._begin(weights, journal)
+            return self._begin(weights, journal, lock)
 
     def resume(self, weights: Weights) -> RunResult:
         """Go on from the newest checkpoint that can be read, or from the beginning if there is none.
@@ -121,17 +122,17 @@ class Run:
         Raises:
             CheckpointError: There are checkpoints, and none can be read; or another process plays the run.
         """
-        with closing(self.engine), self._alone(), self._advising():
-            return self._resume(weights)
+        with closing(self.engine), self._alone() as lock, self._advising(lock):
+            return self._resume(weights, lock)
 
-    def _resume(self, weights: Weights) -> RunResult:
-        found, journal = self._latest(weights), self._journal()
+    def _resume(self, weights: Weights, lock: Lock) -> RunResult:
+        found, journal = self._latest(weights), self._journal(lock)
         if found is None:
             self.folder.truncate(0)
             journal.reopen(0, None)
             if not journal.run:
                 journal.begin(secrets.token_hex(8))
-            return self._begin(weights, journal)
+            return self._begin(weights, journal, lock)
         state, place = found
         self._compare(place)
         self.folder.truncate(place.log_bytes)
@@ -141,42 +142,48 @@ class Run:
             journal.cut(place.journal_bytes)  # answers of a round that is played anew, with other settings
         journal.reopen(place.journal_bytes, state.run)
         if plan == before:
-            return self._play(state, place.log_bytes, journal)
-        return self._play(state, self.folder.append([{"event": "plan", **plan}]), journal)
+            return self._play(state, place.log_bytes, journal, lock)
+        return self._play(state, self.folder.append([{"event": "plan", **plan}]), journal, lock)
 
-    def _begin(self, weights: Weights, journal: FileJournal) -> RunResult:
+    def _begin(self, weights: Weights, journal: FileJournal, lock: Lock) -> RunResult:
         state = initial_state(self.setting, weights, run=journal.run)
         header = {"event": "run", **self.header, "run": journal.run, "rounds": self.schedule.rounds}
-        return self._play(state, self.folder.append([header]), journal)
+        return self._play(state, self.folder.append([header]), journal, lock)
 
-    def _play(self, state: ServerState, log_bytes: int, journal: FileJournal) -> RunResult:
-        session = Session(self, state, log_bytes, journal)
+    def _play(self, state: ServerState, log_bytes: int, journal: FileJournal, lock: Lock) -> RunResult:
+        session = Session(self, state, log_bytes, journal, partial(_check_same, lock, self.folder))
         ended, summary = session.play()
         return RunResult(self.folder.path, ended, summary, session.state.weights)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[Lock]:
         """Keep other processes from playing the run; a server that seemed to be gone may still be at it."""
         lock = Lock(self.folder.path)
         if not lock.take(within=0.0):
             raise CheckpointError(f"{self.folder.path} is being played by another process; wait for it, or end it")
         try:
-            yield
+            yield lock
         finally:
             lock.release()
 
     @contextmanager
-    def _advising(self) -> Iterator[None]:
+    def _advising(self, lock: Lock) -> Iterator[None]:
         try:
             yield
         except StorageError as error:
+            _check_same(lock, self.folder)
             advice = f"make room, then go on with: fedstrata resume {argument(self.folder.path)}"
             raise StorageError(f"{error}; {advice}") from error
 
-    def _journal(self) -> FileJournal:
+    def _journal(self, lock: Lock) -> FileJournal:
         rules, repeatable = self.setting.rules, self.engine.repeatable
         keep = not repeatable if rules.keep_updates is None else rules.keep_updates
-        return FileJournal(self.folder.journal, keep=keep or rules.layer_quorum > 1, durable=not repeatable)
+        return FileJournal(
+            self.folder.journal,
+            keep=keep or rules.layer_quorum > 1,
+            durable=not repeatable,
+            check=partial(_check_same, lock, self.folder),
+        )
 
     def _latest(self, weights: Weights) -> tuple[ServerState, Place] | None:
         problems: list[str] = []
@@ -224,3 +231,16 @@ class Run:
             if then != value:
                 was = "another one" if name == "configuration" else f"{then}, now {value}"
                 log.warning("%s was %s when the checkpoint was written; the bits may differ from here on", name, was)
+
+
+def _check_same(lock: Lock, folder: RunFolder) -> None:
+    """Keep a run whose folder was deleted or moved from writing into another run's, which may lie there by now.
+
+    Raises:
+        StorageError: The folder at the run's path is not the one that it locked.
+    """
+    if lock.displaced:
+        raise StorageError(
+            f"{folder.path} was deleted or moved while its run was playing, so nothing more of the run is written; "
+            "if it was moved, go on with: fedstrata resume FOLDER"
+        )

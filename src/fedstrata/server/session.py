@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,10 +43,13 @@ class Session:
         state: Where it stands.
         log_bytes: Length of the event log that belongs to the state.
         journal: Remembers the outcomes of the round that is being played.
+        check: Called before anything is written; raises a ``StorageError`` if the folder is no longer the run's.
     """
 
-    def __init__(self, run: Run, state: ServerState, log_bytes: int, journal: FileJournal) -> None:
-        self.run, self.state, self.journal = run, state, journal
+    def __init__(
+        self, run: Run, state: ServerState, log_bytes: int, journal: FileJournal, check: Callable[[], None]
+    ) -> None:
+        self.run, self.state, self.journal, self._check = run, state, journal, check
         self._log_bytes, self._digest = log_bytes, LogDigest(run.folder.events)
         self._saved = state
 
@@ -109,6 +112,7 @@ class Session:
     def _kept(self, best: Best | None, state: ServerState) -> Best | None:
         """Keep the weights of a round that has become the best one, where the run wants them in the end."""
         if self.run.best is not None and best is not None and best != state.best:
+            self._check()
             self.run.best.save(best.round, state.weights)
         return best
 
@@ -159,6 +163,7 @@ class Session:
         return "interrupted" if stopped else "finished"
 
     def _checkpoint(self) -> None:
+        self._check()
         run, state = self.run, self.state
         folder = run.folder.checkpoints
         oldest = min((round_of(path) for path in generations(folder)), default=0)
@@ -186,9 +191,11 @@ class Session:
             ended: Ended = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
             self._close(ended, str(error) or type(error).__name__)
         except (OSError, StorageError) as trouble:
-            log.warning("the end of the run could not be written to %s: %s", self.run.folder.path, trouble)
+            if str(trouble) != str(error):
+                log.warning("the end of the run could not be written to %s: %s", self.run.folder.path, trouble)
 
     def _append(self, events: list[Event]) -> None:
+        self._check()
         self._log_bytes = self.run.folder.append(events)
 
     def _evaluate(self) -> Evaluation:
@@ -222,6 +229,7 @@ class Session:
         )
 
     def _close(self, ended: Ended, message: str | None) -> Mapping[str, Any]:
+        self._check()
         folder = self.run.folder
         folder.append([{"event": "end", "state": ended, "message": message}])
         best = asdict(self.state.best) if self.state.best else None
