@@ -24,6 +24,7 @@ import torch
 
 from driver import Target, main
 from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.config.inputs import Inputs, read_inputs, write_inputs
 from fedstrata.config.sites_file import read_sites, write_sites
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.messages import Reject
@@ -34,7 +35,7 @@ from fedstrata.engines.digests import content_of
 from fedstrata.errors import FedstrataError
 from fedstrata.report.compare_inputs import gather
 from fedstrata.server.checkpoint import Place, generations, load, save
-from fedstrata.server.folder import RunFolder
+from fedstrata.server.folder import LogDigest, RunFolder
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.state import Best, Measured, ServerState
 from texts import json_lines, yaml_text
@@ -85,6 +86,7 @@ def target() -> Target:
 def _made(folder: Path) -> Path:
     write_run(folder, rounds=1, names=("a", "b"), layers=2)
     run = RunFolder(folder)
+    write_inputs(run, Inputs({"columns": "cd"}, {"config.json": "ef"}, {"a": "ab", "b": "ab"}, {"test": "12"}, {}))
     write_sites(run, {ClientId("a"): Declaration(9, 3, budget={"bytes_up": 10.0}), ClientId("b"): Declaration(3)})
     for round in (1, 2):
         state = ServerState(
@@ -147,6 +149,8 @@ def _read(run: Path, name: str) -> None:
         journal.commit(9, "ef", kept_from=9)
     elif name == "sites.json":
         read_sites(folder, needed=True)
+    elif name == "inputs.json":
+        read_inputs(folder)
     else:
         gather([run])
 
@@ -158,7 +162,9 @@ def _resumed(folder: RunFolder, name: str) -> None:
         raise AssertionError(f"{name} hides a checkpoint")
     for path in found:
         if f"/{path.name}/" in f"/{name}":
-            load(path, WEIGHTS, seed=5)
+            _, place = load(path, WEIGHTS, seed=5)
+            LogDigest(folder.events).upto(place.log_bytes)
+            FileJournal(folder.journal).reopen(place.journal_bytes, "run")
 
 
 def _restore(whole: Path, run: Path, path: Path) -> None:

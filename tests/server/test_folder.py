@@ -10,7 +10,7 @@ import pytest
 
 from fedstrata.domain.records import SCHEMA
 from fedstrata.errors import CheckpointError
-from fedstrata.server.folder import RunFolder
+from fedstrata.server.folder import LogDigest, RunFolder
 
 
 def test_events_come_back_with_their_schema(tmp_path: Path) -> None:
@@ -61,3 +61,9 @@ def test_truncating_cuts_back_to_the_length(tmp_path: Path) -> None:
 def test_truncating_a_log_that_is_not_there_to_nothing_does_nothing(tmp_path: Path) -> None:
     RunFolder(tmp_path).truncate(0)
     assert RunFolder(tmp_path).read() == []
+
+
+def test_a_checkpoint_may_claim_any_length_of_the_log(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(CheckpointError, match=f"has 3 bytes, the checkpoint expects {2**62}; it was cut"):
+        LogDigest(tmp_path / "events.jsonl").upto(2**62)

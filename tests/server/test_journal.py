@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -183,6 +184,12 @@ def test_a_commit_leaves_what_is_not_its_own(tmp_path: Path, stray: str) -> None
     [
         b"[]", b"3", b"{}"[:1], b"[" * 5000, b'{"kind":"accept"}', b'{"kind":"loss","client":[]}',
         b'{"kind":"accept","run":"r","round":[],"attempt":0,"phase":"train","client":"a","base":"b","sha256":"0"}',
+        *(
+            b'{"kind":"accept","run":"r","round":4,"attempt":0,"phase":"train","client":"a","base":"b","sha256":"0",'
+            b'"kept":%s}' % kept
+            for kept in (b'["a",0,1]', b'["0004-0-train.frames",0.5,1]', b'["0004-0-train.frames",0,1%s]' % (b"0" * 20))
+        ),
+        b'{"kind":"another","round":4}',
     ],
 )  # fmt: skip
 def test_a_whole_line_that_is_no_record_of_ours_is_left_out_as_damage(
@@ -195,3 +202,18 @@ def test_a_whole_line_that_is_no_record_of_ours_is_left_out_as_damage(
     again(tmp_path)
     assert path.stat().st_size == size
     assert "are damaged and left out" in caplog.text
+
+
+def test_a_kept_answer_is_no_longer_than_its_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The journal may say anything of it; the memory that reading takes is that of the file."""
+    accept(opened(tmp_path), "a")
+    path = tmp_path / "journal.jsonl"
+    first, line = path.read_bytes().splitlines(keepends=True)
+    body = re.sub(rb'"kept":\["([^"]*)",0,[0-9]+\]', rb'"kept":["\1",0,1000000000000]', line.rpartition(b',"crc"')[0])
+    assert b"1000000000000" in body
+    path.write_bytes(first + body + b',"crc":"%08x"}\n' % crc32(body + b"}"))
+    journal = again(tmp_path)
+    assert isinstance(journal.recall(training("a")), Update)
+    path.with_name("accepted").joinpath("0004-0-train.frames").write_bytes(b"")
+    assert journal.recall(training("a")) is None
+    assert "the kept answer of a cannot be read" in caplog.text

@@ -44,6 +44,20 @@ def read_bytes(path: Path, *, most: int | None = None, pipes: bool = False) -> b
     return data
 
 
+def read_part(path: Path, start: int, length: int) -> bytes:
+    """Return a part of a file, or what of it there is; a length that another file asks for takes no memory of its own.
+
+    Raises:
+        OSError: It cannot be opened or read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if start >= size:
+            return b""
+        file.seek(start)
+        return file.read(min(length, size - start))
+
+
 def is_text(text: str) -> bool:
     r"""Return whether a text can be written: it has no half of a surrogate pair, as the escape ``\ud800`` makes it.
 

@@ -24,7 +24,7 @@ from typing import Any
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.files import append
-from fedstrata.reading.bounded import UnreadableError
+from fedstrata.reading.bounded import UnreadableError, read_part
 from fedstrata.reading.json_text import json_value
 
 Event = Mapping[str, Any]
@@ -136,9 +136,7 @@ class LogDigest:
         Raises:
             CheckpointError: The log is shorter than that: it was changed by someone else.
         """
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            part = file.read(length - self._read)
+        part = read_part(self._path, self._read, length - self._read)
         self._hash.update(part)
         self._read += len(part)
         if self._read < length:

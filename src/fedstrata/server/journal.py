@@ -8,35 +8,25 @@ been.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
-from zlib import crc32
 
 from fedstrata.domain.assignment import Assignment, Key
 from fedstrata.domain.messages import Failure, Reject, Reply
-from fedstrata.domain.reasons import Reason
 from fedstrata.domain.wire import Encoding
 from fedstrata.engines.codec import encode, unframe
 from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
-from fedstrata.reading.bounded import UnreadableError
-from fedstrata.reading.json_text import json_value
+from fedstrata.reading.bounded import read_part
+from fedstrata.server.journal_records import FRAMES, LONGEST, Accepted, Begun, Lost, Record, key_of, line_of, record_of
 
 log = logging.getLogger(__name__)
-
-_CRC = ',"crc":"'
-_FRAMES = re.compile(r"([0-9]{4,18})-[0-9]+-[a-z]+\.frames")
-"""Names of the files of kept answers: round, attempt, phase."""
-_LONGEST = 2**24
-"""Bytes of a record; what is longer is none."""
 
 
 class Journal(Protocol):
@@ -152,10 +142,11 @@ class FileJournal:
         with self._path.open("rb") as file:
             file.seek(offset)
             whole = offset
-            for line in iter(lambda: file.readline(_LONGEST), b""):
-                record = _record(line)
-                if record is None or not self._taken(record):
+            for line in iter(lambda: file.readline(LONGEST), b""):
+                record = record_of(line)
+                if record is None:
                     break
+                self._take(record)
                 whole += len(line)
         if whole < size:
             if size - whole > len(line) or line.endswith(b"\n"):
@@ -222,7 +213,7 @@ class FileJournal:
         self._write({"kind": "commit", "round": round, "base": base}, durable=True)
         self._entries = {key: entry for key, entry in self._entries.items() if key.round >= round}
         for file in self._kept.glob("*.frames"):
-            name = _FRAMES.fullmatch(file.name)  # others are not ours to delete
+            name = FRAMES.fullmatch(file.name)  # others are not ours to delete
             if name is not None and int(name[1]) < kept_from:
                 file.unlink(missing_ok=True)
         return self.size
@@ -234,11 +225,7 @@ class FileJournal:
 
     def _stored(self, entry: _Entry) -> bytes:
         path = self._kept / entry.file
-        if not path.exists():
-            return b""
-        with path.open("rb") as file:
-            file.seek(entry.start)
-            return file.read(entry.length)
+        return read_part(path, entry.start, entry.length) if path.is_file() else b""
 
     def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
         self._check()
@@ -254,45 +241,19 @@ class FileJournal:
 
     def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
         self._check()
-        body = json.dumps(record, separators=(",", ":"))
-        line = f'{body[:-1]}{_CRC}{crc32(body.encode()):08x}"}}\n'
-        append(self._path, line.encode(), durable=durable or self._durable)
+        line = line_of(record)
+        append(self._path, line, durable=durable or self._durable)
 
-    def _taken(self, record: Mapping[str, Any]) -> bool:
-        """Remember what a record says, and return whether it is one of ours."""
-        try:
-            self._take(record)
-        except (KeyError, TypeError, ValueError):  # whole, but written by somebody else
-            return False
-        return True
-
-    def _take(self, record: Mapping[str, Any]) -> None:
-        kind = record.get("kind")
-        if kind == "run":
-            self.run = self.run or record["run"]
-        elif kind in ("accept", "loss"):
-            key = Key(*(record[name] for name in Key._fields))
-            if kind == "loss":
-                self._entries[key] = _Entry(reject=Reject(Reason(record["reason"]), record["message"]))
-                return
-            file, start, length = record.get("kept") or ("", 0, 0)
-            if file and (not _FRAMES.fullmatch(file) or min(start, length) < 0):
-                raise ValueError("answers are not kept there")
-            encoding = Encoding(record.get("encoding", Encoding.FLOAT32))
-            self._entries[key] = _Entry(record["sha256"], None, file, start, length, encoding)
-
-
-def _record(line: bytes) -> Mapping[str, Any] | None:
-    """Return a record, or ``None`` if the line is not as it was written."""
-    body, mark, rest = line.rpartition(_CRC.encode())
-    body += b"}"
-    if not mark or rest != f'{crc32(body):08x}"}}\n'.encode():
-        return None
-    try:
-        found = json_value(body)
-    except UnreadableError:
-        return None
-    return found if isinstance(found, dict) else None
+    def _take(self, record: Record) -> None:
+        """Remember what a record says."""
+        match record:
+            case Begun():
+                self.run = self.run or record.run
+            case Lost():
+                self._entries[key_of(record)] = _Entry(reject=Reject(record.reason, record.message))
+            case Accepted():
+                file, start, length = record.kept
+                self._entries[key_of(record)] = _Entry(record.sha256, None, file, start, length, record.encoding)
 
 
 def _named(expected: Assignment) -> dict[str, Any]:
