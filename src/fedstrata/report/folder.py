@@ -32,6 +32,9 @@ class _Counts:
     counts: tuple[tuple[_Whole, _Whole, _Whole], ...]
 
 
+_CARD, _COUNTS = TypeAdapter(DataCard), TypeAdapter(_Counts)
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder.
 
@@ -104,7 +107,7 @@ def _data_card(path: Path, notes: list[str]) -> DataCard | None:
     if not value:
         return None
     try:
-        return TypeAdapter(DataCard).validate_python(value)
+        return _CARD.validate_python(value)
     except ValidationError as error:
         notes.append(f"{path.name} is not a data card ({problem(error)}), so the data section is left out.")
         return None
@@ -116,7 +119,7 @@ def _confusion(path: Path, notes: list[str]) -> Confusion | None:
         return None
     value = _mapping(path, notes)
     try:
-        found = TypeAdapter(_Counts).validate_python(value)
+        found = _COUNTS.validate_python(value)
     except ValidationError as error:
         notes.append(f"{path.name} is not as a run writes it ({problem(error)}), so the classes are left out.")
         return None
