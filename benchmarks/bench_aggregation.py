@@ -13,7 +13,7 @@ import torch
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Update
+from fedstrata.wire.messages import Update
 
 ELEMENTS = 10_000_000
 UPDATES = 20

@@ -33,8 +33,8 @@ from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.models.partition import partition
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 LOWEST = (0, 3, 6, 9, 11)
 MASKS: dict[str, Mask] = {

@@ -32,8 +32,8 @@ SEALED = 128
 sys.path.append(str(ROOT / "tests"))
 with atheris.instrument_imports(include=INSTRUMENTED):
     from answers import is_answer
-    from fedstrata.domain.messages import Reject
-    from fedstrata.engines.codec import decode
+    from fedstrata.wire.codec import decode
+    from fedstrata.wire.messages import Reject
     from frames import CASES, asked, frame, parts, sealed
     from mutations import edit_json, overwrite
 

@@ -27,17 +27,17 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.config.inputs import Inputs, read_inputs, write_inputs
 from fedstrata.config.sites_file import read_sites, write_sites
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
-from fedstrata.domain.messages import Reject
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.sites import Declaration
 from fedstrata.domain.versions import Versions
-from fedstrata.engines.digests import content_of
 from fedstrata.errors import FedstrataError
 from fedstrata.report.compare_inputs import gather
 from fedstrata.server.checkpoint import Place, generations, load, save
 from fedstrata.server.folder import LogDigest, RunFolder
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.state import Best, Measured, ServerState
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Reject
 from texts import json_lines, yaml_text
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

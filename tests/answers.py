@@ -6,9 +6,9 @@ from math import isfinite, sqrt
 
 import torch
 
-from fedstrata.domain.assignment import Assignment
-from fedstrata.domain.messages import Evaluated, Failure, Probed, Reply, Update
 from fedstrata.domain.reasons import Reason
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.messages import Evaluated, Failure, Probed, Reply, Update
 
 
 def is_answer(reply: Reply, expected: Assignment) -> bool:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
+from fedstrata.domain.sketch import Hashing
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.faults import Exactly, Fault, Faults, Kind, Plan
+from fedstrata.engines.faulty import FaultyEngine, Message
+from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.wire.admission import admit, belongs
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode
+from fedstrata.wire.encodings import as_received
+from fedstrata.wire.expected import asked_of
+from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
     Frame,
@@ -20,16 +29,7 @@ from fedstrata.domain.messages import (
     Train,
     TrainPlan,
 )
-from fedstrata.domain.sketch import Hashing
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.admission import admit, belongs
-from fedstrata.engines.asked import asked_of
-from fedstrata.engines.codec import decode
-from fedstrata.engines.encodings import as_received
-from fedstrata.engines.faults import Exactly, Fault, Faults, Kind, Plan
-from fedstrata.engines.faulty import FaultyEngine, Message
-from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, MASK, ORIGIN, deltas, probed, update
 from toys import named
 

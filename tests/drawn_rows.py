@@ -9,9 +9,9 @@ import pytest
 from torch import Tensor
 
 from fedstrata.data.tensors import TensorRows
-from fedstrata.domain.messages import Frame, Reply, Request, phase_of
 from fedstrata.engines.clock import Clock, Deadline
 from fedstrata.engines.protocol import Engine
+from fedstrata.wire.messages import Frame, Reply, Request, phase_of
 
 Drawn = dict[tuple[str, int, str], list[tuple[int, ...]]]
 """By phase, round and client: the rows of every batch, in the order in which they were taken."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import PhaseName, Request
 from fedstrata.engines.faults import Fault, Kind, Plan, Share
+from fedstrata.wire.messages import PhaseName, Request
 from matrix import DEADLINE, Outcome, play
 
 LOSSES: Sequence[tuple[str, Kind, PhaseName]] = (

@@ -18,14 +18,14 @@ from safetensors.torch import load as load_blob
 
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Train, Weights
-from fedstrata.domain.sites import Declaration
-from fedstrata.engines.codec import parts
-from fedstrata.engines.digests import digest_of
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened
 from fedstrata.engines.local import answer
 from fedstrata.engines.protocol import ClientHandler
-from fedstrata.engines.workers.requests import from_json
+from fedstrata.wire.codec import parts
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.digests import digest_of
+from fedstrata.wire.messages import Train, Weights
+from fedstrata.wire.requests import from_json
 
 NODE_UNAVAILABLE = 5
 

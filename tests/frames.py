@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
-from fedstrata.domain.messages import Evaluated, Failure, Origin, Probed, Reply, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import PREFIX, encode
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import PREFIX, encode
+from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update
+from fedstrata.wire.sizes import Encoding
 
 A = ClientId("a")
 ORIGIN = Origin("run-1", 2, "b" * 64)

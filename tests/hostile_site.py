@@ -29,10 +29,8 @@ from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import TrainPlan, Weights
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.engines.digests import manifest_of
 from fedstrata.errors import ClientError
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
@@ -40,6 +38,8 @@ from fedstrata.models.partition import partition
 from fedstrata.site.answer import Answer
 from fedstrata.site.config import load_site
 from fedstrata.site.office import Office
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import TrainPlan, Weights
 
 ROWS = 37
 LABELS = [str(i) for i in range(10)]

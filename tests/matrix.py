@@ -24,7 +24,6 @@ from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
-from fedstrata.domain.messages import PhaseName, ProbePlan, TrainPlan, Update, Weights
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import ClientProfile
@@ -39,6 +38,7 @@ from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.wire.messages import PhaseName, ProbePlan, TrainPlan, Update, Weights
 
 LAYERS, WIDTH, CLIENTS = 12, 16, 10
 DEADLINE = 10.0

@@ -17,7 +17,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 
 READERS = (
-    "fedstrata.engines.codec.load_blob",
+    "fedstrata.wire.codec.load_blob",
     "fedstrata.server.checkpoint.load_tensors",
     "fedstrata.site.holdings.load_blob",
     "fedstrata.data.cache.load_file",

@@ -10,23 +10,23 @@ import torch
 
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.costs.layer_count import counted
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Mask, Role
-from fedstrata.domain.messages import Failure, Frame, Probed, Reply, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import ClientProfile
 from fedstrata.domain.stats import LayerStats, TensorStats
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import encode
-from fedstrata.engines.encodings import as_received
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.full import Full
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import encode
+from fedstrata.wire.encodings import as_received
+from fedstrata.wire.messages import Failure, Frame, Probed, Reply, TrainPlan, Update
+from fedstrata.wire.sizes import Encoding
 from frames import block
 
 LAYERS = LayerMap(

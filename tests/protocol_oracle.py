@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from fedstrata.domain.assignment import Assignment, Key
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import VirtualClock
+from fedstrata.wire.assignment import Assignment, Key
 from protocol_model import BLOCKS, rows_of, value_of
 
 

@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Frame, PhaseName, Reply, Update, Weights
 from fedstrata.domain.records import Abandoned
 from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.engines.digests import manifest_of
 from fedstrata.errors import AbandonedError
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.bookkeeping import Ledger
@@ -24,6 +21,9 @@ from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.state import initial_state
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import Frame, PhaseName, Reply, Update, Weights
 from protocol_model import BLOCKS, mask_of, rides, zero_weights
 
 SECONDS = 10.0

@@ -9,7 +9,6 @@ import numpy as np
 
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Failure, Probe, Reply, Request, Train, phase_of
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import ClientRecord, RoundRecord
@@ -21,6 +20,7 @@ from fedstrata.server.method import Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.state import ServerState, initial_state
+from fedstrata.wire.messages import Failure, Probe, Reply, Request, Train, phase_of
 from small_runs import SIZES
 from toy_runs import toy_engine, toy_setting
 from toys import BLOCKS, toy_clients, toy_model

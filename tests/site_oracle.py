@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedstrata.domain.messages import Evaluated, Failure, Probed, Reply, Update
-from fedstrata.engines.manifest import read_manifest
 from fedstrata.site.answer import Answer
+from fedstrata.wire.manifest import read_manifest
+from fedstrata.wire.messages import Evaluated, Failure, Probed, Reply, Update
 from hostile_site import HostileSite, Used
 
 BEGINNINGS: Mapping[str, tuple[str, ...]] = {

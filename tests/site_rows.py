@@ -15,12 +15,12 @@ from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.config.workplace import handler_of
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Reply, Request
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.protocol import Engine
 from fedstrata.server.observers import Quiet
 from fedstrata.server.run import RunResult
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.messages import Reply, Request
 from small_models import FILLERS, save_bert, save_images, save_text, save_vit
 from small_runs import never
 

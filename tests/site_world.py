@@ -14,7 +14,15 @@ from torch import Tensor
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
-from fedstrata.domain.messages import (
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.local import LocalEngine
+from fedstrata.flower.briefing import briefing
+from fedstrata.site.answer import Answer
+from fedstrata.site.config import load_site
+from fedstrata.site.office import Office
+from fedstrata.wire.codec import decode
+from fedstrata.wire.digests import content_of, manifest_of
+from fedstrata.wire.messages import (
     Evaluate,
     Failure,
     Origin,
@@ -27,16 +35,8 @@ from fedstrata.domain.messages import (
     TrainPlan,
     Weights,
 )
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import content_of, manifest_of
-from fedstrata.engines.local import LocalEngine
-from fedstrata.engines.workers.requests import to_json
-from fedstrata.flower.briefing import briefing
-from fedstrata.site.answer import Answer
-from fedstrata.site.config import load_site
-from fedstrata.site.office import Office
+from fedstrata.wire.requests import to_json
+from fedstrata.wire.sizes import Encoding
 from worker_engines import assignment
 
 ORIGIN = Origin("trial", 0, "base")

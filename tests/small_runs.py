@@ -19,7 +19,6 @@ from fedstrata.client.evaluate import evaluate
 from fedstrata.client.exact import ExactGradients
 from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
-from fedstrata.domain.messages import TrainPlan, Weights
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
 from fedstrata.selectors.protocol import Selector
@@ -28,6 +27,7 @@ from fedstrata.server.folder import RunFolder
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.wire.messages import TrainPlan, Weights
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model, toy_rows
 

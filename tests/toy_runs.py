@@ -14,7 +14,6 @@ from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import ClientProfile, Selection, SelectionProblem
 from fedstrata.engines.local import LocalEngine
@@ -25,6 +24,7 @@ from fedstrata.selectors.full import Full
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 from toys import BLOCKS
 
 

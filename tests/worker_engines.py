@@ -8,10 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import (
+from fedstrata.engines.clock import Deadline
+from fedstrata.engines.processes import ProcessEngine
+from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode
+from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
     Failure,
@@ -24,11 +28,7 @@ from fedstrata.domain.messages import (
     Weights,
     phase_of,
 )
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.clock import Deadline
-from fedstrata.engines.codec import decode
-from fedstrata.engines.processes import ProcessEngine
-from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.wire.sizes import Encoding
 from toys import toy_model
 from waiting import HANG, until
 from warm import warm_workers

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
-from fedstrata.domain.messages import Evaluated, Reply, Request, Update
 from fedstrata.domain.seeds import Seeds
-from fedstrata.domain.sites import MOST_ROWS
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError, ConfigError
+from fedstrata.wire.declaration import MOST_ROWS
+from fedstrata.wire.messages import Evaluated, Reply, Request, Update
 from memory_places import astray, move_module, moved_rows, shifted
 from toys import toy_clients, toy_model
 

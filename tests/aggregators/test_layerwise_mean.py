@@ -13,8 +13,8 @@ from torch import Tensor
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Update, Weights
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import Update, Weights
 
 A, B = TensorName("a"), TensorName("b")
 

@@ -19,7 +19,7 @@ from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 from toys import ToyNet, toy_layers, toy_rows
 
 Cli = Callable[..., Said]

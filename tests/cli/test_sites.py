@@ -11,12 +11,12 @@ import pytest
 
 from fedstrata.config.sites_file import write_sites
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import TrainingError
 from fedstrata.flower import services
 from fedstrata.flower.sites import SiteBook
 from fedstrata.server.folder import RunFolder
+from fedstrata.wire.declaration import Declaration
 
 Cli = Callable[..., Any]
 A, B, C = (ClientId(f"hospital-{letter}") for letter in "abc")

@@ -16,12 +16,12 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Train, TrainPlan, Update
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.models.causal import with_frozen_head
 from fedstrata.models.objective import Choice
 from fedstrata.models.partition import partition
+from fedstrata.wire.messages import Evaluate, Evaluated, Train, TrainPlan, Update
 from questions import llama, prepared, questions, score, sentencewise
 
 CLOSE = 1e-5

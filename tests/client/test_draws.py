@@ -8,9 +8,9 @@ import torch
 
 from fedstrata.client.draws import groups_of, probed_rows
 from fedstrata.client.train import batches
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ClientError
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 HALVES = frozenset({Statistic.HALVES})
 

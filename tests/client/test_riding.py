@@ -13,11 +13,11 @@ import fedstrata.client.handler as handling
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Failure, Origin, Probe, Probed, ProbePlan, Train, TrainPlan, Update
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine
 from fedstrata.errors import ClientError
+from fedstrata.wire.messages import Failure, Origin, Probe, Probed, ProbePlan, Train, TrainPlan, Update
 from toys import ToyNet, copy_of, same_bits, toy_clients, toy_layers, toy_model, toy_rows
 
 A, ROUND, SEEDS = ClientId("a"), 3, Seeds(7)

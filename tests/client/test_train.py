@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, autocast_dtype, batches, train
 from fedstrata.domain.layers import Mask
-from fedstrata.domain.messages import TrainPlan
 from fedstrata.errors import ClientError, ConfigError
+from fedstrata.wire.messages import TrainPlan
 from toys import copy_of, same_bits, toy_model, toy_rows
 
 ROWS = toy_rows(20)

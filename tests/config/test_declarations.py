@@ -10,9 +10,9 @@ import pytest
 from fedstrata.config.build import prepare_run
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import ConfigError
 from fedstrata.report import write_report
+from fedstrata.wire.declaration import Declaration
 from site_rows import SITES, of_files, offices, play, remote, words
 from small_runs import essence, events
 

@@ -9,8 +9,8 @@ import pytest
 from fedstrata.config.build import reopen
 from fedstrata.config.sites_file import read_sites
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import CheckpointError
+from fedstrata.wire.declaration import Declaration
 from site_rows import offices, play, remote, words
 from small_runs import after, essence
 

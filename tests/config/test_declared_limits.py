@@ -8,8 +8,8 @@ import pytest
 
 from fedstrata.config.build import PreparedRun
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import ConfigError
+from fedstrata.wire.declaration import Declaration
 from site_rows import SITES, offices, play, remote, words
 from small_runs import events
 

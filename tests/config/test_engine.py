@@ -15,11 +15,11 @@ from fedstrata.config.build import PreparedRun, prepare_run
 from fedstrata.config.engine import engine_of, usual_workers
 from fedstrata.config.load import check_config
 from fedstrata.config.worker import recipe
-from fedstrata.domain.messages import Evaluate, Request, Train
-from fedstrata.engines.digests import content_of
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.workers.briefing import Recipe
 from fedstrata.errors import ConfigError
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Evaluate, Request, Train
 from small_runs import digits
 
 

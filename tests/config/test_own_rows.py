@@ -15,9 +15,9 @@ from fedstrata.config.sources import load_network, load_rows
 from fedstrata.config.workplace import handler_of
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Probe, ProbePlan, Train, TrainPlan
 from fedstrata.domain.stats import Statistic
-from fedstrata.engines.digests import content_of
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Train, TrainPlan
 from site_rows import SEED, SITES, of_files, of_site
 
 

@@ -9,9 +9,9 @@ from fedstrata.config.pricing import lengths_of, workload
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Probe, ProbePlan, Train, TrainPlan
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
+from fedstrata.wire.messages import Probe, ProbePlan, Train, TrainPlan
 from toys import toy_model
 
 A = ClientId("a")

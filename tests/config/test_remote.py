@@ -10,10 +10,10 @@ from fedstrata.config.pricing import workload
 from fedstrata.config.remote import MOST_BATCHES, Lengths, lengths_of, remote_workload
 from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 
 @pytest.mark.parametrize("rows", [1, 4, 5, 8, 23])

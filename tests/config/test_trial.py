@@ -12,9 +12,9 @@ from fedstrata.config.engine import engine_of
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ConfigError
+from fedstrata.wire.declaration import Declaration
 from site_rows import play
 from small_runs import after, digits, essence, events, start
 

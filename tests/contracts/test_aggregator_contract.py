@@ -13,7 +13,7 @@ from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.config.catalog import CATALOG, build
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Update
+from fedstrata.wire.messages import Update
 from toys import copy_of, same_bits, toy_layers, toy_model
 
 AGGREGATORS: list[Aggregator] = [build("aggregator", kind, ()) for kind in CATALOG["aggregator"]]

@@ -13,8 +13,8 @@ from fedstrata.costs.protocol import CostModel, Facts, Workload
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.stats import Statistic
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 from price_lists import LAYERS, PHONE, profile
 
 COSTS: list[CostModel] = [LayerCount(), Measured()]

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from fedstrata.client.handler import Handler
-from fedstrata.domain.messages import (
+from fedstrata.domain.seeds import Seeds
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.local import LocalEngine, answer, received
+from fedstrata.engines.protocol import ClientHandler, Engine
+from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.errors import ClientError
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
     Failure,
@@ -22,13 +29,6 @@ from fedstrata.domain.messages import (
     Update,
     Weights,
 )
-from fedstrata.domain.seeds import Seeds
-from fedstrata.domain.stats import Statistic
-from fedstrata.engines.digests import content_of
-from fedstrata.engines.local import LocalEngine, answer, received
-from fedstrata.engines.protocol import ClientHandler, Engine
-from fedstrata.engines.scripted import ScriptedEngine
-from fedstrata.errors import ClientError
 from toys import named, same_bits, toy_clients, toy_model
 
 SIZES = {"a": 12, "b": 6, "c": 9}

@@ -13,11 +13,11 @@ from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import ALWAYS
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 from price_lists import LAYERS, PHONE, profile
 
 A = ClientId("a")

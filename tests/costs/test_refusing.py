@@ -14,8 +14,8 @@ from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.costs.refusing import Refusing, within
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.prices import Prices
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 from price_lists import LAYERS, profile
 
 A, B = ClientId("a"), ClientId("b")

@@ -16,10 +16,10 @@ from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.wire import Encoding, update_bytes
 from fedstrata.flower.inside import ARGUMENTS
 from fedstrata.flower.trial import Trial
 from fedstrata.site.room import room_of
+from fedstrata.wire.sizes import Encoding, update_bytes
 from flower_deployment import ended, here, lines, model_bits, reached
 from other_user import no_other_user, tries
 from waiting import HANG, until

@@ -23,9 +23,9 @@ from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.data.choice import PROMPT
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
-from fedstrata.engines.digests import content_of
 from fedstrata.errors import ConfigError
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 from questions import bytewise, gpt2, llama, questions, save_causal, save_questions, score, sentencewise
 from small_runs import after, essence, events, resume, start
 

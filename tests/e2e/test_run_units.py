@@ -14,9 +14,9 @@ from fedstrata.config.build import finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
 from fedstrata.config.workplace import handler_of
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Train, Update
 from fedstrata.models.folder import EMBEDDED
 from fedstrata.server.observers import Quiet
+from fedstrata.wire.messages import Train, Update
 from small_runs import after, digits, essence, events, never, start
 from toy_runs import Assigned
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from asking import NOTHING, PHASES, TEN, answer, ask, engine, expected_of, one, verdict
-from fedstrata.domain.messages import (
+from fedstrata.domain.sketch import Hashing
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.faults import Kind
+from fedstrata.engines.faulty import FaultyEngine
+from fedstrata.wire.codec import decode
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.expected import asked_of
+from fedstrata.wire.messages import (
     Evaluated,
     Frame,
     PhaseName,
@@ -16,14 +23,7 @@ from fedstrata.domain.messages import (
     ProbePlan,
     Update,
 )
-from fedstrata.domain.sketch import Hashing
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.asked import asked_of
-from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import content_of
-from fedstrata.engines.faults import Kind
-from fedstrata.engines.faulty import FaultyEngine
+from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, probed
 
 A, B, C = TEN[:3]

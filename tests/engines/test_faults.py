@@ -8,9 +8,9 @@ import pytest
 
 from asking import TEN, ask
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Origin
 from fedstrata.engines.faults import Fault, Faults, Kind, Share
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import Origin
 
 A, B, C = TEN[:3]
 EVERYTHING = Faults(**{kind: 0.2 for kind in Kind if kind is not Kind.DELAY}, delay=0.5)  # type: ignore[arg-type]

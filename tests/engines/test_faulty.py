@@ -9,7 +9,14 @@ import pytest
 
 from asking import PHASES, TEN, answer, ask, engine, expected_of, names, one, verdict
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
+from fedstrata.domain.reasons import Reason
+from fedstrata.engines.clock import Deadline
+from fedstrata.engines.faults import EVERY_PHASE, Fault, Faults, Kind, Plan, Share
+from fedstrata.engines.faulty import FaultyEngine, Message
+from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.wire.codec import decode
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import (
     Failure,
     Frame,
     PhaseName,
@@ -17,14 +24,7 @@ from fedstrata.domain.messages import (
     Request,
     Update,
 )
-from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.clock import Deadline
-from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import content_of
-from fedstrata.engines.faults import EVERY_PHASE, Fault, Faults, Kind, Plan, Share
-from fedstrata.engines.faulty import FaultyEngine, Message
-from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, ORIGIN
 from toys import same_bits
 

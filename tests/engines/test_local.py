@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from fedstrata.client.handler import Handler
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.seeds import Seeds
+from fedstrata.engines.clock import Deadline, VirtualClock
+from fedstrata.engines.local import LocalEngine
+from fedstrata.errors import ClientError
+from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
     Failure,
@@ -18,11 +23,6 @@ from fedstrata.domain.messages import (
     TrainPlan,
     Update,
 )
-from fedstrata.domain.reasons import Reason
-from fedstrata.domain.seeds import Seeds
-from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.engines.local import LocalEngine
-from fedstrata.errors import ClientError
 from toys import same_bits, toy_clients, toy_model
 
 X, Y = ClientId("x"), ClientId("y")

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.messages import (
+from fedstrata.domain.sketch import Hashing
+from fedstrata.domain.stats import Statistic
+from fedstrata.engines.local import LocalEngine
+from fedstrata.engines.processes import ProcessEngine, environments
+from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.errors import ConfigError, TrainingError
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import (
     Evaluated,
     Frame,
     Origin,
@@ -26,14 +33,7 @@ from fedstrata.domain.messages import (
     Update,
     Weights,
 )
-from fedstrata.domain.sketch import Hashing
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.digests import content_of
-from fedstrata.engines.local import LocalEngine
-from fedstrata.engines.processes import ProcessEngine, environments
-from fedstrata.engines.workers.briefing import Recipe
-from fedstrata.errors import ConfigError, TrainingError
+from fedstrata.wire.sizes import Encoding
 from toys import copy_of, same_bits
 from worker_engines import LAYERS, WEIGHTS, asked, failed, have_ready, play, read, told, workers
 from worker_recipes import toy_handler

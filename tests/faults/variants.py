@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedstrata.domain.messages import Reply, Request, Update, Weights, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.local import LocalEngine, failure
@@ -19,6 +18,7 @@ from fedstrata.engines.protocol import Engine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult
+from fedstrata.wire.messages import Reply, Request, Update, Weights, phase_of
 from small_runs import SIZES, essence, events, toy_run
 from toy_runs import toy_engine
 from toys import toy_clients, toy_model

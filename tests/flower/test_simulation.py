@@ -20,16 +20,16 @@ from fedstrata.config.build import prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.config.provenance import resolved
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Failure
-from fedstrata.domain.sites import Declaration
-from fedstrata.engines.asked import asked_of
-from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.flower.envelope import Envelope
-from fedstrata.engines.workers.requests import to_json
 from fedstrata.errors import ConfigError, TrainingError
 from fedstrata.flower.host import Place
 from fedstrata.flower.simulation import _quiet, _rays_folder, simulate
+from fedstrata.wire.codec import decode
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.expected import asked_of
+from fedstrata.wire.messages import Evaluate, Failure
+from fedstrata.wire.requests import to_json
 from small_runs import digits
 from waiting import HANG
 

@@ -15,12 +15,9 @@ from torch import Tensor, nn
 
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.client.resident import ResidentModel
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask, Role
-from fedstrata.domain.messages import TrainPlan, Update, Weights
 from fedstrata.engines.clock import Deadline
-from fedstrata.engines.digests import raw
 from fedstrata.models.partition import partition
 from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.inbox import Inbox
@@ -30,6 +27,9 @@ from fedstrata.server.quorum import with_quorum
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
 from fedstrata.server.state import initial_state
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.digests import raw
+from fedstrata.wire.messages import TrainPlan, Update, Weights
 from frames import block
 from toy_runs import Assigned, toy_engine, toy_setting
 from toys import copy_of, toy_clients, toy_model

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Frame, Reply, Request, Train
-from fedstrata.domain.wire import Encoding
 from fedstrata.engines.clock import Clock, Deadline
-from fedstrata.engines.codec import encode
-from fedstrata.engines.digests import raw
 from fedstrata.engines.protocol import Engine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.run import RunResult
+from fedstrata.wire.codec import encode
+from fedstrata.wire.digests import raw
+from fedstrata.wire.messages import Frame, Reply, Request, Train
+from fedstrata.wire.sizes import Encoding
 from small_runs import after, essence, never, toy_run
 
 ROUNDS = 4

@@ -17,9 +17,9 @@ from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan, Update, Weights
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan, Update, Weights
 from memory_places import astray, misplace, move_module, moved_rows, shifted, turned, watch
 from site_world import Server, content, evaluation, office_in, probe, train
 from small_models import save_bert, save_text

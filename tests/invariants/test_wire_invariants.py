@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer, LayerMap, Mask, Role
-from fedstrata.domain.messages import Train, TrainPlan, Update
-from fedstrata.domain.wire import Encoding, update_bytes
-from fedstrata.engines.codec import encode, overhead
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import encode, overhead
+from fedstrata.wire.messages import Train, TrainPlan, Update
+from fedstrata.wire.sizes import Encoding, update_bytes
 from frames import block, update
 from toy_runs import toy_engine
 from toys import toy_clients, toy_model

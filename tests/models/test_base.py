@@ -12,7 +12,6 @@ from executed_steps import MODELS, Bench, predicted
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import TensorRows
-from fedstrata.domain.messages import TrainPlan
 from fedstrata.models.base import Base, set_base
 from fedstrata.models.export import save_model
 from fedstrata.models.fake import fake_model
@@ -21,6 +20,7 @@ from fedstrata.models.loaded import LoadedModel, Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
+from fedstrata.wire.messages import TrainPlan
 from small_models import save_bert
 
 

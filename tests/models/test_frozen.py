@@ -11,13 +11,13 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import TrainPlan
 from fedstrata.errors import LayerError
 from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.loaded import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
+from fedstrata.wire.messages import TrainPlan
 
 
 def _net() -> nn.Sequential:

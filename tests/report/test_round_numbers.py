@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.domain.messages import Train
 from fedstrata.domain.records import Metrics
 from fedstrata.errors import TrainingError
 from fedstrata.report import write_report
@@ -20,6 +19,7 @@ from fedstrata.report.outcome import outcome_of
 from fedstrata.report.progress import PlainProgress
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import Train
 from riding_runs import noting
 from small_runs import events, toy_run
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedstrata.domain.messages import Evaluate, Failure, Frame, Probe, Reply, Request, Train, Weights, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import TrainingError
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import Evaluate, Failure, Frame, Probe, Reply, Request, Train, Weights, phase_of
 from small_runs import SIZES, after, essence, events, toy_run
 from toy_runs import Assigned, toy_engine
 from toys import copy_of, same_bits, toy_clients, toy_model

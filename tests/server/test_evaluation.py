@@ -8,12 +8,12 @@ import pytest
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.server.state import ServerState
+from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
 from toys import named
 
 ROWS = {"a": 1, "b": 9, "c": 0}

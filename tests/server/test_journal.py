@@ -11,11 +11,11 @@ from zlib import crc32
 import pytest
 
 from answering import flipped, frame, training, update
-from fedstrata.domain.messages import Failure, Reject, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.server.journal import FileJournal
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Failure, Reject, Update
 from toys import same_bits
 
 

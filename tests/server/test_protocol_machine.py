@@ -20,13 +20,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from fedstrata.domain.assignment import Assignment, Key
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Frame
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
 from fedstrata.engines.clock import VirtualClock
 from fedstrata.server.rules import Rules
+from fedstrata.wire.assignment import Assignment, Key
+from fedstrata.wire.messages import Frame
+from fedstrata.wire.sizes import Encoding
 from protocol_model import ABSENT, NAMES, SPOILED, STALE, answer, framed, machine_setting, spoiled, stale
 from protocol_oracle import Book, Oracle, Tally, weighted_mean
 from protocol_server import SECONDS, Server

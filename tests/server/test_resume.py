@@ -14,7 +14,6 @@ import torch
 from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator, AggregatorState
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Weights
 from fedstrata.errors import CheckpointError
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.full import Full
@@ -25,6 +24,7 @@ from fedstrata.selectors.random import Random
 from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.folder import RunFolder
+from fedstrata.wire.messages import Weights
 from small_runs import after, essence, events, toy_run
 from toys import same_bits
 

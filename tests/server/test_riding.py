@@ -11,13 +11,6 @@ import pytest
 
 from fedstrata.client.handler import Handler
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
-    Probe,
-    Probed,
-    ProbePlan,
-    Request,
-    Train,
-)
 from fedstrata.domain.seeds import Seeds
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.consensus import Consensus
@@ -25,6 +18,13 @@ from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.state import Measured
+from fedstrata.wire.messages import (
+    Probe,
+    Probed,
+    ProbePlan,
+    Request,
+    Train,
+)
 from riding_runs import noting, play, riding
 from small_runs import SIZES, toy_run
 from toys import toy_clients, toy_model

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Probe, Reply, Request, Train, Update
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.selectors.consensus import Consensus
@@ -19,6 +18,7 @@ from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
 from fedstrata.server.state import initial_state
+from fedstrata.wire.messages import Probe, Reply, Request, Train, Update
 from riding_runs import STATISTICS, in_training, noting, play, riding
 from small_runs import SIZES, after, events, toy_run
 from toy_runs import toy_engine

@@ -9,7 +9,6 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Request, Train
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.independent import Independent
@@ -19,6 +18,7 @@ from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.state import initial_state
+from fedstrata.wire.messages import Request, Train
 from riding_runs import STATISTICS, noting, play, riding, tolled
 from small_runs import SIZES
 from toys import BLOCKS, toy_model

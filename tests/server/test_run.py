@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Failure, Reply, Request, Train, Weights
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import CheckpointError, StorageError, TrainingError
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Train, Weights
 from small_runs import after, essence, events, toy_run
 from toy_runs import toy_engine
 from toys import toy_clients, toy_model

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Failure, Frame, Reply, Request, Train
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.domain.versions import Versions
-from fedstrata.domain.wire import mask_bytes
-from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.protocol import SelectorState
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import Failure, Frame, Reply, Request, Train
+from fedstrata.wire.sizes import mask_bytes
 from small_runs import SIZES, events, toy_run
 from toy_runs import toy_engine
 from toys import toy_clients, toy_model

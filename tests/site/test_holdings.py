@@ -10,11 +10,11 @@ from safetensors.torch import save
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.ids import LayerName, TensorName
-from fedstrata.domain.messages import Weights
-from fedstrata.engines.digests import manifest_of
 from fedstrata.errors import ClientError
 from fedstrata.site.cache import LayerCache
 from fedstrata.site.holdings import Holdings
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import Weights
 from toys import same_bits, toy_model
 
 MODEL = toy_model()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Failure
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import StorageError
 from fedstrata.site.leaving import Leaving
 from fedstrata.site.wording import of_failure, of_refusal
+from fedstrata.wire.messages import Failure
 
 
 def facts(run: str = "trial", **more: object) -> dict[str, object]:

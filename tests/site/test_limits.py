@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.domain.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
-from fedstrata.engines.codec import decode, encode
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
 from fedstrata.scores.signal_to_noise import SignalToNoise
 from fedstrata.site.office import Office
 from fedstrata.site.timer import within
+from fedstrata.wire.codec import decode, encode
+from fedstrata.wire.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
 from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
 from worker_engines import assignment
 

@@ -10,11 +10,11 @@ import pytest
 
 from fedstrata.client.evaluate import evaluate
 from fedstrata.domain.ids import LayerName
-from fedstrata.domain.messages import Evaluated, Failure, ProbePlan, Request, Train, Update
-from fedstrata.domain.sites import Declaration
 from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
 from fedstrata.site.office import Office
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.messages import Evaluated, Failure, ProbePlan, Request, Train, Update
+from fedstrata.wire.sizes import Encoding
 from site_world import (
     CLIENT,
     DIGITS,

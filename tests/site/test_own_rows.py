@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fedstrata.domain.messages import Failure
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.digests import digest_of
 from fedstrata.site.leaving import Leaving
 from fedstrata.site.office import Office
+from fedstrata.wire.digests import digest_of
+from fedstrata.wire.messages import Failure
+from fedstrata.wire.sizes import Encoding
 from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
 from small_models import save_bert, save_images, save_text, save_vit
 

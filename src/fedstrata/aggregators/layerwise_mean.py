@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Update, Weights
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import Update, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

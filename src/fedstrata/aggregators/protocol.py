@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Update, Weights
+from fedstrata.wire.messages import Update, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,12 @@ from fedstrata.costs import compute
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.stats import Statistic
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
+from fedstrata.wire.messages import TrainPlan
 
 REFERENCE = "a ViT-B/32 of 4 blocks"
 _ROWS = 8

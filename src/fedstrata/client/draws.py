@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedstrata.domain.messages import ProbePlan
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ClientError
+from fedstrata.wire.messages import ProbePlan
 
 
 def groups_of(indices: Tensor, together: int) -> tuple[Tensor, ...]:

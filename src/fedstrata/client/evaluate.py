@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
-from fedstrata.domain.messages import Weights
+from fedstrata.wire.messages import Weights
 
 
 @torch.no_grad()

@@ -17,8 +17,8 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.theory import LayerMoments
+from fedstrata.wire.messages import Weights
 
 
 @dataclass(frozen=True, slots=True)

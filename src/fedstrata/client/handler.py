@@ -17,9 +17,9 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import batches, train
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Evaluated, Probe, Probed, ProbePlan, Reply, Request, Train, Update
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ClientError, nearest
+from fedstrata.wire.messages import Evaluate, Evaluated, Probe, Probed, ProbePlan, Reply, Request, Train, Update
 
 
 @dataclass(frozen=True, slots=True)

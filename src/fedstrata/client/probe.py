@@ -18,10 +18,10 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.sketching import Sketches
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.errors import ClientError
+from fedstrata.wire.messages import Weights
 
 Sink = Callable[[TensorName, Tensor], None]
 Entries = dict[TensorName, dict[str, Tensor]]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from fedstrata.alignment import align_module, aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Weights
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.objective import Classification, Objective
+from fedstrata.wire.messages import Weights
 
 
 class ResidentModel:

@@ -19,8 +19,8 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
-from fedstrata.domain.messages import TrainPlan, Weights
 from fedstrata.errors import ClientError, ConfigError
+from fedstrata.wire.messages import TrainPlan, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,8 @@ from fedstrata.costs.protocol import Workload
 from fedstrata.data.kinds import Remote
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.records import Metrics
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ModelError, StorageError, TrainingError
 from fedstrata.files import argument, write_atomic
@@ -58,6 +56,8 @@ from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.run import SAME, Run, RunResult, Schedule
 from fedstrata.server.theory import Instrument
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.messages import Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import ConfigError, nearest
+from fedstrata.wire.declaration import Declaration
 
 UNKNOWN_LABELS = "labels per site are not known to the server"
 _SHOWN = 5

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from safetensors import SafetensorError
 
 from fedstrata.client.resident import bytes_of
-from fedstrata.domain.messages import Weights
 from fedstrata.files import argument
 from fedstrata.models.export import save_weights, sentence
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.report.progress import megabytes
 from fedstrata.server.folder import RunFolder
+from fedstrata.wire.messages import Weights
 
 
 def kept(folder: RunFolder, weights: Weights, error: Exception) -> str:

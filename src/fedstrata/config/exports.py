@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.config.provenance import after_last
-from fedstrata.domain.messages import Weights
 from fedstrata.server.best import BestWeights
 from fedstrata.server.folder import RunFolder
 from fedstrata.server.run import RunResult
+from fedstrata.wire.messages import Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from fedstrata.costs.protocol import CostModel, Facts, Workload
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
-from fedstrata.domain.wire import Encoding
+from fedstrata.wire.sizes import Encoding
 
 Advise = Callable[[ClientId, Cost, Visit, Sequence[Mask]], str]
 """Says what would fit a client's budget: for one of these masks, on such a visit; empty if nothing would."""

@@ -26,7 +26,6 @@ from fedstrata.data.split import Partitioning, Rows, Split
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Update, Weights
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import Certificate, Selection, SelectionProblem
@@ -36,6 +35,7 @@ from fedstrata.domain.units import UNITS
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector, SelectorState, sketch_of
+from fedstrata.wire.messages import Update, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,12 @@ from fedstrata.data.files import Source, find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
 from fedstrata.domain.layers import LayerMap
-from fedstrata.engines.digests import hashed
 from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
 from fedstrata.models.place import is_custom, model_folder
 from fedstrata.reading.json_text import read_json
 from fedstrata.server.folder import RunFolder
+from fedstrata.wire.digests import hashed
 
 INPUTS = "inputs.json"
 _READ = frozenset({".json", ".jinja", ".model", ".safetensors", ".txt"})

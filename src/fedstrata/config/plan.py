@@ -19,10 +19,10 @@ from fedstrata.costs.scaling import weights
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.prices import Prices
-from fedstrata.domain.wire import update_bytes
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector
+from fedstrata.wire.sizes import update_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, ClientRows, TensorRows
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import BudgetError
 from fedstrata.models.step import Network, measure_step
 from fedstrata.server.method import Setting
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 
 def workload(data: ClientRows, client: ClientId, *, train: TrainPlan, probe: ProbePlan, seeds: Seeds) -> Workload:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fedstrata.config.pricing import probe_passes
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, TensorRows
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 MOST_BATCHES = 1_000_000
 """Local steps, or rows of a probe, of one client that can be priced: they are listed before the run."""

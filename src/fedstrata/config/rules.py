@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedstrata.config.load import Loaded
-from fedstrata.domain.messages import PhaseName
 from fedstrata.errors import ConfigError
 from fedstrata.server.method import Setting
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import PhaseName
 
 
 def rules_of(loaded: Loaded) -> Rules:

@@ -22,16 +22,16 @@ from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
 from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.protocol import Selector
 from fedstrata.server.method import Method, Setting
+from fedstrata.wire.messages import ProbePlan, TrainPlan
+from fedstrata.wire.sizes import Encoding
 
 Measure = Callable[[Sequence[Workload]], tuple[StepProfile, ...]]
 """Measures the model's step for the batches of these workloads."""

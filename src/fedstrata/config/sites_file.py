@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import CheckpointError
 from fedstrata.files import write_atomic
 from fedstrata.reading.json_text import read_json
 from fedstrata.server.folder import RunFolder
+from fedstrata.wire.declaration import Declaration
 
 SITES = "sites.json"
 Sites = Mapping[ClientId, Declaration]

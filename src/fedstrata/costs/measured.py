@@ -25,8 +25,8 @@ from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.profile import StepProfile
-from fedstrata.domain.wire import mask_bytes, probe_bytes, update_bytes
 from fedstrata.errors import ConfigError
+from fedstrata.wire.sizes import mask_bytes, probe_bytes, update_bytes
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstrata.domain.layers import Layer, LayerMap
-from fedstrata.domain.messages import TrainPlan
 from fedstrata.domain.profile import ALWAYS, StepProfile
 from fedstrata.domain.stats import Statistic
+from fedstrata.wire.messages import TrainPlan
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from fedstrata.domain.cost import Visit
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.profile import StepProfile
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 Batch = tuple[int, int | None]
 """Rows of a batch, and its padded length or ``None``."""

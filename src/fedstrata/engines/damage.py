@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
-from fedstrata.domain.messages import Evaluated, Failure, Origin, Probed, Reply, Update
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.engines.faults import Fault, Kind
+from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update
 
 HUGE = 1e38
 

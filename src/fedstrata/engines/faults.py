@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import PhaseName, Request, phase_of
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ConfigError
+from fedstrata.wire.messages import PhaseName, Request, phase_of
 
 EVERY_PHASE: frozenset[PhaseName] = frozenset({"probe", "train", "evaluate"})
 _PHASES: Mapping[PhaseName, Phase] = {"probe": Phase.PROBE, "train": Phase.TRAIN, "evaluate": Phase.EVALUATE}
@@ -89,7 +89,7 @@ class Faults:
         phases: The phases that are hit.
 
     Example:
-        >>> from fedstrata.domain.messages import Evaluate
+        >>> from fedstrata.wire.messages import Evaluate
         >>> ask = [Evaluate(ClientId(c), 0, {}) for c in "abcd"]
         >>> {c: [str(f.kind) for f in faults] for c, faults in Faults(crash=0.5).draw(ask, seed=0).items()}
         {'c': ['crash']}
@@ -157,7 +157,7 @@ class Share:
         phases: The phases that are hit.
 
     Example:
-        >>> from fedstrata.domain.messages import Evaluate
+        >>> from fedstrata.wire.messages import Evaluate
         >>> ask = [Evaluate(ClientId(c), 0, {}) for c in "abcdefghij"]
         >>> len(Share(0.3, Fault(Kind.LOSE_REPLY)).draw(ask, seed=0))
         3
@@ -194,7 +194,7 @@ class Exactly:
         faults: What goes wrong with a phase, a round (0-based) and a client.
 
     Example:
-        >>> from fedstrata.domain.messages import Evaluate
+        >>> from fedstrata.wire.messages import Evaluate
         >>> plan = Exactly({("evaluate", 2, ClientId("c3")): [Fault(Kind.LOSE_REPLY)]})
         >>> [len(plan.draw([Evaluate(ClientId("c3"), round, {})], seed=0)) for round in (1, 2, 3)]
         [0, 1, 0]

@@ -14,15 +14,15 @@ import numpy as np
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Frame, Reject, Reply, Request
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.asked import asked_of
 from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.engines.codec import decode, encode
 from fedstrata.engines.damage import blocks_of, changed, different, outdated
 from fedstrata.engines.faults import Fault, Kind, Plan, stream
 from fedstrata.engines.local import failure
 from fedstrata.engines.protocol import Engine
+from fedstrata.wire.codec import decode, encode
+from fedstrata.wire.expected import asked_of
+from fedstrata.wire.messages import Frame, Reject, Reply, Request
 
 Message = Reply | Frame
 Arrival = tuple[float, ClientId, Message]
@@ -48,7 +48,7 @@ class FaultyEngine:
         frames: Whether sound messages travel as frames too; damaged ones always do.
 
     Example:
-        >>> from fedstrata.domain.messages import Evaluate, Evaluated
+        >>> from fedstrata.wire.messages import Evaluate, Evaluated
         >>> from fedstrata.engines.faults import Exactly
         >>> from fedstrata.engines.scripted import ScriptedEngine
         >>> inner = ScriptedEngine(lambda r: Evaluated(r.client, r.round, 0.0, 1, 1))

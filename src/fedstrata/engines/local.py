@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fedstrata.blame import told
-from fedstrata.domain.messages import Failure, Reply, Request, Train, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
-from fedstrata.engines.encodings import as_received
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError
+from fedstrata.wire.encodings import as_received
+from fedstrata.wire.messages import Failure, Reply, Request, Train, Update, phase_of
 
 log = logging.getLogger(__name__)
 

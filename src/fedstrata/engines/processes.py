@@ -14,8 +14,6 @@ from pathlib import Path
 import torch
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Failure, Frame, Request, Weights
-from fedstrata.domain.wire import Encoding, update_bytes
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.workers.arena import Arena
 from fedstrata.engines.workers.briefing import Briefing, Recipe
@@ -24,6 +22,8 @@ from fedstrata.engines.workers.dispatch import Dispatch
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import shared_folder
 from fedstrata.errors import ConfigError, TrainingError
+from fedstrata.wire.messages import Failure, Frame, Request, Weights
+from fedstrata.wire.sizes import Encoding, update_bytes
 
 _FRAMING = 2**20  # bytes of a frame that are not deltas, generously
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from fedstrata.domain.messages import Frame, Reply, Request
 from fedstrata.engines.clock import Clock, Deadline
+from fedstrata.wire.messages import Frame, Reply, Request
 
 
 class ClientHandler(Protocol):

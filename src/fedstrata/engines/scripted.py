@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from fedstrata.domain.messages import Frame, Reply, Request
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
+from fedstrata.wire.messages import Frame, Reply, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ScriptedEngine:
         clock: The clock of deadlines.
 
     Example:
-        >>> from fedstrata.domain.messages import Evaluate, Evaluated
+        >>> from fedstrata.wire.messages import Evaluate, Evaluated
         >>> engine = ScriptedEngine(lambda r: Evaluated(r.client, r.round, 0.0, 1, 1))
         >>> [reply.correct for reply in engine.send([Evaluate("a", 0, {})])]
         [1]

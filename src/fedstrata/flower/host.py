@@ -59,7 +59,7 @@ class Host:
 
     def declare(self, client: ClientId) -> Envelope:
         """Return what a client has."""
-        from fedstrata.domain.sites import Declaration
+        from fedstrata.wire.declaration import Declaration
 
         rows = self.handler.clients[client]
         word = Declaration(len(rows.train), len(rows.held_out), holds=self.holdings.hashes(), device=self.device)
@@ -67,10 +67,10 @@ class Host:
 
     def work(self, envelope: Envelope) -> Envelope:
         """Do what a message asks, or say which layers are missing."""
-        from fedstrata.domain.messages import Train
         from fedstrata.engines.local import answer
-        from fedstrata.engines.workers.requests import from_json
         from fedstrata.site.frames import framed
+        from fedstrata.wire.messages import Train
+        from fedstrata.wire.requests import from_json
 
         weights, missing = self.holdings.weights(envelope.said["manifest"], envelope.blobs)
         if missing:

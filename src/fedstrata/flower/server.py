@@ -23,7 +23,6 @@ from fedstrata.blame import own_code
 from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.config.load import load_config
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.flower.engine import FlowerEngine
 from fedstrata.engines.flower.join import Joined, join
 from fedstrata.engines.flower.roster import Roster
@@ -34,6 +33,7 @@ from fedstrata.flower.sites import SiteBook, name_of, roster
 from fedstrata.flower.talk import Result, Talk
 from fedstrata.flower.watch import STATUS
 from fedstrata.report.progress import PlainProgress
+from fedstrata.wire.declaration import Declaration
 
 INTERRUPTED = 130
 """Exit code of a run that was asked to stop."""

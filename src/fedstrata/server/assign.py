@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.server.method import Setting
 from fedstrata.server.state import ServerState
+from fedstrata.wire.assignment import Assignment
 
 
 def to_probe(clients: Sequence[ClientId], state: ServerState, setting: Setting) -> list[Assignment]:

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fedstrata.domain.ids import TensorName
-from fedstrata.domain.messages import Weights
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import sync
+from fedstrata.wire.messages import Weights
 
 
 @dataclass(frozen=True, slots=True)

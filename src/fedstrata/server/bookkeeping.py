@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import Layer, Mask
-from fedstrata.domain.messages import PhaseName, Probed, Reject, Update, Weights
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.domain.selection import Selection
 from fedstrata.domain.theory import chi2
-from fedstrata.domain.wire import mask_bytes, statistics_bytes, update_bytes
-from fedstrata.engines.admission import Norms
 from fedstrata.server.inbox import Loss
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.state import Measured, ServerState
 from fedstrata.server.theory import sketched_moments, theory_record
+from fedstrata.wire.admission import Norms
+from fedstrata.wire.messages import PhaseName, Probed, Reject, Update, Weights
+from fedstrata.wire.sizes import mask_bytes, statistics_bytes, update_bytes
 
 log = logging.getLogger(__name__)
 

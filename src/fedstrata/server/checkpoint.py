@@ -26,13 +26,13 @@ from torch import Tensor
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.alignment import aligned
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
 from fedstrata.reading.bounded import read_bytes
 from fedstrata.reading.json_text import json_value
 from fedstrata.server.state import Best, Measured, ServerState
+from fedstrata.wire.messages import Weights
 
 SCHEMA = 5
 TENSORS = ("model.safetensors", "aggregator.safetensors")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Request
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.protocol import Engine
 from fedstrata.server.inbox import Accepted, Inbox, Loss
 from fedstrata.server.journal import Journal
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.messages import Request
 
 
 def collect(

@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Failure, Frame, Reject, Reply, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.admission import Norms, admit, admit_update, belongs
 from fedstrata.engines.clock import Deadline
-from fedstrata.engines.codec import unframe
-from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.server.journal import Journal
+from fedstrata.wire.admission import Norms, admit, admit_update, belongs
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import unframe
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Failure, Frame, Reject, Reply, Update
 
 Loss = Callable[[ClientId, Reject, bool], None]
 """Is told of a client whose message did not count, why, and whether the client itself is lost."""

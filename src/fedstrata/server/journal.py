@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from fedstrata.domain.assignment import Assignment, Key
-from fedstrata.domain.messages import Failure, Reject, Reply
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import encode, unframe
-from fedstrata.engines.digests import content_of
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
 from fedstrata.reading.bounded import read_part
 from fedstrata.server.journal_records import FRAMES, LONGEST, Accepted, Begun, Lost, Record, key_of, line_of, record_of
+from fedstrata.wire.assignment import Assignment, Key
+from fedstrata.wire.codec import encode, unframe
+from fedstrata.wire.digests import content_of
+from fedstrata.wire.messages import Failure, Reject, Reply
+from fedstrata.wire.sizes import Encoding
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from zlib import crc32
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from fedstrata.domain.assignment import Key
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import PhaseName
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
 from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import json_value
+from fedstrata.wire.assignment import Key
+from fedstrata.wire.messages import PhaseName
+from fedstrata.wire.sizes import Encoding
 
 _CRC = ',"crc":"'
 FRAMES = re.compile(r"([0-9]{4,18})-[0-9]+-[a-z]+\.frames")

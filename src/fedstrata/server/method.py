@@ -14,7 +14,6 @@ from fedstrata.costs.protocol import Pricing
 from fedstrata.domain.cost import Cost, Visit
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import ProbePlan, TrainPlan
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
@@ -23,6 +22,7 @@ from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector, sketch_of
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId, LayerName
-from fedstrata.domain.messages import PhaseName, Update
 from fedstrata.errors import AbandonedError, StorageError
 from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.journal import Journal
 from fedstrata.server.rules import Rules
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.messages import PhaseName, Update
 
 
 def require(answered: int, phase: PhaseName, ledger: Ledger, rules: Rules) -> None:

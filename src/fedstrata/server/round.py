@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.cost import Visit
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import PhaseName, Probe, Probed, Request, Train, Update
 from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.selection import check
-from fedstrata.engines.admission import Norms
-from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.protocol import Engine
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.bookkeeping import Ledger
@@ -30,6 +26,10 @@ from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.riding import Ride, more
 from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
 from fedstrata.server.state import ServerState
+from fedstrata.wire.admission import Norms
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import PhaseName, Probe, Probed, Request, Train, Update
 
 
 def play_round(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
-from fedstrata.domain.messages import PhaseName
+from fedstrata.wire.messages import PhaseName
 
 
 @dataclass(frozen=True, slots=True)

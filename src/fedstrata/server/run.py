@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.domain.ids import LayerName
-from fedstrata.domain.messages import Weights
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import argument
@@ -27,6 +26,7 @@ from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.session import Session
 from fedstrata.server.state import ServerState, initial_state
 from fedstrata.server.theory import Instrument
+from fedstrata.wire.messages import Weights
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Probed, Reject
 from fedstrata.domain.reasons import Reason
 from fedstrata.scores.protocol import Score
 from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.state import Measured
+from fedstrata.wire.messages import Probed, Reject
 
 _MESSAGE = "the score of its statistics is not finite for every layer; if it happens to all, use another score"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Origin, Weights
 from fedstrata.domain.versions import Versions
-from fedstrata.engines.digests import manifest_of
 from fedstrata.selectors.protocol import SelectorState
 from fedstrata.server.method import Setting
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import Origin, Weights
 
 
 @dataclass(frozen=True, slots=True)

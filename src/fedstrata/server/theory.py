@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.records import LayerTheory, RoundRecord, TheoryRecord
 from fedstrata.domain.theory import ErrorTerms, LayerMoments, terms_of
+from fedstrata.wire.messages import Weights
 
 
 class Instrument(Protocol):

@@ -20,8 +20,6 @@ from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Evaluate, Probe, Request, Train
-from fedstrata.domain.sites import Declaration
 from fedstrata.errors import ClientError
 from fedstrata.site.briefing import Briefing, compose, own_blocks
 from fedstrata.site.cache import LayerCache
@@ -32,6 +30,8 @@ from fedstrata.site.limits import check_threads
 from fedstrata.site.pins import check_pins
 from fedstrata.site.refusal import refused_layers
 from fedstrata.site.rows import rows_alone
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.messages import Evaluate, Probe, Request, Train
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import logging
 
 from fedstrata.blame import kind_of, own_code
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Failure, Reply, Request, Train, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import parts
 from fedstrata.engines.local import failure
 from fedstrata.errors import ClientError, ConfigError, DataError, LabelError
 from fedstrata.site.answer import Answer
+from fedstrata.wire.codec import parts
+from fedstrata.wire.messages import Failure, Reply, Request, Train, Update
+from fedstrata.wire.sizes import Encoding
 
 log = logging.getLogger(__name__)
 

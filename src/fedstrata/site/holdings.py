@@ -17,10 +17,10 @@ from torch import Tensor
 from fedstrata.alignment import aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap
-from fedstrata.domain.messages import Weights
-from fedstrata.engines.digests import digest_of, manifest_of
 from fedstrata.errors import ClientError
 from fedstrata.site.cache import LayerCache
+from fedstrata.wire.digests import digest_of, manifest_of
+from fedstrata.wire.messages import Weights
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

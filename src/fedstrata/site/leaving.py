@@ -20,12 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fedstrata.domain.messages import Evaluate, Probe, Request, Train
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, write_atomic
 from fedstrata.locks import Lock
 from fedstrata.reading.json_text import json_value
 from fedstrata.site.limits import Past
+from fedstrata.wire.messages import Evaluate, Probe, Request, Train
 
 LINES, FACTS, KEY = "left.log", "left.jsonl", "rows.key"
 """Names of the two files in the site's state folder, and of the key of hashes of rows."""

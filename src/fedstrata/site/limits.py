@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
 from fedstrata.domain.layers import LayerMap, Mask
-from fedstrata.domain.messages import Evaluate, Probe, Probed, ProbePlan, Reply, Request, Train, TrainPlan, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.errors import ClientError
 from fedstrata.site.keys import LimitsSection
 from fedstrata.site.plans import local_steps
+from fedstrata.wire.messages import Evaluate, Probe, Probed, ProbePlan, Reply, Request, Train, TrainPlan, Update
 
 _RATES = frozenset({"lr", "always_lr", "momentum", "weight_decay", "clip_norm"})
 """What a run may change of its plan after a round that diverged; how the same rows are cut into steps it may not."""

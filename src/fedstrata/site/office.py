@@ -16,11 +16,9 @@ from typing import Any
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Failure, Reply, Request, Train, Weights, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.engines.local import failure
-from fedstrata.engines.workers.requests import from_json
 from fedstrata.errors import ClientError, StorageError
 from fedstrata.site import wording
 from fedstrata.site.answer import Answer, refused
@@ -34,6 +32,8 @@ from fedstrata.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.site.plans import check_request
 from fedstrata.site.sizes import check_briefing, check_head, client_of, run_of
 from fedstrata.site.timer import OutOfTime, within
+from fedstrata.wire.messages import Failure, Reply, Request, Train, Weights, phase_of
+from fedstrata.wire.requests import from_json
 
 log = logging.getLogger(__name__)
 

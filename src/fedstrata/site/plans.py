@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import ceil, inf, isfinite
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 from fedstrata.errors import ClientError
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 
 MOST_STEPS = 1_000_000
 """Local steps, or epochs, of one update."""

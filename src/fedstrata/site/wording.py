@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Evaluated, Failure, Probed, Reply, Request, Update, phase_of
-from fedstrata.domain.sites import Declaration
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.units import shown
 from fedstrata.site.leaving import plain
+from fedstrata.wire.declaration import Declaration
+from fedstrata.wire.messages import Evaluated, Failure, Probed, Reply, Request, Update, phase_of
 
 Told = tuple[str, Mapping[str, Any]]
 """A sentence, and the facts in it."""

@@ -10,9 +10,18 @@ from flwr.app import Message
 from flwr.app.error import Error
 
 from fedstrata.client.handler import Handler
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.seeds import Seeds
+from fedstrata.engines.clock import Deadline, VirtualClock
+from fedstrata.engines.flower.engine import MOST_ASKED, FlowerEngine, _seconds
+from fedstrata.engines.flower.envelope import Envelope
+from fedstrata.engines.flower.roster import Roster
+from fedstrata.engines.flower.traffic import Tally
+from fedstrata.engines.local import LocalEngine
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode
+from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
     Failure,
@@ -26,15 +35,6 @@ from fedstrata.domain.messages import (
     Update,
     Weights,
 )
-from fedstrata.domain.reasons import Reason
-from fedstrata.domain.seeds import Seeds
-from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.engines.codec import decode
-from fedstrata.engines.flower.engine import MOST_ASKED, FlowerEngine, _seconds
-from fedstrata.engines.flower.envelope import Envelope
-from fedstrata.engines.flower.roster import Roster
-from fedstrata.engines.flower.traffic import Tally
-from fedstrata.engines.local import LocalEngine
 from flower_grid import FakeGrid, FakeNode, Forge, ToySite, key_of, keys_of
 from toys import named, same_bits, toy_clients, toy_layers, toy_model
 

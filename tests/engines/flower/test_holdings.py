@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load as load_blob
 
 from fedstrata.domain.ids import LayerName, TensorName
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.digests import digest_of, manifest_of
 from fedstrata.engines.flower import holdings
 from fedstrata.engines.flower.holdings import Holdings
+from fedstrata.wire.digests import digest_of, manifest_of
+from fedstrata.wire.messages import Weights
 from toys import copy_of, named, same_bits, toy_model
 
 A, B = named("a", "b")

@@ -12,12 +12,12 @@ from flwr.app import Message
 from flwr.app.error import Error
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.clock import VirtualClock
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.join import Joined, join
 from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Tally
+from fedstrata.wire.declaration import Declaration
 from flower_grid import Answer, FakeGrid, FakeNode, Forge, key_of, keys_of
 
 A, B, C = ClientId("a"), ClientId("b"), ClientId("c")

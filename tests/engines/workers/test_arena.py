@@ -14,12 +14,12 @@ import torch
 from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
-from fedstrata.domain.messages import Weights
-from fedstrata.engines.digests import manifest_of
 from fedstrata.engines.workers.arena import Arena, Mount
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import SharedFile, read_at, shared_folder, write_at
 from fedstrata.errors import TrainingError
+from fedstrata.wire.digests import manifest_of
+from fedstrata.wire.messages import Weights
 from toys import copy_of, same_bits, toy_model
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -87,7 +87,7 @@ def test_the_same_tensors_are_not_hashed_again(arena: Arena, monkeypatch: pytest
         hashed.append(block.name)
         return "x"
 
-    monkeypatch.setattr("fedstrata.engines.digests.digest_of", counted)
+    monkeypatch.setattr("fedstrata.wire.digests.digest_of", counted)
     assert arena.lacks({**WEIGHTS}) == ()
     assert hashed == []
     arena.lacks(moved("blocks.2.bias"))

@@ -10,10 +10,10 @@ from math import inf
 
 import pytest
 
-from fedstrata.domain.messages import Evaluated, Failure, Frame
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.errors import TrainingError
+from fedstrata.wire.messages import Evaluated, Failure, Frame
 from waiting import HANG
 from worker_engines import asked, failed, have_ready, play, told, wait_for_end, workers
 

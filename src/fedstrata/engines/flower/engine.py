@@ -16,19 +16,19 @@ from flwr.serverapp import Grid
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Failure, Frame, PhaseName, Request, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
-from fedstrata.engines.asked import asked_of
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
-from fedstrata.engines.codec import frame_limit
 from fedstrata.engines.flower.envelope import Envelope, words
 from fedstrata.engines.flower.holdings import Holdings
 from fedstrata.engines.flower.post import Lost, Post, Sent
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
 from fedstrata.engines.local import failure
-from fedstrata.engines.workers.requests import to_json
+from fedstrata.wire.codec import frame_limit
+from fedstrata.wire.expected import asked_of
+from fedstrata.wire.messages import Failure, Frame, PhaseName, Request, phase_of
+from fedstrata.wire.requests import to_json
 
 KINDS: Mapping[PhaseName, str] = {"probe": "query.probe", "train": "train.layers", "evaluate": "evaluate"}
 """Flower's message type of each phase."""

@@ -8,9 +8,9 @@ from safetensors.torch import save as save_blob
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.digests import Digests
+from fedstrata.wire.digests import Digests
+from fedstrata.wire.messages import Weights
 
 MOST_KNOWN = 4096
 """Contents that are remembered per client; more only costs a transfer."""

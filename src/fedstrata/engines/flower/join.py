@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from flwr.serverapp import Grid
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sites import Declaration
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.flower.envelope import Envelope, words
 from fedstrata.engines.flower.post import Lost, Post, Sent
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
+from fedstrata.wire.declaration import Declaration
 
 KIND = "query.join"
 """Flower's message type of it."""

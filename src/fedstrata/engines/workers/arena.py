@@ -16,12 +16,12 @@ from torch import Tensor
 
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
-from fedstrata.domain.messages import Weights
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.digests import Digests, raw
 from fedstrata.engines.workers.layout import Layout, Place
 from fedstrata.engines.workers.shared import SharedFile, write_at
 from fedstrata.errors import TrainingError
+from fedstrata.wire.digests import Digests, raw
+from fedstrata.wire.messages import Weights
 
 
 class Arena:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from fedstrata.domain.messages import Failure, Frame, Request
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
 from fedstrata.engines.workers.crew import Crew
 from fedstrata.engines.workers.process import Task
+from fedstrata.wire.messages import Failure, Frame, Request
 
 
 class Dispatch:

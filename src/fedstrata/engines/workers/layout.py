@@ -11,7 +11,7 @@ import torch
 from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
-from fedstrata.domain.messages import Weights
+from fedstrata.wire.messages import Weights
 
 
 @dataclass(frozen=True, slots=True)

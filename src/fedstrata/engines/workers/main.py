@@ -15,19 +15,19 @@ from collections.abc import Sequence
 import torch
 
 from fedstrata.blame import told
-from fedstrata.domain.messages import Reply, Request, Train
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import encode
 from fedstrata.engines.local import answer, failure
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.engines.workers.arena import Mount
 from fedstrata.engines.workers.briefing import Briefing
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.pipe import Pipe
-from fedstrata.engines.workers.requests import from_json
 from fedstrata.engines.workers.shared import read_at, write_at
 from fedstrata.parents import begin_as_worker
+from fedstrata.wire.codec import encode
+from fedstrata.wire.messages import Reply, Request, Train
+from fedstrata.wire.requests import from_json
+from fedstrata.wire.sizes import Encoding
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import TensorSpec
-from fedstrata.domain.wire import Encoding, tensor_bytes
-from fedstrata.engines.encodings import as_received, decode_tensor, encode_block, encode_tensor, encoded_specs
+from fedstrata.wire.encodings import as_received, decode_tensor, encode_block, encode_tensor, encoded_specs
+from fedstrata.wire.sizes import Encoding, tensor_bytes
 
 W = TensorName("w")
 EVERY = pytest.mark.parametrize("encoding", Encoding)

@@ -11,7 +11,7 @@ from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic
-from fedstrata.domain.wire import Encoding
+from fedstrata.wire.sizes import Encoding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -226,7 +226,7 @@ class Frame:
 
     Attributes:
         client: Whose channel it came through; not a field of the message.
-        data: The bytes; ``engines/codec.py`` reads them.
+        data: The bytes; ``wire/codec.py`` reads them.
     """
 
     client: ClientId

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer, Mask
-from fedstrata.domain.messages import NOWHERE, Origin, PhaseName
 from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
+from fedstrata.wire.messages import NOWHERE, Origin, PhaseName
+from fedstrata.wire.sizes import Encoding
 
 
 class Key(NamedTuple):

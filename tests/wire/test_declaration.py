@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.domain.ids import LayerName
-from fedstrata.domain.sites import MOST_ROWS, MOST_TEXT, Declaration
 from fedstrata.domain.units import BUDGET_UNITS
+from fedstrata.wire.declaration import MOST_ROWS, MOST_TEXT, Declaration
 
 WORD = Declaration(
     num_examples=120,

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import TensorSpec
-from fedstrata.domain.messages import Weights
-from fedstrata.domain.wire import Encoding, channels
+from fedstrata.wire.messages import Weights
+from fedstrata.wire.sizes import Encoding, channels
 
 SCALE = "#scale"
 """Ending of the name under which a tensor's scale travels."""

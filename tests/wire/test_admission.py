@@ -8,11 +8,11 @@ from math import inf, nan
 import pytest
 import torch
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.messages import Evaluated, Origin, Probed, Reject, Reply, Update
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.engines.admission import admit, admit_update, belongs
+from fedstrata.wire.admission import admit, admit_update, belongs
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.messages import Evaluated, Origin, Probed, Reject, Reply, Update
 from frames import KINDS, ORIGIN, A, asked, deltas, probed, reply, update
 
 HEAD, SCALAR = TensorName("head.w"), TensorName("h.2.s")

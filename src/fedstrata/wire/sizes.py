@@ -13,7 +13,7 @@ STATISTIC_BYTES = 4
 
 
 class Encoding(StrEnum):
-    """How deltas are sent; the error bounds, for finite values, are proven in ``tests/engines/test_encodings.py``."""
+    """How deltas are sent; the error bounds, for finite values, are proven in ``tests/wire/test_encodings.py``."""
 
     FLOAT32 = "float32"
     """As they are."""

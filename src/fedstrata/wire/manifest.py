@@ -8,11 +8,11 @@ from math import isfinite
 from typing import Any
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluated, Failure, Origin, Probed, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.numbers import read, written
+from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update, phase_of
+from fedstrata.wire.numbers import read, written
+from fedstrata.wire.sizes import Encoding
 
 _MOST_TEXT = 2000
 """Characters of a failure's message that are kept."""

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.workers.requests import from_json, to_json
+from fedstrata.wire.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
+from fedstrata.wire.requests import from_json, to_json
+from fedstrata.wire.sizes import Encoding
 from toys import toy_model
 
 A = ClientId("ä/1")

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from answers import is_answer
-from fedstrata.domain.assignment import Assignment
-from fedstrata.domain.messages import Reject
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.codec import decode
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode
+from fedstrata.wire.messages import Reject
 from frames import CASES, asked, frame
 from mutations import mutate
 

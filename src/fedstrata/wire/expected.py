@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.messages import Probe, ProbePlan, Request, Train, phase_of
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.messages import Probe, ProbePlan, Request, Train, phase_of
 
 
 def asked_of(request: Request, layers: LayerMap) -> Assignment:

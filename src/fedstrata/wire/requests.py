@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.messages import (
+from fedstrata.domain.sketch import Hashing
+from fedstrata.domain.stats import Statistic
+from fedstrata.wire.messages import (
     Evaluate,
     Origin,
     Probe,
@@ -18,9 +20,7 @@ from fedstrata.domain.messages import (
     Weights,
     phase_of,
 )
-from fedstrata.domain.sketch import Hashing
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.wire import Encoding
+from fedstrata.wire.sizes import Encoding
 
 
 def to_json(request: Request) -> dict[str, Any]:

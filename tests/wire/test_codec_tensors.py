@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save as save_blob
 from torch import Tensor
 
-from fedstrata.domain.messages import Reject, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import decode, encode
-from fedstrata.engines.encodings import SCALE, encode_block
+from fedstrata.wire.codec import decode, encode
+from fedstrata.wire.encodings import SCALE, encode_block
+from fedstrata.wire.messages import Reject, Update
+from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, MASK, asked, deltas, frame, parts, sealed, update
 
 EVERY = pytest.mark.parametrize("encoding", Encoding)

@@ -29,16 +29,16 @@ from safetensors.torch import load as load_blob
 from safetensors.torch import save as save_blob
 
 from fedstrata.alignment import aligned
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
-from fedstrata.domain.messages import Reject, Reply, Update
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding, update_bytes
-from fedstrata.engines import numbers
-from fedstrata.engines.admission import admit, belongs
-from fedstrata.engines.encodings import decode_tensor, encode_block, encoded_specs
-from fedstrata.engines.manifest import read_manifest, write_manifest
+from fedstrata.wire import numbers
+from fedstrata.wire.admission import admit, belongs
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.encodings import decode_tensor, encode_block, encoded_specs
+from fedstrata.wire.manifest import read_manifest, write_manifest
+from fedstrata.wire.messages import Reject, Reply, Update
+from fedstrata.wire.sizes import Encoding, update_bytes
 
 MAGIC, VERSION = b"FSTR", 1
 _HEAD = struct.Struct("<4sHHIQ")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Evaluated, Probed, Update, Weights
+from fedstrata.wire.messages import Evaluated, Probed, Update, Weights
 
 
 def digest_of(block: Layer, weights: Weights) -> str:
@@ -24,7 +24,7 @@ class Digests:
     """Content hashes of blocks, each computed once: tensors are never changed in place, so the same objects have it.
 
     Example:
-        ``tests/engines/test_digests.py`` counts what is hashed.
+        ``tests/wire/test_digests.py`` counts what is hashed.
     """
 
     def __init__(self) -> None:

@@ -7,11 +7,11 @@ from math import inf, nan
 
 import pytest
 
-from fedstrata.domain.assignment import Assignment
-from fedstrata.domain.messages import Evaluated, Failure, Reject
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.codec import decode, encode
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode, encode
+from fedstrata.wire.messages import Evaluated, Failure, Reject
+from fedstrata.wire.sizes import Encoding
 from frames import CASES, ORIGIN, A, asked, frame, parts, saying, sealed
 
 EVERY_CASE = pytest.mark.parametrize(("kind", "encoding"), CASES)

@@ -9,7 +9,7 @@ import pytest
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.domain.wire import (
+from fedstrata.wire.sizes import (
     Encoding,
     channels,
     mask_bytes,

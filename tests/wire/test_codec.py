@@ -12,16 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load as load_blob
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Role
-from fedstrata.domain.messages import Failure, Probed, Reject, Update
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines.admission import admit
-from fedstrata.engines.codec import decode, decode_update, encode, frame_limit, overhead
-from fedstrata.engines.encodings import as_received, encode_block
+from fedstrata.wire.admission import admit
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.codec import decode, decode_update, encode, frame_limit, overhead
+from fedstrata.wire.encodings import as_received, encode_block
+from fedstrata.wire.messages import Failure, Probed, Reject, Update
+from fedstrata.wire.sizes import Encoding
 from frames import (
     CASES,
     LAYERS,

@@ -11,12 +11,12 @@ import torch
 
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
-from fedstrata.domain.messages import Evaluated, Origin, Probed, Update, Weights
 from fedstrata.domain.stats import LayerStats
-from fedstrata.domain.wire import Encoding
-from fedstrata.engines import digests
-from fedstrata.engines.codec import decode
-from fedstrata.engines.digests import Digests, content_of, digest_of, manifest_of, raw
+from fedstrata.wire import digests
+from fedstrata.wire.codec import decode
+from fedstrata.wire.digests import Digests, content_of, digest_of, manifest_of, raw
+from fedstrata.wire.messages import Evaluated, Origin, Probed, Update, Weights
+from fedstrata.wire.sizes import Encoding
 from frames import A, asked, block, deltas, frame, probed, update
 
 HEAD = TensorName("head.w")

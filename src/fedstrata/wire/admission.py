@@ -12,14 +12,14 @@ from math import isfinite, isnan, sqrt
 
 import torch
 
-from fedstrata.domain.assignment import Assignment
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
-from fedstrata.domain.sites import MOST_ROWS
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
+from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.declaration import MOST_ROWS
+from fedstrata.wire.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
 """No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
