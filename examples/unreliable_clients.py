@@ -15,11 +15,11 @@ from pathlib import Path
 
 from fedstrata.config.build import finish, prepare_run
 from fedstrata.config.load import check_config
-from fedstrata.engines.faults import Faults
-from fedstrata.engines.faulty import FaultyEngine
 from fedstrata.report.html import write_report
 from fedstrata.server.observers import Quiet
 from fedstrata.server.run import RunResult
+from fedstrata.testing.faults import Faults
+from fedstrata.testing.faulty import FaultyEngine
 
 STORM = Faults(
     lose_request=0.05, crash=0.05, lose_reply=0.1, reorder=0.5, duplicate=0.2, conflict=0.1, stale=0.2,

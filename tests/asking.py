@@ -8,9 +8,9 @@ from dataclasses import replace
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
-from fedstrata.engines.faults import Exactly, Fault, Faults, Kind, Plan
-from fedstrata.engines.faulty import FaultyEngine, Message
-from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.testing.faults import Exactly, Fault, Faults, Kind, Plan
+from fedstrata.testing.faulty import FaultyEngine, Message
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.admission import admit, belongs
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.codec import decode

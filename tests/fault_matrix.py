@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.engines.faults import Fault, Kind, Plan, Share
+from fedstrata.testing.faults import Fault, Kind, Plan, Share
 from fedstrata.wire.messages import PhaseName, Request
 from matrix import DEADLINE, Outcome, play
 

@@ -27,8 +27,6 @@ from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import ClientProfile
-from fedstrata.engines.faults import EVERY_PHASE, Exactly, Plan
-from fedstrata.engines.faulty import FaultyEngine
 from fedstrata.engines.local import LocalEngine
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
@@ -38,6 +36,8 @@ from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.testing.faults import EVERY_PHASE, Exactly, Plan
+from fedstrata.testing.faulty import FaultyEngine
 from fedstrata.wire.messages import PhaseName, ProbePlan, TrainPlan, Update, Weights
 
 LAYERS, WIDTH, CLIENTS = 12, 16, 10

@@ -12,8 +12,8 @@ from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine, answer, received
 from fedstrata.engines.protocol import ClientHandler, Engine
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import ClientError
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import (
     Evaluate,

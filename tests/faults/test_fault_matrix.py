@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fault_matrix import DAMAGES, LOSSES, accepted_once, as_if_lost, lost_in, one_thread, same_as_calm, vanish
-from fedstrata.engines.faults import EVERY_PHASE, Fault, Faults, Kind, Share
 from fedstrata.errors import TrainingError
 from fedstrata.server.rules import Rules
+from fedstrata.testing.faults import EVERY_PHASE, Fault, Faults, Kind, Share
 from fedstrata.wire.messages import PhaseName
 from matrix import CLIENTS, DEADLINE, Outcome, hash_of, play, prepare
 from small_runs import events

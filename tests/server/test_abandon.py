@@ -11,10 +11,10 @@ import torch
 
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import TrainingError
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Evaluate, Failure, Frame, Probe, Reply, Request, Train, Weights, phase_of
 from small_runs import SIZES, after, essence, events, toy_run
 from toy_runs import Assigned, toy_engine

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.server.best import BestWeights
 from fedstrata.server.run import Run
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Evaluate, Evaluated, Reply, Request
 from small_runs import SIZES, after, never, toy_run
 from toy_runs import toy_engine

@@ -10,7 +10,6 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.stats import LayerStats, Statistic
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.warmup import Warmup
@@ -18,6 +17,7 @@ from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
 from fedstrata.server.state import initial_state
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Probe, Reply, Request, Train, Update
 from riding_runs import STATISTICS, in_training, noting, play, riding
 from small_runs import SIZES, after, events, toy_run

@@ -13,7 +13,6 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import AbandonedError, SelectionError
 from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.consensus import Consensus
@@ -24,6 +23,7 @@ from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.state import ServerState, initial_state
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Failure, Frame, Reply, Request, Train, TrainPlan, Update
 from toy_runs import Assigned, toy_engine, toy_setting

@@ -14,9 +14,9 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.local import LocalEngine
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.errors import CheckpointError, StorageError, TrainingError
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Train, Weights
 from small_runs import after, essence, events, toy_run
 from toy_runs import toy_engine

@@ -10,9 +10,9 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.domain.versions import Versions
-from fedstrata.engines.scripted import ScriptedEngine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.protocol import SelectorState
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Failure, Frame, Reply, Request, Train
 from fedstrata.wire.sizes import mask_bytes

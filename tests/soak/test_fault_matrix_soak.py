@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from fault_matrix import DAMAGES, LOSSES, Seeded, accepted_once, as_if_lost, lost_in, one_thread, same_as_calm, vanish
-from fedstrata.engines.faults import Faults, Kind
+from fedstrata.testing.faults import Faults, Kind
 from fedstrata.wire.messages import PhaseName
 from matrix import CLIENTS, Outcome, play
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.stats import LayerStats, TensorStats
-from fedstrata.engines.faults import Fault, Kind
+from fedstrata.testing.faults import Fault, Kind
 from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update
 
 HUGE = 1e38

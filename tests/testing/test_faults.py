@@ -8,8 +8,8 @@ import pytest
 
 from asking import TEN, ask
 from fedstrata.domain.ids import ClientId
-from fedstrata.engines.faults import Fault, Faults, Kind, Share
 from fedstrata.errors import ConfigError
+from fedstrata.testing.faults import Fault, Faults, Kind, Share
 from fedstrata.wire.messages import Origin
 
 A, B, C = TEN[:3]

@@ -16,10 +16,10 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.engines.damage import blocks_of, changed, different, outdated
-from fedstrata.engines.faults import Fault, Kind, Plan, stream
 from fedstrata.engines.local import failure
 from fedstrata.engines.protocol import Engine
+from fedstrata.testing.damage import blocks_of, changed, different, outdated
+from fedstrata.testing.faults import Fault, Kind, Plan, stream
 from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.expected import asked_of
 from fedstrata.wire.messages import Frame, Reject, Reply, Request
@@ -49,8 +49,8 @@ class FaultyEngine:
 
     Example:
         >>> from fedstrata.wire.messages import Evaluate, Evaluated
-        >>> from fedstrata.engines.faults import Exactly
-        >>> from fedstrata.engines.scripted import ScriptedEngine
+        >>> from fedstrata.testing.faults import Exactly
+        >>> from fedstrata.testing.scripted import ScriptedEngine
         >>> inner = ScriptedEngine(lambda r: Evaluated(r.client, r.round, 0.0, 1, 1))
         >>> plan = Exactly({("evaluate", 0, ClientId("b")): [Fault(Kind.LOSE_REPLY)]})
         >>> engine = FaultyEngine(inner, plan, LayerMap(()))

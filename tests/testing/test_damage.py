@@ -10,8 +10,8 @@ import pytest
 from asking import NOTHING, PHASES, TEN, answer, ask, engine, expected_of, one, verdict
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
-from fedstrata.engines.faults import Kind
-from fedstrata.engines.faulty import FaultyEngine
+from fedstrata.testing.faults import Kind
+from fedstrata.testing.faulty import FaultyEngine
 from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.expected import asked_of

@@ -11,9 +11,9 @@ from asking import PHASES, TEN, answer, ask, engine, expected_of, names, one, ve
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
-from fedstrata.engines.faults import EVERY_PHASE, Fault, Faults, Kind, Plan, Share
-from fedstrata.engines.faulty import FaultyEngine, Message
-from fedstrata.engines.scripted import ScriptedEngine
+from fedstrata.testing.faults import EVERY_PHASE, Fault, Faults, Kind, Plan, Share
+from fedstrata.testing.faulty import FaultyEngine, Message
+from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import (
