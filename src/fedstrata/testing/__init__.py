@@ -1,1 +1,1 @@
-"""Engines for tests of one's own: clients that are lost, late, doubled, damaged or lie by seed, and scripted answers."""
+"""Engines for tests: clients that are lost, late, doubled, damaged or lie by seed, and answers from a script."""
