@@ -15,10 +15,10 @@ from statistics import median
 
 from fedstrata.cli.over_flower import play_over_flower
 from fedstrata.config.load import load_config
-from fedstrata.flower.app import write_app
-from fedstrata.flower.services import Home, flwr
-from fedstrata.flower.trial import NAME
-from fedstrata.flower.trial_run import trial_of
+from fedstrata.deploy.flower.app import write_app
+from fedstrata.deploy.flower.services import Home, flwr
+from fedstrata.deploy.flower.trial import NAME
+from fedstrata.deploy.flower.trial_run import trial_of
 
 CONFIG = """
 model: {path: "embedded:vit-digits"}

@@ -18,7 +18,7 @@ from typing import Any
 from fedstrata.config.load import load_config
 from fedstrata.config.provenance import resolved
 from fedstrata.config.sources import load_rows
-from fedstrata.flower.trial import Trial
+from fedstrata.deploy.flower.trial import Trial
 from waiting import HANG, until
 
 FEDSTRATA = str(Path(sys.executable).with_name("fedstrata"))

@@ -27,6 +27,9 @@ from fedstrata.data.card import DataCard
 from fedstrata.data.kinds import Own
 from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
+from fedstrata.deploy.site.answer import Answer
+from fedstrata.deploy.site.config import load_site
+from fedstrata.deploy.site.office import Office
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
@@ -35,9 +38,6 @@ from fedstrata.errors import ClientError
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.partition import partition
-from fedstrata.site.answer import Answer
-from fedstrata.site.config import load_site
-from fedstrata.site.office import Office
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import TrainPlan, Weights
 
@@ -163,8 +163,8 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         return 0.0, 0
 
     with (
-        patch("fedstrata.site.bench.open_workplace", _open_workplace),
-        patch("fedstrata.site.bench.load_rows", _load_rows),
+        patch("fedstrata.deploy.site.bench.open_workplace", _open_workplace),
+        patch("fedstrata.deploy.site.bench.load_rows", _load_rows),
         patch("fedstrata.client.handler.train", train),
         patch("fedstrata.client.handler.probe", probe),
         patch("fedstrata.client.handler.evaluate", evaluate),

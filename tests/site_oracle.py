@@ -1,7 +1,7 @@
 """What may leave a site, worked out from its file alone and in another way than the site does it.
 
 Blocks are known by the beginnings of their tensors' names; what answers may tell apart, by which of them use which
-rows. Nothing of ``fedstrata.site`` is used here.
+rows. Nothing of ``fedstrata.deploy.site`` is used here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedstrata.site.answer import Answer
+from fedstrata.deploy.site.answer import Answer
 from fedstrata.wire.manifest import read_manifest
 from fedstrata.wire.messages import Evaluated, Failure, Probed, Reply, Update
 from hostile_site import HostileSite, Used

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fedstrata.data.cache import cached
+from fedstrata.deploy.flower.trial import Trial
+from fedstrata.deploy.site.cache import LayerCache
+from fedstrata.deploy.site.leaving import Leaving
 from fedstrata.files import append, new_folder, private_folder, write_atomic, write_private
-from fedstrata.flower.trial import Trial
-from fedstrata.site.cache import LayerCache
-from fedstrata.site.leaving import Leaving
 from file_modes import open_to_others, umask
 from small_runs import after, digits, resume, start
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedstrata.site import serving, worker
-from fedstrata.site.answer import Answer, Answering
-from fedstrata.site.config import SiteConfig
-from fedstrata.site.worker import main
+from fedstrata.deploy.site import serving, worker
+from fedstrata.deploy.site.answer import Answer, Answering
+from fedstrata.deploy.site.config import SiteConfig
+from fedstrata.deploy.site.worker import main
 from waiting import HANG
 
 COMMAND = (sys.executable, "-P", "-m", "toy_worker")

@@ -189,8 +189,8 @@ def test_without_flower_a_verb_that_needs_it_says_how_to_get_it(
         raise ModuleNotFoundError("No module named 'flwr.app'", name="flwr.app")
 
     write_config(tmp_path / "c.yaml", digits(Path("out"), flower={"sites": "keys"}))
-    monkeypatch.setattr("fedstrata.flower.keys.make_site_key", gone)
-    monkeypatch.setattr("fedstrata.flower.new_app.new_app", gone)
+    monkeypatch.setattr("fedstrata.deploy.flower.keys.make_site_key", gone)
+    monkeypatch.setattr("fedstrata.deploy.flower.new_app.new_app", gone)
     monkeypatch.setattr("fedstrata.cli.over_flower.play_over_flower", gone)
     said = cli(*verb)
     assert said.code == 2

@@ -20,14 +20,14 @@ from fedstrata.cli.main import app as command_line
 from fedstrata.config.build import open_run
 from fedstrata.config.load import load_config
 from fedstrata.data.kinds import Remote
+from fedstrata.deploy.flower import server
+from fedstrata.deploy.flower.app import SETTINGS
+from fedstrata.deploy.flower.keys import make_site_key
+from fedstrata.deploy.flower.new_app import app_name, new_app
+from fedstrata.deploy.flower.sites import roster
+from fedstrata.deploy.site.config import SiteConfig, load_site
+from fedstrata.deploy.site.keys import SiteSection
 from fedstrata.errors import ConfigError
-from fedstrata.flower import server
-from fedstrata.flower.app import SETTINGS
-from fedstrata.flower.keys import make_site_key
-from fedstrata.flower.new_app import app_name, new_app
-from fedstrata.flower.sites import roster
-from fedstrata.site.config import SiteConfig, load_site
-from fedstrata.site.keys import SiteSection
 from small_models import save_bert, save_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # Flower's own

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from fedstrata.config.sites_file import write_sites
+from fedstrata.deploy.flower import services
+from fedstrata.deploy.flower.sites import SiteBook
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import TrainingError
-from fedstrata.flower import services
-from fedstrata.flower.sites import SiteBook
 from fedstrata.server.folder import RunFolder
 from fedstrata.wire.declaration import Declaration
 
@@ -125,7 +125,7 @@ def test_without_a_superlink_the_table_is_there_and_a_note(cli: Cli, run: Path, 
 
 
 def test_without_flower_the_table_is_there_and_a_note(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "fedstrata.flower.services", None)
+    monkeypatch.setitem(__import__("sys").modules, "fedstrata.deploy.flower.services", None)
     assert cli("sites", str(run)).out.splitlines()[-1] == (
         "who is online is not known: Flower is not installed; pip install 'fedstrata[flower]'"
     )

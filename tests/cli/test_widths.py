@@ -20,7 +20,7 @@ from fedstrata.cli.layers import _view
 from fedstrata.cli.main import app
 from fedstrata.cli.sites_table import show_nodes, show_sites
 from fedstrata.cli.sweep_progress import SweepProgress
-from fedstrata.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import terminal_views
 from fedstrata.report.contest import Rules

@@ -15,11 +15,11 @@ from fedstrata.config.sources import model_path
 from fedstrata.config.sweep import load_sweep
 from fedstrata.config.worker import recipe
 from fedstrata.data.files import find, from_base
+from fedstrata.deploy.flower.host import Place
+from fedstrata.deploy.flower.keys import make_site_key
+from fedstrata.deploy.flower.sites import roster
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import FedstrataError
-from fedstrata.flower.host import Place
-from fedstrata.flower.keys import make_site_key
-from fedstrata.flower.sites import roster
 
 RUN = """
 model: {{path: {at}model}}

@@ -24,6 +24,7 @@ from fedstrata.cli.main import app
 from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
 from fedstrata.config.schema import Config
 from fedstrata.config.sweep_schema import MethodSection, SweepSection
+from fedstrata.deploy.site.keys import SiteSection
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import (
     SCHEMA,
@@ -36,7 +37,6 @@ from fedstrata.domain.records import (
     TheoryRecord,
 )
 from fedstrata.server.tables import COLUMNS
-from fedstrata.site.keys import SiteSection
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

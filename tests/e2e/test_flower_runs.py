@@ -14,11 +14,11 @@ import pytest
 
 from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_network, load_rows
+from fedstrata.deploy.flower.inside import ARGUMENTS
+from fedstrata.deploy.flower.trial import Trial
+from fedstrata.deploy.site.room import room_of
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
-from fedstrata.flower.inside import ARGUMENTS
-from fedstrata.flower.trial import Trial
-from fedstrata.site.room import room_of
 from fedstrata.wire.sizes import Encoding, update_bytes
 from flower_deployment import ended, here, lines, model_bits, reached
 from other_user import no_other_user, tries
@@ -231,8 +231,8 @@ def test_a_site_says_in_plain_words_what_left_it(interrupted: Path, world: World
 
 
 def test_an_unregistered_key_is_refused(world: World) -> None:
-    from fedstrata.flower.keys import make_site_key
-    from fedstrata.flower.services import Home, supernode
+    from fedstrata.deploy.flower.keys import make_site_key
+    from fedstrata.deploy.flower.services import Home, supernode
 
     folder = world.deployment.folder / "stranger"
     (folder).mkdir()
@@ -255,8 +255,8 @@ def test_an_unregistered_key_is_refused(world: World) -> None:
 
 
 def test_a_server_with_another_certificate_is_refused_by_the_site(world: World) -> None:
-    from fedstrata.flower.keys import make_certificates
-    from fedstrata.flower.services import Home, supernode
+    from fedstrata.deploy.flower.keys import make_certificates
+    from fedstrata.deploy.flower.services import Home, supernode
 
     folder = world.deployment.folder / "wary"
     other = make_certificates(folder / "tls")

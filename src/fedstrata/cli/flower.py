@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from fedstrata.config.load import Loaded
-    from fedstrata.flower.trial import Trial
+    from fedstrata.deploy.flower.trial import Trial
 
 INTERRUPTED_BY_SIGNAL = 128
 """Exit codes from here on are signals'."""
@@ -80,7 +80,7 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
 ) -> None:
     """Write a Flower app with a run, a site's file and a page of commands to fill in; nothing is fetched."""
-    from fedstrata.flower.new_app import new_app
+    from fedstrata.deploy.flower.new_app import new_app
 
     called = new_app(folder, name=name, force=force)
     typer.echo(f"wrote the app {called} into {folder}: fill in run.yaml; README.md has the commands to a first round")
@@ -91,7 +91,7 @@ def key(
     path: Annotated[Path, typer.Argument(help="File of the private key; PATH.pub is the public half.")],
 ) -> None:
     """Make a site's key pair; the server's operator gets the public half."""
-    from fedstrata.flower.keys import make_site_key
+    from fedstrata.deploy.flower.keys import make_site_key
 
     public = make_site_key(path)
     typer.echo(f"wrote {path} (stays at the site) and {public} (for the server's operator)")
@@ -104,7 +104,7 @@ def certificates(
     days: Annotated[int, typer.Option(min=1, help="How long they are valid.")] = 365,
 ) -> None:
     """Make a certificate for a server that has none, signed by an authority of its own."""
-    from fedstrata.flower.keys import make_certificates
+    from fedstrata.deploy.flower.keys import make_certificates
 
     if (folder / "server.key").exists():
         raise ConfigError(f"{folder} holds a certificate already; name another folder, or delete it")
@@ -122,7 +122,7 @@ def private(
     ],
 ) -> None:
     """Run a program of Flower's on Unix sockets in place of ports, so that no other user of the machine reaches it."""
-    from fedstrata.flower.inside import become
+    from fedstrata.deploy.flower.inside import become
 
     become(command[0], command[1:], sockets)
 
@@ -143,6 +143,6 @@ def _loaded(path: Path, overrides: list[str]) -> Loaded:
 
 
 def _trial(loaded: Loaded, tell: Callable[[str], None]) -> AbstractContextManager[tuple[list[str], Trial]]:
-    from fedstrata.flower.trial_run import trial_of
+    from fedstrata.deploy.flower.trial_run import trial_of
 
     return trial_of(loaded, tell)

@@ -58,7 +58,7 @@ def _here(prepared: PreparedRun, played: Played) -> RunResult:
 
 
 def _simulated(prepared: PreparedRun, played: Played) -> RunResult:
-    from fedstrata.flower.simulation import simulate
+    from fedstrata.deploy.flower.simulation import simulate
 
     result: RunResult = simulate(prepared, played)
     return result

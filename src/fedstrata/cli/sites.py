@@ -14,7 +14,7 @@ from fedstrata.errors import FedstrataError, TrainingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedstrata.flower.watch import Connection, SiteStatus
+    from fedstrata.deploy.flower.watch import Connection, SiteStatus
 
 _WAIT = 300.0  # seconds for Flower's own command
 
@@ -28,7 +28,7 @@ def sites(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the sites of a run, and who is online; without RUN, the nodes that the SuperLink knows."""
-    from fedstrata.flower.watch import connected, sites_of, superlink_of
+    from fedstrata.deploy.flower.watch import connected, sites_of, superlink_of
 
     if run is None:
         nodes = _nodes(superlink)
@@ -51,10 +51,10 @@ def _nodes(superlink: str | None) -> tuple[Connection, ...]:
         TrainingError: It does not answer, or Flower is not installed.
     """
     try:
-        from fedstrata.flower.services import flwr_json
+        from fedstrata.deploy.flower.services import flwr_json
     except ImportError as error:
         raise TrainingError("Flower is not installed; pip install 'fedstrata[flower]'") from error
-    from fedstrata.flower.watch import connections
+    from fedstrata.deploy.flower.watch import connections
 
     arguments = ["supernode", "list", *([superlink] if superlink else [])]
     return connections(flwr_json(arguments, home=None, timeout=_WAIT))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from fedstrata.cli.terminal import say
-from fedstrata.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.terminal import TerminalTable
 from fedstrata.report.words import clean
 

@@ -1,0 +1,161 @@
+"""What a server says of a run, and the configuration that a site makes of it and of its own file.
+
+The server's part is listed here key by key, and holds no path that is read but the model's. What is read and where it
+is computed is the site's to say, and no code runs that the server names.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from fedstrata.config.catalog import describe
+from fedstrata.config.load import Loaded, check_config, load_config
+from fedstrata.config.paths import expanded
+from fedstrata.config.problems import dotted, problems_of
+from fedstrata.config.schema import ModelSection
+from fedstrata.config.section import Section, Whole
+from fedstrata.deploy.site.config import SERVER, SiteConfig
+from fedstrata.deploy.site.keys import RowsSection
+from fedstrata.domain.ids import ClientId
+from fedstrata.errors import ClientError
+from fedstrata.models.custom import is_custom
+from fedstrata.models.folder import EMBEDDED
+
+
+class RowTerms(Section):
+    """What the run says of every site's rows."""
+
+    held_out: float = 0.0
+    max_length: Whole = 128
+    image_size: Whole | None = None
+
+
+class EvaluateTerms(Section):
+    """How sites evaluate."""
+
+    batch_size: Whole = Field(default=256, ge=1)
+
+
+class TrainTerms(Section):
+    """What has to be known of training before the first request."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class Briefing(Section):
+    """What the server says of a run: all that a site takes from it besides the requests.
+
+    Attributes:
+        seed: All random draws of the run follow from it.
+        threads: Threads of torch.
+        labels: Names of the run's labels, by index.
+        model: The model, as a run's configuration describes it.
+        data: What the run says of every site's rows.
+        evaluate: How sites evaluate.
+        train: What has to be known of training.
+    """
+
+    seed: int = Field(ge=0, lt=2**63)
+    threads: int = Field(default=1, ge=1, le=4096)
+    labels: tuple[str, ...]
+    model: ModelSection
+    data: RowTerms = RowTerms()
+    evaluate: EvaluateTerms = EvaluateTerms()
+    train: TrainTerms = TrainTerms()
+
+
+def read_briefing(said: object) -> Briefing:
+    """Return what the server says of a run.
+
+    Raises:
+        ClientError: It is no briefing.
+    """
+    try:
+        return Briefing.model_validate(said)
+    except ValidationError as error:
+        first = problems_of(error, said)[0]
+        raise ClientError(f"the run's briefing cannot be used: {dotted(first.loc)[:100]}: {first.message}") from error
+
+
+def digest_of(said: object) -> str:
+    """Return what tells two briefings apart."""
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def compose(site: SiteConfig, briefing: Briefing, client: ClientId) -> tuple[Loaded, int]:
+    """Return the configuration of a site's part in a run, and the seed that its rows follow from.
+
+    Args:
+        site: The site's own file.
+        briefing: What the server says.
+        client: The site's name in the run.
+
+    Raises:
+        ConfigError: The two do not fit together, or the site's file names something that is not there.
+        ClientError: The server names a model that it may not name.
+    """
+    shared = _shared(site)
+    if shared is not None:
+        data, base, seed = describe(shared.components.data), shared.base, shared.config.seed
+    else:
+        data, base, seed = _own(site, briefing, client), site.base, briefing.seed
+    values: dict[str, Any] = {
+        "model": {**briefing.model.model_dump(), "path": _model(site, briefing.model.path, shared)},
+        "data": data,
+        "seed": briefing.seed,
+        "threads": briefing.threads,
+        "device": site.device,
+        "evaluate": briefing.evaluate.model_dump(),
+        "train": briefing.train.model_dump(),
+    }
+    return check_config(values, base=base), seed
+
+
+def _shared(site: SiteConfig) -> Loaded | None:
+    """Return the configuration that the site has a client's rows of."""
+    return None if site.share is None else load_config(site.base / expanded(site.share.config))
+
+
+def own_blocks(site: SiteConfig) -> str | list[str] | None:
+    """Return where the model's blocks are by the site's own word: its file's, or that of the run that it shares in."""
+    shared = None if site.pin.blocks else _shared(site)
+    return site.pin.blocks if shared is None else shared.config.model.blocks
+
+
+def _own(site: SiteConfig, briefing: Briefing, client: ClientId) -> dict[str, Any]:
+    rows = site.data or RowsSection(train="", text="")  # a site without a share has rows
+    own = rows.model_dump(exclude_none=True)
+    return {"kind": "own", **own, **briefing.data.model_dump(), "labels": briefing.labels, "client": client}
+
+
+def _model(site: SiteConfig, named: str, shared: Loaded | None) -> str:
+    """Return the model's folder, absolute, or its name.
+
+    The site's file decides, or the configuration that it names. What the server names counts only if it comes with
+    fedstrata, or if the site's file says ``model: server``; and never if it is code (``module:function``).
+
+    Raises:
+        ClientError: The server names a model that it may not name.
+    """
+    if site.model not in (None, SERVER):
+        return _absolute(site.base, str(site.model))
+    if site.model is None and shared is not None:
+        return _absolute(shared.base, shared.config.model.path)
+    if named in EMBEDDED:
+        return named
+    if is_custom(named):
+        raise ClientError("the run's model is code, which no site runs for a server; name a folder in the site's file")
+    if site.model == SERVER:
+        return _absolute(site.base, named)
+    raise ClientError("the site's file names no base model, and the server may not (model)")
+
+
+def _absolute(base: Path, path: str) -> str:
+    if path in EMBEDDED or is_custom(path):
+        return path
+    return str((base / expanded(path)).absolute())

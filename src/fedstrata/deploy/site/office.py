@@ -1,0 +1,251 @@
+"""A site's office: what a server asks comes in, what may leave goes out, and is written down before it does.
+
+    join    a declaration: rows, budget, refused layers, hashes of what is at hand
+    work    a frame: the answer to a probe, a training or an evaluation; or the names of blocks that are missing
+
+Anything else, and whatever stands in the way of a join, is ``refused`` with a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from fedstrata.deploy.site import wording
+from fedstrata.deploy.site.answer import Answer, refused
+from fedstrata.deploy.site.bench import Bench, open_bench, renamed
+from fedstrata.deploy.site.briefing import digest_of, read_briefing
+from fedstrata.deploy.site.cache import LayerCache
+from fedstrata.deploy.site.config import SiteConfig
+from fedstrata.deploy.site.frames import failed, framed, sentence
+from fedstrata.deploy.site.leaving import WORK, Leaving, kinds_of, quoted
+from fedstrata.deploy.site.limits import check_limits, digest_of_plan, withheld
+from fedstrata.deploy.site.plans import check_request
+from fedstrata.deploy.site.sizes import check_briefing, check_head, client_of, run_of
+from fedstrata.deploy.site.timer import OutOfTime, within
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.layers import Layer
+from fedstrata.domain.reasons import Reason
+from fedstrata.domain.rounds import number
+from fedstrata.engines.local import failure
+from fedstrata.errors import ClientError, StorageError
+from fedstrata.wire.messages import Failure, Reply, Request, Train, Weights, phase_of
+from fedstrata.wire.requests import from_json
+
+log = logging.getLogger(__name__)
+
+NAMELESS = "?"
+"""How the log calls a run whose name is none."""
+UNNAMED = ClientId("site")
+"""What a site with rows of its own is called until the server has named it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a request.
+
+    Attributes:
+        reply: What is to leave.
+        blocks: The blocks that an update holds.
+        told: Names of the layers whose statistics are not withheld, by index.
+        rows: How many different rows it is computed from.
+        missing: Blocks that are missing instead.
+        worked: Whether the site's rows were worked with, so that a failure tells of them, too.
+    """
+
+    reply: Reply | None = None
+    blocks: tuple[Layer, ...] = ()
+    told: Mapping[int, str] = field(default_factory=dict)
+    rows: int = 0
+    missing: tuple[str, ...] = ()
+    worked: bool = False
+
+
+class Office:
+    """Answers for a site; one message at a time.
+
+    The name of a site in a run: a share's is fixed by the site's file. With its own rows it is the one that the
+    server's first request bears, and stays so for the run, also when the worker is started anew: which rows are held
+    out follows from it, and a server that changed it would get to see updates from rows that were held out before.
+
+    Args:
+        site: The site's own file.
+    """
+
+    def __init__(self, site: SiteConfig) -> None:
+        self._site = site
+        self._log = Leaving(site.state)
+        self._cache = LayerCache(site.state / "layers", site.cache_bytes)
+        self._bench: Bench | None = None
+        self._briefing = ""
+
+    def answer(self, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
+        """Return the answer to a message, after it was written down; whatever a server says, it does not raise.
+
+        Args:
+            said: ``kind``, ``run``, ``briefing``, and what the kind needs.
+            layers: A safetensors blob per block that the server thinks the site lacks.
+        """
+        try:
+            run = run_of(said)
+            check_briefing(said.get("briefing"))
+        except ClientError as error:
+            return self._refuse(NAMELESS, sentence(error))
+        match said.get("kind"):
+            case "join":
+                return self._join(said, run)
+            case "work":
+                return self._work(said, run, layers)
+        return self._refuse(run, "the message is of a kind that this version of fedstrata does not know")
+
+    def _join(self, said: Mapping[str, Any], run: str) -> Answer:
+        try:
+            with within(self._site.limits.seconds):
+                bench = self._open(said, run, said.get("client"))
+            if len(bench.rows.train) < self._site.limits.min_rows:
+                raise ClientError("it has fewer training rows than its own limits allow (limits.min_rows)")
+            word = bench.declaration(self._site)
+        except Exception as error:
+            return self._refuse(run, sentence(error))
+        answer = Answer({"kind": "declaration", **word.to_json()})
+        return self._tell(run, wording.of_declaration(word, self._site.name)) or answer
+
+    def _work(self, said: Mapping[str, Any], run: str, layers: Mapping[str, bytes]) -> Answer:
+        start = perf_counter()
+        try:
+            check_head(said["request"])
+            request = from_json(said["request"], {})
+            manifest = dict(said["manifest"])
+        except ClientError as error:
+            return self._refuse(run, sentence(error))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return self._refuse(run, "the request is not one that this version of fedstrata knows")
+        done = _Done()
+        try:
+            with within(self._site.limits.seconds):
+                bench, weights, missing = self._ready(said, run, request, manifest, layers)
+                done = _Done(missing=missing, worked=not missing)
+                if done.worked:
+                    done = self._do(bench, from_json(said["request"], weights))
+        except Exception as error:
+            done = _Done(failed(request, error), worked=done.worked)
+            if isinstance(error.__cause__, OutOfTime):
+                self._bench = None  # it was left wherever it was
+        answer = self._sent(done, request, run)
+        return Answer({**answer.said, "seconds": perf_counter() - start}, answer.parts, answer.blocks)
+
+    def _ready(
+        self,
+        said: Mapping[str, Any],
+        run: str,
+        request: Request,
+        manifest: Mapping[Any, Any],
+        layers: Mapping[str, bytes],
+    ) -> tuple[Bench, Weights, tuple[str, ...]]:
+        """Return what the work needs, and the blocks that are missing for it.
+
+        Raises:
+            ClientError: The site's limits forbid it.
+        """
+        bench = self._open(said, run, request.client)
+        check_request(request, bench.layers)
+        check_limits(
+            request,
+            self._site.limits,
+            rows=len(bench.rows.train),
+            held_out=len(bench.rows.held_out),
+            refused=bench.refused,
+            layers=bench.layers,
+            past=self._log.past(run),
+        )
+        return bench, *bench.holdings.weights(manifest, layers)
+
+    def _do(self, bench: Bench, request: Request) -> _Done:
+        reply = bench.handler.handle(request)
+        blocks = bench.layers.blocks(request.mask) if isinstance(request, Train) else ()
+        told = {index: name for index, name in enumerate(bench.layers.names) if index not in bench.refused}
+        return _Done(withheld(reply, bench.refused), blocks, told, bench.rows_of(request), worked=True)
+
+    def _sent(self, done: _Done, request: Request, run: str) -> Answer:
+        """Write down what leaves and return it; what cannot be framed or written down does not leave."""
+        reply = done.reply
+        if reply is None:
+            answer = Answer({"kind": "missing", "blocks": list(done.missing)})
+            return self._tell(run, wording.of_missing(request, done.missing), request) or answer
+        try:
+            answer = framed(reply, done.blocks, request)
+        except Exception as error:
+            reply = failed(request, error)
+            answer = framed(reply, (), request)
+        words, facts = wording.of_reply(reply, answer.bytes, blocks=done.blocks, told=done.told, rows=done.rows)
+        if isinstance(reply, Failure) and done.worked:
+            facts = {**facts, "worked": kinds_of(request)}
+        return self._tell(run, (words, facts), request) or answer
+
+    def _refuse(self, run: str, message: str) -> Answer:
+        return self._tell(run, wording.of_refusal(message)) or refused(message)
+
+    def _tell(self, run: str, told: wording.Told, request: Request | None = None) -> Answer | None:
+        """Write down what leaves; if that cannot be done, return the answer that leaves in its place."""
+        words, facts = told
+        where: dict[str, Any] = {"run": run, "round": None}
+        if request is not None:
+            phase = phase_of(request)
+            where |= {"round": number(phase, request.round), "phase": phase, "client": request.client}
+            where |= {"attempt": request.origin.attempt}
+        if isinstance(request, Train) and (facts["kind"] == "update" or "worked" in facts):
+            where |= {"plan": digest_of_plan(request)}
+        try:
+            words, facts = self._with_rows(run, words, facts)
+            self._log.tell(words, {**where, **facts})
+        except StorageError as error:
+            log.error("nothing leaves: %s", error)
+            message = "its log of what leaves it cannot be written, so nothing leaves"
+            if request is None:
+                return refused(message)
+            return framed(failure(request, Reason.CLIENT_ERROR, message), (), request)
+        return None
+
+    def _with_rows(self, run: str, words: str, facts: Mapping[str, Any]) -> wording.Told:
+        """Add which rows a message tells of, and say so if they are not those that the run's last message told of."""
+        tells = facts["kind"] in (*WORK, "declaration") or "worked" in facts
+        if self._bench is None or not tells:
+            return words, facts
+        mark, before = self._log.mark(self._bench.rows_hash), self._log.rows(run)
+        if before in (None, mark):
+            return words, {**facts, "rows_hash": mark}
+        changed = "its rows, or how they are read, have changed since the last message of this run"
+        log.warning("run %s: %s; start a new run, or put back the rows that it began with", quoted(run), changed)
+        return f"{words}; {changed}", {**facts, "rows_hash": mark, "rows_changed": True}
+
+    def _open(self, said: Mapping[str, Any], run: str, client: object) -> Bench:
+        """Return the bench for a briefing and a name; another briefing takes the place of the last one."""
+        terms = said.get("briefing")
+        digest = digest_of(terms)
+        if self._bench is not None and digest == self._briefing and client is None:
+            return self._bench
+        name = self._named(run, client)
+        if self._bench is None or digest != self._briefing:
+            self._bench = None  # its memory is needed
+            self._bench = open_bench(self._site, read_briefing(terms), name, self._cache)
+            self._briefing = digest
+        elif name != self._bench.client:
+            self._bench = renamed(self._bench, self._site, read_briefing(terms), name)
+        return self._bench
+
+    def _named(self, run: str, client: object) -> ClientId:
+        """Return the site's name in a run.
+
+        Raises:
+            ClientError: The server calls it by another one.
+        """
+        known = self._site.share.client if self._site.share else self._log.client(run)
+        if client is None:
+            return ClientId(str(known or UNNAMED))
+        name = client_of(client)
+        if name != (known or name):
+            raise ClientError(f"this site is client {known} in the run, and not {name}")
+        return ClientId(name)

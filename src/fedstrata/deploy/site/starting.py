@@ -1,0 +1,100 @@
+"""Starting a site's worker: a process that leaves it behind and ends, so that it belongs to nobody who calls it."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+
+from fedstrata.deploy.site.ending import last_words
+from fedstrata.deploy.site.room import READY, Room
+from fedstrata.files import private_file
+
+_PATHS = ("PYTHONPATH", "FEDSTRATA_CACHE", "TMPDIR", "XDG_RUNTIME_DIR")
+"""Variables of paths that a worker reads."""
+
+
+class NoWorkerError(Exception):
+    """A worker that does not start, or does not stay.
+
+    Args:
+        message: One sentence that holds nothing of the site.
+        words: What it said.
+    """
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+
+
+def start(room: Room, site_file: Path, worker: Sequence[str], *, within: float) -> None:
+    """Start a worker and wait until it serves; whoever calls holds the room's door.
+
+    Args:
+        room: Where it will be found.
+        site_file: The site's own file.
+        worker: Command that starts it; the file and a descriptor are added.
+        within: Seconds to wait.
+
+    Raises:
+        NoWorkerError: It does not start.
+        TimeoutError: It takes longer.
+    """
+    end = monotonic() + within
+    reading, writing = os.pipe()
+    try:
+        _launch([*worker, str(site_file), str(writing)], writing, room, site_file.parent, within)
+        told = _heard(reading, end - monotonic())
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise NoWorkerError("the site's worker cannot be started", str(error)) from error
+    finally:
+        os.close(reading)
+    if told != READY:
+        raise NoWorkerError("the site's worker does not start", last_words(room.words))
+
+
+def _launch(command: Sequence[str], ready: int, room: Room, folder: Path, within: float) -> None:
+    """Start a process that leaves a worker behind, and wait for its end."""
+    try:
+        with private_file(room.words).open("wb") as words:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=subprocess.STDOUT,
+                pass_fds=(ready,),
+                start_new_session=True,
+                cwd=folder,
+                env={**os.environ, **whole(os.environ)},
+            )
+    finally:
+        os.close(ready)
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.wait()
+        raise TimeoutError("the worker's process did not begin") from error
+
+
+def whole(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of paths so that they mean in another folder what they mean here.
+
+    Example:
+        >>> whole({"PYTHONPATH": "/lib:/more", "HOME": "/root", "TMPDIR": ""})
+        {'PYTHONPATH': '/lib:/more'}
+    """
+    given = {name: environment[name] for name in _PATHS if environment.get(name)}
+    return {name: os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep))) for name, paths in given.items()}
+
+
+def _heard(reading: int, within: float) -> bytes:
+    """Return what a worker tells once it serves, or nothing if it ended before."""
+    if not select.select([reading], [], [], max(within, 0.0))[0]:
+        raise TimeoutError("the worker did not begin to serve")
+    return os.read(reading, len(READY))
