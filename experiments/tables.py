@@ -31,7 +31,7 @@ from fedstrata.files import write_atomic
 from fedstrata.report import read_run
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import markdown
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
 from fedstrata.report.intervals import estimate
 from fedstrata.report.outcome import Outcome
 from fedstrata.report.results import read_outcomes

@@ -23,10 +23,10 @@ from unittest.mock import patch
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from driver import Target, main
-from fedstrata.deploy.site.bench import Bench, open_bench
-from fedstrata.deploy.site.briefing import Briefing
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
+from fedstrata.deploy.site.run_spec import Briefing
+from fedstrata.deploy.site.runtime import Bench, open_bench
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import _strict_json
 from hostile_site import CLIENT, LABELS, HostileSite, blobs, hostile_site, laid_out, manifest
@@ -193,7 +193,7 @@ def target() -> Iterator[Target]:
     try:
         with (
             patch.object(os, "fsync", lambda descriptor: None),
-            patch("fedstrata.deploy.site.office.open_bench", remembered()),
+            patch("fedstrata.deploy.site.service.open_bench", remembered()),
         ):
             yield Target("site_messages", seeds(), mutate, sites.test, (ValueError, RecursionError), most_seconds=2.0)
     finally:

@@ -29,7 +29,7 @@ from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.service import Office
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
@@ -163,8 +163,8 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         return 0.0, 0
 
     with (
-        patch("fedstrata.deploy.site.bench.open_workplace", _open_workplace),
-        patch("fedstrata.deploy.site.bench.load_rows", _load_rows),
+        patch("fedstrata.deploy.site.runtime.open_workplace", _open_workplace),
+        patch("fedstrata.deploy.site.runtime.load_rows", _load_rows),
         patch("fedstrata.client.handler.train", train),
         patch("fedstrata.client.handler.probe", probe),
         patch("fedstrata.client.handler.evaluate", evaluate),

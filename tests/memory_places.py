@@ -19,7 +19,7 @@ from fedstrata.data.tensors import TensorRows
 READERS = (
     "fedstrata.wire.codec.load_blob",
     "fedstrata.server.checkpoint.load_tensors",
-    "fedstrata.deploy.site.holdings.load_blob",
+    "fedstrata.deploy.site.layer_store.load_blob",
     "fedstrata.data.cache.load_file",
 )
 """What gives tensors in memory that torch did not ask for."""

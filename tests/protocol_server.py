@@ -15,11 +15,11 @@ from fedstrata.domain.records import Abandoned
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.errors import AbandonedError
 from fedstrata.server.assign import to_probe, to_train
-from fedstrata.server.bookkeeping import Ledger
-from fedstrata.server.inbox import Accepted, Inbox
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.quorum import require, with_quorum
+from fedstrata.server.recorder import Ledger
+from fedstrata.server.replies import Accepted, Inbox
 from fedstrata.server.state import initial_state
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.workplace import handler_of, open_workplace
-from fedstrata.deploy.flower.briefing import briefing
+from fedstrata.deploy.flower.run_spec import briefing
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.service import Office
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine

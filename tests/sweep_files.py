@@ -13,7 +13,7 @@ from fedstrata.config.inputs import Inputs, model_files, write_inputs
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Sweep, load_sweep
 from fedstrata.server.folder import RunFolder
-from fedstrata.sweeping import crew
+from fedstrata.sweeping import pool as crew
 from report.synthetic_run import write_run
 from small_runs import digits
 

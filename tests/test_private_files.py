@@ -9,8 +9,8 @@ import pytest
 
 from fedstrata.data.cache import cached
 from fedstrata.deploy.flower.trial import Trial
+from fedstrata.deploy.site.audit_log import Leaving
 from fedstrata.deploy.site.cache import LayerCache
-from fedstrata.deploy.site.leaving import Leaving
 from fedstrata.files import append, new_folder, private_folder, write_atomic, write_private
 from file_modes import open_to_others, umask
 from small_runs import after, digits, resume, start

@@ -12,7 +12,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.processes import ProcessEngine
-from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.codec import decode
 from fedstrata.wire.messages import (

@@ -22,7 +22,7 @@ from fedstrata.models.loaded import Lora, Task
 from fedstrata.models.step import measure_model
 from fedstrata.report.compare import compare as compared
 from fedstrata.report.compare_inputs import gather
-from fedstrata.report.contest import Contest, Rules
+from fedstrata.report.comparison import Contest, Rules
 from fedstrata.report.front import paths
 from fedstrata.report.front import report as report
 from fedstrata.report.progress import PlainProgress

@@ -23,7 +23,7 @@ from fedstrata.cli.sweep_progress import SweepProgress
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import terminal_views
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
 from fedstrata.report.outcome import CurvePoint
 from fedstrata.report.tables import Result, terminal_table
 from report.made_outcomes import several

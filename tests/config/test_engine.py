@@ -16,7 +16,7 @@ from fedstrata.config.engine import engine_of, usual_workers
 from fedstrata.config.load import check_config
 from fedstrata.config.worker import recipe
 from fedstrata.engines.local import LocalEngine
-from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.errors import ConfigError
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Evaluate, Request, Train

@@ -16,7 +16,7 @@ from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.deploy.flower.inside import ARGUMENTS
 from fedstrata.deploy.flower.trial import Trial
-from fedstrata.deploy.site.room import room_of
+from fedstrata.deploy.site.runtime_dir import room_of
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.wire.sizes import Encoding, update_bytes

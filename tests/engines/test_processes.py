@@ -16,7 +16,7 @@ from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.processes import ProcessEngine, environments
-from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.errors import ConfigError, TrainingError
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import (

@@ -19,11 +19,11 @@ from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask, Role
 from fedstrata.engines.clock import Deadline
 from fedstrata.models.partition import partition
-from fedstrata.server.bookkeeping import Ledger
-from fedstrata.server.inbox import Inbox
 from fedstrata.server.journal import MemoryJournal
 from fedstrata.server.observers import Quiet
 from fedstrata.server.quorum import with_quorum
+from fedstrata.server.recorder import Ledger
+from fedstrata.server.replies import Inbox
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
 from fedstrata.server.state import initial_state

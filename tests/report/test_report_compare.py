@@ -8,7 +8,7 @@ import pytest
 
 from fedstrata.errors import ConfigError
 from fedstrata.report.compare import compare
-from fedstrata.report.contest import Contest, Line, Rules
+from fedstrata.report.comparison import Contest, Line, Rules
 from fedstrata.report.results import CurvePoint, Outcome
 from report.made_outcomes import outcome, several
 

@@ -14,7 +14,7 @@ from fedstrata.report import read_run
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_html import write_page
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
 from fedstrata.report.grouping import group
 from fedstrata.report.results import Outcome
 from fedstrata.report.rows import Bar, Row, row_chart

@@ -13,7 +13,7 @@ from rich.console import Console
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_tables import sheets
 from fedstrata.report.compare_views import json_values, markdown, terminal_views
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
 from fedstrata.report.results import CurvePoint, Outcome
 from report.made_outcomes import outcome, several
 

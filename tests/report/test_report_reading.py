@@ -13,7 +13,7 @@ from fedstrata.report import read_run
 from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
 from fedstrata.report.compare import compare
 from fedstrata.report.compare_tables import sheets
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
 from fedstrata.report.grouping import group
 from fedstrata.report.html import render
 from fedstrata.report.pareto import Standing

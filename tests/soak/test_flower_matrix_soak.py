@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.deploy.site.room import room_of
+from fedstrata.deploy.site.runtime_dir import room_of
 from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, reached
 from waiting import until
 

@@ -17,7 +17,7 @@ from fedstrata.errors import ConfigError, DataError
 from fedstrata.server.folder import RunFolder
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run import play_sweep
-from fedstrata.sweeping.standing import Standing, standing
+from fedstrata.sweeping.run_status import Standing, standing
 from small_models import save_bert
 from small_runs import digits
 from sweep_files import loaded, with_toy_workers

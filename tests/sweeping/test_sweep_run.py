@@ -14,7 +14,7 @@ from fedstrata.config.sweep import Job
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.locks import Lock
 from fedstrata.report.results import Outcome, read_outcomes
-from fedstrata.sweeping import crew
+from fedstrata.sweeping import pool as crew
 from fedstrata.sweeping.run import play_sweep
 from sweep_files import loaded, sweep_file, with_toy_workers
 

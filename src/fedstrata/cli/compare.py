@@ -14,7 +14,7 @@ from fedstrata.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from fedstrata.report.compare_inputs import Gathered
-    from fedstrata.report.contest import Contest
+    from fedstrata.report.comparison import Contest
 
 
 class Order(StrEnum):
@@ -64,7 +64,7 @@ def compare(
 
     found = gather(runs)  # before intervals and plots are imported, which takes a second
     from fedstrata.report.compare import compare as compared
-    from fedstrata.report.contest import Rules
+    from fedstrata.report.comparison import Rules
 
     rules = Rules(reference, _share(target), oracle, tuple(budget or ()), by_mean=sort is Order.MEAN)
     contests = compared(found.outcomes, rules)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fedstrata.domain.layers import Layer, LayerMap
     from fedstrata.domain.profile import StepProfile
     from fedstrata.models.fake import FakeModel
-    from fedstrata.models.halves import Units
     from fedstrata.models.loaded import Lora, Task
+    from fedstrata.models.sublayers import Units
     from fedstrata.report.terminal import TerminalTable
 
 _TASKS = ("image-classification", "text-classification", "multiple-choice")

@@ -14,10 +14,10 @@ from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
 from fedstrata.config.output import output_folder
+from fedstrata.deploy.flower.control_channel import Result
 from fedstrata.deploy.flower.launch import Launched, launched
 from fedstrata.deploy.flower.services import Home
 from fedstrata.deploy.flower.sites import roster
-from fedstrata.deploy.flower.talk import Result
 from fedstrata.files import argument
 from fedstrata.server.run import RunResult
 

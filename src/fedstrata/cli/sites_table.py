@@ -8,8 +8,8 @@ from rich.console import Console
 
 from fedstrata.cli.terminal import say
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.report.formatting import clean
 from fedstrata.report.terminal import TerminalTable
-from fedstrata.report.words import clean
 
 _MOST_LAYERS = 2
 _ONLINE = {"online": "yes", "registered": "never"}

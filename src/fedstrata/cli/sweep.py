@@ -50,7 +50,7 @@ def sweep(
     from fedstrata.cli.terminal import say
     from fedstrata.sweeping.present import Present
     from fedstrata.sweeping.run import play_sweep
-    from fedstrata.sweeping.standing import standing
+    from fedstrata.sweeping.run_status import standing
 
     console = Console(stderr=True, highlight=False)
     if dry_run or not quiet:

@@ -27,7 +27,7 @@ from fedstrata.errors import BudgetError, SelectionError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Setting
-from fedstrata.server.riding import Ride, more
+from fedstrata.server.piggyback import Ride, more
 
 VISITS = 1000
 """Client-rounds that are played; of more rounds than these make, the later ones are taken to be like them."""

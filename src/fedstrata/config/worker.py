@@ -9,7 +9,7 @@ from fedstrata.client.handler import Handler
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.provenance import resolved
 from fedstrata.config.workplace import handler_of, open_workplace
-from fedstrata.engines.workers.briefing import Recipe
+from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.reading.yaml_text import yaml_value
 
 

@@ -16,11 +16,11 @@ import torch
 from fedstrata.domain.layers import LayerMap
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.workers.arena import Arena
-from fedstrata.engines.workers.briefing import Briefing, Recipe
-from fedstrata.engines.workers.crew import Crew
 from fedstrata.engines.workers.dispatch import Dispatch
 from fedstrata.engines.workers.layout import Layout
+from fedstrata.engines.workers.pool import Crew
 from fedstrata.engines.workers.shared import shared_folder
+from fedstrata.engines.workers.worker_spec import Briefing, Recipe
 from fedstrata.errors import ConfigError, TrainingError
 from fedstrata.wire.messages import Failure, Frame, Request, Weights
 from fedstrata.wire.sizes import Encoding, update_bytes

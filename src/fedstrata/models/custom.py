@@ -19,11 +19,11 @@ from fedstrata.imports import importable
 from fedstrata.models.base import Base, set_base
 from fedstrata.models.folder import first_line
 from fedstrata.models.frozen import keep_frozen
-from fedstrata.models.halves import Units
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.place import is_custom as is_custom
+from fedstrata.models.sublayers import Units
 
 
 def load_custom(

@@ -26,7 +26,6 @@ from fedstrata.models.causal import check_causal, with_frozen_head
 from fedstrata.models.custom import call_model_function, is_custom
 from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
 from fedstrata.models.frozen import keep_frozen
-from fedstrata.models.halves import Units
 from fedstrata.models.hub import AUTO_CLASSES, task_for
 from fedstrata.models.leftovers import nothing_left
 from fedstrata.models.loaded import Lora, Task, seeded
@@ -34,6 +33,7 @@ from fedstrata.models.lora import adapt
 from fedstrata.models.objective import OBJECTIVES, Classification, Objective
 from fedstrata.models.padding import model_pad, set_padding
 from fedstrata.models.partition import partition
+from fedstrata.models.sublayers import Units
 from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import built
 

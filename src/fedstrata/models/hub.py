@@ -21,12 +21,12 @@ from fedstrata.models.folder import first_line, load_config, model_folder, quiet
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
 from fedstrata.models.frozen import keep_frozen
-from fedstrata.models.halves import Units
 from fedstrata.models.heads import match_labels, reorder
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.padding import padding_of, set_padding
 from fedstrata.models.partition import partition
+from fedstrata.models.sublayers import Units
 from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import opened_weights
 

@@ -22,9 +22,9 @@ from transformers.pytorch_utils import Conv1D
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.errors import ModelError, nearest
-from fedstrata.models.halves import Units
 from fedstrata.models.loaded import Lora, seeded
 from fedstrata.models.partition import partition
+from fedstrata.models.sublayers import Units
 
 ADAPTER = "default"
 """What ``peft`` calls the one adapter, inside tensor names."""

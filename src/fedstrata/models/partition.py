@@ -6,7 +6,7 @@ between two blocks (patch merging, an inner stack's final norm) joins the neighb
 with, the earlier one on a tie. Three exceptions: what a ``transformers`` model adds to its base model is
 ``always``; lookup tables outside blocks, and those that only one block of a list holds (T5's relative positions),
 are ``never``; so is what has no parameters. With ``units="halves"`` every block becomes two layers, its attention half
-and its MLP half, in the order in which they run (``models/halves.py``).
+and its MLP half, in the order in which they run (``models/sublayers.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fedstrata.domain.layer_language import LayerSpec, parse_blocks, resolve_ter
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.blocks import Path, explicit_blocks, find_blocks
-from fedstrata.models.halves import Half, Units, halves
+from fedstrata.models.sublayers import Half, Units, halves
 
 
 @dataclass(slots=True)

@@ -21,9 +21,9 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ModelError
 from fedstrata.models.base import mixed
-from fedstrata.models.between import Between, measure_between
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.fake import OnePerRow, as_trained, fake_batch, faked
+from fedstrata.models.interblock import Between, measure_between
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.recording import Recording, record
 from fedstrata.models.step_rows import BETWEEN as BETWEEN

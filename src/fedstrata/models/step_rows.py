@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import ALWAYS, NEVER, StepProfile
-from fedstrata.models.between import Between
+from fedstrata.models.interblock import Between
 from fedstrata.models.recording import Call, Reach, Recording
 from fedstrata.models.replay import Replay, replay
 from fedstrata.models.tracker import ALIVE_ANYWAY, Serial

@@ -10,10 +10,10 @@ from operator import attrgetter
 from statistics import fmean
 
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.report.contest import Contest, Line, Reached, Rules
+from fedstrata.report.comparison import Contest, Line, Reached, Rules
+from fedstrata.report.formatting import listing, percent, plural
 from fedstrata.report.intervals import FEWEST_SEEDS, Estimate, Paired, estimate, holm, paired, smallest_p
 from fedstrata.report.outcome import Outcome
-from fedstrata.report.words import listing, percent, plural
 
 FULL = "full"
 """The method that trains every layer: no budget matters to it, so it stands for every budget of its row."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from fedstrata.files import write_atomic
 from fedstrata.report.blocks import Section, Text
 from fedstrata.report.compare_tables import HOW
-from fedstrata.report.contest import Contest
+from fedstrata.report.comparison import Contest
+from fedstrata.report.formatting import clean, listing
 from fedstrata.report.html import page
 from fedstrata.report.sections.paired import paired_blocks
-from fedstrata.report.words import clean, listing
 
 
 def write_page(path: Path, contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> None:

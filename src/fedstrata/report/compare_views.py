@@ -9,11 +9,11 @@ from typing import Any
 from rich.text import Text
 
 from fedstrata.report.compare_tables import HOW, Sheet, layer_shares, sheets
-from fedstrata.report.contest import Contest, Line
+from fedstrata.report.comparison import Contest, Line
+from fedstrata.report.formatting import clean
 from fedstrata.report.intervals import Paired
 from fedstrata.report.tables import escaped
 from fedstrata.report.terminal import TerminalTable
-from fedstrata.report.words import clean
 
 
 def terminal_views(contests: Sequence[Contest]) -> Iterator[TerminalTable | Text]:

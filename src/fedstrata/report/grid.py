@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from fedstrata.report import svg
-from fedstrata.report.words import clip
+from fedstrata.report.formatting import clip
 
 LEVELS = 10
 """Shades above zero."""

@@ -10,9 +10,9 @@ from statistics import fmean
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.errors import ConfigError
 from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.report.formatting import listing
 from fedstrata.report.records import Run
 from fedstrata.report.totals import largest_peak, predicted_flops
-from fedstrata.report.words import listing
 
 Settings = Mapping[str, str]
 _IDENTITY = ("seed", "output")

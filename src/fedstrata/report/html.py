@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
 from fedstrata.report.folder import read_run
+from fedstrata.report.formatting import listing, percent, plural
 from fedstrata.report.grouping import Group, final_accuracy, group
 from fedstrata.report.marks import SWATCHES
 from fedstrata.report.records import DataCard, Run
@@ -29,7 +30,6 @@ from fedstrata.report.sections.proof import passed, proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.theory import theory
 from fedstrata.report.sections.verdict import verdict
-from fedstrata.report.words import listing, percent, plural
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:

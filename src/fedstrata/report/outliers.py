@@ -14,8 +14,8 @@ from math import exp, isfinite, log, sqrt
 from statistics import fmean, median
 
 from fedstrata.domain.records import ClientRecord
+from fedstrata.report.formatting import number
 from fedstrata.report.records import Log
-from fedstrata.report.words import number
 
 FEWEST = 8
 """Clients below which nobody can be said to stand out."""

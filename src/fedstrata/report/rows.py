@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from fedstrata.report import svg
 from fedstrata.report.axes import SHARE, Scale
+from fedstrata.report.formatting import clip
 from fedstrata.report.marks import mark
-from fedstrata.report.words import clip
 
 _LABEL = 34
 _CHARACTER = 7.0

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from fedstrata.report import svg
 from fedstrata.report.axes import Scale, frame, wide
-from fedstrata.report.words import plural, quantity
+from fedstrata.report.formatting import plural, quantity
 
 BAND = 0.15
 """Half the width of the band, as a share of the prediction."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from fedstrata.report.formatting import clean, duration, megabytes, percent, short_names
 from fedstrata.report.records import Run
 from fedstrata.report.terminal import TerminalTable
-from fedstrata.report.words import clean, duration, megabytes, percent, short_names
 
 _HEAD = ("method", "accuracy", "best", "MB up", "time", "layers chosen")
 

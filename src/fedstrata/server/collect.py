@@ -7,8 +7,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.protocol import Engine
-from fedstrata.server.inbox import Accepted, Inbox, Loss
 from fedstrata.server.journal import Journal
+from fedstrata.server.replies import Accepted, Inbox, Loss
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import Request
 

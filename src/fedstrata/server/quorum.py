@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.errors import AbandonedError, StorageError
-from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.journal import Journal
+from fedstrata.server.recorder import Ledger
 from fedstrata.server.rules import Rules
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import PhaseName, Update

@@ -16,14 +16,14 @@ from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.selection import check
 from fedstrata.engines.protocol import Engine
 from fedstrata.server.assign import to_probe, to_train
-from fedstrata.server.bookkeeping import Ledger
 from fedstrata.server.collect import collect
-from fedstrata.server.inbox import Accepted
 from fedstrata.server.journal import Journal, MemoryJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
+from fedstrata.server.piggyback import Ride, more
 from fedstrata.server.quorum import require, with_quorum
-from fedstrata.server.riding import Ride, more
+from fedstrata.server.recorder import Ledger
+from fedstrata.server.replies import Accepted
 from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
 from fedstrata.server.state import ServerState
 from fedstrata.wire.admission import Norms

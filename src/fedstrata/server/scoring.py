@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.scores.protocol import Score
-from fedstrata.server.bookkeeping import Ledger
+from fedstrata.server.recorder import Ledger
 from fedstrata.server.state import Measured
 from fedstrata.wire.messages import Probed, Reject
 

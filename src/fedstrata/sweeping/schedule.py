@@ -12,8 +12,8 @@ import yaml
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.engines.workers.pipe import Message
 from fedstrata.errors import CheckpointError, TrainingError
-from fedstrata.sweeping.crew import Crew, Worker
 from fedstrata.sweeping.observers import SweepObserver
+from fedstrata.sweeping.pool import Crew, Worker
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.table import Table
 

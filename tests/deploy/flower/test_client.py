@@ -170,7 +170,7 @@ def test_the_process_of_a_message_loads_neither_torch_nor_the_model() -> None:
     """Flower starts one for every message: what it imports is paid for every time."""
     program = (
         "import sys; from fedstrata.deploy.flower.client import client_app; client_app()\n"
-        "import fedstrata.deploy.site.desk\n"
+        "import fedstrata.deploy.site.worker_client\n"
         "print(sorted({'torch', 'transformers', 'safetensors', 'sklearn', 'pydantic', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

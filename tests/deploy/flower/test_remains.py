@@ -14,7 +14,7 @@ import pytest
 
 from fedstrata.deploy.flower import remains
 from fedstrata.deploy.flower.remains import Remains, clear, clear_abandoned
-from fedstrata.deploy.site.room import room_of, runtime_folder
+from fedstrata.deploy.site.runtime_dir import room_of, runtime_folder
 
 STARTER = """
 import sys, time
@@ -29,7 +29,7 @@ time.sleep(600)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "run").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr("fedstrata.deploy.site.room.LONGEST_ADDRESS", 1000)
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir.LONGEST_ADDRESS", 1000)
     monkeypatch.setattr(remains, "_SETTLED", 0.1)
     return tmp_path / "run"
 
@@ -71,7 +71,7 @@ def test_what_a_starter_left_that_is_gone_the_next_trial_clears(folder: Path, mo
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 def test_a_starter_that_is_killed_leaves_a_caretaker_that_clears(folder: Path) -> None:
-    program = f"import fedstrata.deploy.site.room as room\nroom.LONGEST_ADDRESS = 1000\n{STARTER}"
+    program = f"import fedstrata.deploy.site.runtime_dir as room\nroom.LONGEST_ADDRESS = 1000\n{STARTER}"
     starter = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout
     place = Path(starter.stdout.readline().strip())

@@ -14,11 +14,11 @@ from fedstrata.config.load import load_config
 from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS
 from fedstrata.deploy.flower.client import enveloped
+from fedstrata.deploy.flower.control_channel import Result, Talk
 from fedstrata.deploy.flower.keys import make_site_key, read_public_key
 from fedstrata.deploy.flower.server import serve
-from fedstrata.deploy.flower.talk import Result, Talk
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.service import Office
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from flower_grid import Answer, FakeGrid, FakeNode

@@ -14,11 +14,11 @@ import yaml
 from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower import trial_run
-from fedstrata.deploy.flower.briefing import briefing
+from fedstrata.deploy.flower.run_spec import briefing
 from fedstrata.deploy.flower.trial import Trial
 from fedstrata.deploy.flower.trial_run import trial_of
-from fedstrata.deploy.site.briefing import compose, read_briefing
 from fedstrata.deploy.site.config import load_site
+from fedstrata.deploy.site.run_spec import compose, read_briefing
 
 RUN = """
 model: {path: models/vit}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.service import Office
 from fedstrata.deploy.site.timer import within
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
@@ -214,7 +214,7 @@ def test_work_that_takes_too_long_is_stopped_and_said(
     office, request = strict(tmp_path, seconds=0.05), train(server.weights)
     with monkeypatch.context() as patched:
         patched.setattr("fedstrata.client.handler.Handler.handle", never)
-        patched.setattr("fedstrata.deploy.site.office.within", lambda seconds: within(0.05 if office._bench else 60.0))
+        patched.setattr("fedstrata.deploy.site.service.within", lambda seconds: within(0.05 if office._bench else 60.0))
         office.answer(server.said("join"), {})
         reason, message = server.refused(office, request)
     assert (reason, message) == (

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fedstrata.deploy.site.leaving import Leaving
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.audit_log import Leaving
+from fedstrata.deploy.site.service import Office
 from fedstrata.wire.digests import digest_of
 from fedstrata.wire.messages import Failure
 from fedstrata.wire.sizes import Encoding

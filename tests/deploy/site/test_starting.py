@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.room import Room
+from fedstrata.deploy.site.runtime_dir import Room
 from fedstrata.deploy.site.starting import start
 
 WORKER = """
 import json, os, sys, tempfile
-from fedstrata.deploy.site.room import READY
+from fedstrata.deploy.site.runtime_dir import READY
 found = {"path": sys.path, "temporary": tempfile.gettempdir(), "folder": os.getcwd()}
 found["cache"] = os.environ["FEDSTRATA_CACHE"]
 open("found.json", "w").write(json.dumps(found))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.desk import ask, status, stop
+from fedstrata.deploy.site.worker_client import ask, status, stop
 from site_world import Server, content, log_of, probe, train, write_site
 from waiting import HANG
 

@@ -87,7 +87,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _ask_the_worker(envelope: Envelope, context: Context) -> Envelope:
-    from fedstrata.deploy.site.desk import ask
+    from fedstrata.deploy.site.worker_client import ask
 
     try:
         path = site_file(context)

@@ -15,7 +15,7 @@ from fedstrata.engines.flower.envelope import Envelope
 
 if TYPE_CHECKING:
     from fedstrata.client.handler import Handler
-    from fedstrata.deploy.site.holdings import Holdings
+    from fedstrata.deploy.site.layer_store import Holdings
 
 _CACHE_BYTES = 8 * 10**9
 
@@ -88,7 +88,7 @@ def _host(place: Place) -> Host:
     from fedstrata.config.load import check_config
     from fedstrata.config.workplace import handler_of, open_workplace
     from fedstrata.deploy.site.cache import LayerCache
-    from fedstrata.deploy.site.holdings import Holdings
+    from fedstrata.deploy.site.layer_store import Holdings
     from fedstrata.reading.yaml_text import yaml_value
 
     values, _ = yaml_value(place.config, "the run's configuration")

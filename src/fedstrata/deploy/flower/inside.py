@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import httpx
 import uvicorn
 
-from fedstrata.deploy.site.room import LONGEST_ADDRESS
+from fedstrata.deploy.site.runtime_dir import LONGEST_ADDRESS
 from fedstrata.errors import ConfigError, nearest
 
 SOCKETS = "FEDSTRATA_SOCKETS"

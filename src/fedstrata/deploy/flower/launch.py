@@ -14,8 +14,8 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS, write_app
+from fedstrata.deploy.flower.control_channel import Result, Talk
 from fedstrata.deploy.flower.services import Home, flwr, flwr_json
-from fedstrata.deploy.flower.talk import Result, Talk
 from fedstrata.errors import TrainingError
 from fedstrata.files import argument, private_folder, write_private
 

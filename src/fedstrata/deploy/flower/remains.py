@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from fedstrata.deploy.site.desk import stop as stop_worker
-from fedstrata.deploy.site.room import room_of, runtime_folder
+from fedstrata.deploy.site.runtime_dir import room_of, runtime_folder
+from fedstrata.deploy.site.worker_client import stop as stop_worker
 from fedstrata.errors import FedstrataError
 from fedstrata.files import write_private
 from fedstrata.locks import Lock

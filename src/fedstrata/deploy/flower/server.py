@@ -23,9 +23,9 @@ from fedstrata.blame import own_code
 from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.app import SETTINGS
-from fedstrata.deploy.flower.briefing import briefing
+from fedstrata.deploy.flower.control_channel import Result, Talk
+from fedstrata.deploy.flower.run_spec import briefing
 from fedstrata.deploy.flower.sites import SiteBook, name_of, roster
-from fedstrata.deploy.flower.talk import Result, Talk
 from fedstrata.deploy.flower.watch import STATUS
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.engine import FlowerEngine

@@ -28,16 +28,16 @@ from flwr.serverapp import Grid, ServerApp
 from fedstrata.config.build import PreparedRun
 from fedstrata.config.engine import usual_workers
 from fedstrata.config.provenance import resolved
-from fedstrata.deploy.flower.briefing import briefing
 from fedstrata.deploy.flower.client import client_app
 from fedstrata.deploy.flower.host import Place
+from fedstrata.deploy.flower.run_spec import briefing
 from fedstrata.deploy.flower.sites import SiteBook
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.engine import FlowerEngine
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.join import KIND, Joined, join
-from fedstrata.engines.flower.post import Post
 from fedstrata.engines.flower.roster import Node, Simulated, numbered
+from fedstrata.engines.flower.transport import Post
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ConfigError, TrainingError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from fedstrata.deploy.site.ending import last_words
-from fedstrata.deploy.site.room import READY, Room
+from fedstrata.deploy.site.runtime_dir import READY, Room
 from fedstrata.files import private_file
 
 _PATHS = ("PYTHONPATH", "FEDSTRATA_CACHE", "TMPDIR", "XDG_RUNTIME_DIR")

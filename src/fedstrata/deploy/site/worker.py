@@ -22,7 +22,7 @@ from typing import Any
 from fedstrata.deploy.site.answer import Answer, Answering
 from fedstrata.deploy.site.config import SiteConfig, fingerprint, load_site
 from fedstrata.deploy.site.ending import write_ending
-from fedstrata.deploy.site.room import READY, Room, room_of
+from fedstrata.deploy.site.runtime_dir import READY, Room, room_of
 from fedstrata.deploy.site.serving import Reception, listen
 from fedstrata.errors import FedstrataError
 from fedstrata.files import private_folder, write_private
@@ -142,7 +142,7 @@ def _useless(site: SiteConfig, mark: str, room: Room, key: bytes) -> str | None:
 
 
 def _office(site: SiteConfig) -> Answering:
-    from fedstrata.deploy.site.office import Office
+    from fedstrata.deploy.site.service import Office
 
     return Office(site).answer
 

@@ -1,7 +1,7 @@
 """The engine over Flower: sites execute at the same time, each on its own machine; answers come as they are ready.
 
 A site that is not there, or was started anew while it worked, is asked again when it is back, until the deadline or for
-as long as ``patience`` says. The same answer twice counts once (``server/inbox.py``), so asking again is safe.
+as long as ``patience`` says. The same answer twice counts once (``server/replies.py``), so asking again is safe.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
+from fedstrata.engines.flower.cache_index import Holdings
 from fedstrata.engines.flower.envelope import Envelope, words
-from fedstrata.engines.flower.holdings import Holdings
-from fedstrata.engines.flower.post import Lost, Post, Sent
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
+from fedstrata.engines.flower.transport import Lost, Post, Sent
 from fedstrata.engines.local import failure
 from fedstrata.wire.codec import frame_limit
 from fedstrata.wire.expected import asked_of

@@ -12,9 +12,9 @@ from flwr.serverapp import Grid
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.flower.envelope import Envelope, words
-from fedstrata.engines.flower.post import Lost, Post, Sent
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
+from fedstrata.engines.flower.transport import Lost, Post, Sent
 from fedstrata.wire.declaration import Declaration
 
 KIND = "query.join"

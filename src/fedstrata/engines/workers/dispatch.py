@@ -9,7 +9,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
-from fedstrata.engines.workers.crew import Crew
+from fedstrata.engines.workers.pool import Crew
 from fedstrata.engines.workers.process import Task
 from fedstrata.wire.messages import Failure, Frame, Request
 

@@ -19,10 +19,10 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.engines.local import answer, failure
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.engines.workers.arena import Mount
-from fedstrata.engines.workers.briefing import Briefing
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.engines.workers.shared import read_at, write_at
+from fedstrata.engines.workers.worker_spec import Briefing
 from fedstrata.parents import begin_as_worker
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Reply, Request, Train

@@ -15,10 +15,10 @@ from pathlib import Path
 from time import monotonic
 
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.workers.briefing import Briefing
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
 from fedstrata.engines.workers.watchdog import Watchdog, glimpse
+from fedstrata.engines.workers.worker_spec import Briefing
 from fedstrata.errors import TrainingError
 from fedstrata.wire.messages import Failure, Frame, Request
 from fedstrata.wire.requests import to_json

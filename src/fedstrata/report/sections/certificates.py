@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from fedstrata.report.blocks import Block, Table, Text, folded
+from fedstrata.report.formatting import NOTHING, number, plural
 from fedstrata.report.records import Run
-from fedstrata.report.words import NOTHING, number, plural
 
 _ROUNDING = 1e-9
 """A gap that is nothing but rounding in the last digits."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
+from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
 from fedstrata.report.records import Confusion, Run
-from fedstrata.report.words import NOTHING, percent, plural
 
 _MOST_DRAWN = 30
 """Classes up to which every pair is drawn."""

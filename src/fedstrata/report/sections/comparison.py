@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
 from fedstrata.report.compare import compare
-from fedstrata.report.contest import Rules
+from fedstrata.report.comparison import Rules
+from fedstrata.report.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.grouping import Group, Series, final_accuracy
 from fedstrata.report.outcome import outcome_of
 from fedstrata.report.records import Run
@@ -12,7 +13,6 @@ from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.spread import spread
 from fedstrata.report.tables import layers_chosen
-from fedstrata.report.words import NOTHING, duration, megabytes, percent, plural, quantity
 
 _HEAD = (
     "method",

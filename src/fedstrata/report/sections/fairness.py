@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.outliers import outliers
 from fedstrata.report.plots import Line, line_chart
 from fedstrata.report.records import Run
 from fedstrata.report.spread import spread_of
-from fedstrata.report.words import NOTHING, percent, plural
 
 FEW_ROWS = 30
 """Held-out rows below which a client's accuracy is called coarse."""

@@ -16,14 +16,14 @@ from fedstrata.report.compare_tables import (
     sheets,
     whole_percent,
 )
-from fedstrata.report.contest import Contest, Line
+from fedstrata.report.comparison import Contest, Line
+from fedstrata.report.formatting import NOTHING, listing, percent, plural, quantity, short_names
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
 from fedstrata.report.outcome import Outcome
 from fedstrata.report.pareto import Standing, alike, frontier
 from fedstrata.report.rows import Bar, Row, row_chart
 from fedstrata.report.sections.frontier import SAME_COST
 from fedstrata.report.tradeoff import tradeoff
-from fedstrata.report.words import NOTHING, listing, percent, plural, quantity, short_names
 
 _MOST_NAMED = 8
 """Methods beyond which plots number them, since styles repeat."""

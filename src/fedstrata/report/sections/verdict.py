@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite, sqrt
 
+from fedstrata.report.formatting import listing, megabytes, percent, plural, points
 from fedstrata.report.grouping import (
     Group,
     Series,
@@ -15,7 +16,6 @@ from fedstrata.report.grouping import (
     uploaded,
 )
 from fedstrata.report.records import Run
-from fedstrata.report.words import listing, megabytes, percent, plural, points
 
 _MEASURES = {"test": "test accuracy", "validation": "accuracy on the clients' held-out rows"}
 

@@ -46,7 +46,7 @@ def standing(job: Job, present: Present) -> tuple[Standing, str]:
         DataError: The run has begun, and its rows are not there any more.
 
     Example:
-        See ``tests/sweeping/test_sweep_standing.py``.
+        See ``tests/sweeping/test_run_status.py``.
     """
     folder = RunFolder(job.folder)
     if not folder.config.is_file():

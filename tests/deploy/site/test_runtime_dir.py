@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.room import LONGEST_ADDRESS, room_of
+from fedstrata.deploy.site.runtime_dir import LONGEST_ADDRESS, room_of
 from fedstrata.errors import StorageError
 from fedstrata.locks import Lock
 from other_user import NOBODY, no_other_user
@@ -19,7 +19,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    monkeypatch.setattr("fedstrata.deploy.site.room.LONGEST_ADDRESS", 1000)
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir.LONGEST_ADDRESS", 1000)
     return folder
 
 
@@ -48,9 +48,9 @@ def test_a_folder_that_somebody_prepared_is_passed_over(
     """Once for each place that is for all; then the home serves, and if it does not, it is said what is wrong."""
     home = tmp_path / "home"
     home.mkdir()
-    monkeypatch.setattr("fedstrata.deploy.site.room.tempfile.gettempdir", lambda: str(runtime))
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir.tempfile.gettempdir", lambda: str(runtime))
     monkeypatch.setattr(Path, "home", lambda: home)
-    monkeypatch.setattr("fedstrata.deploy.site.room._SHARED", str(runtime))
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir._SHARED", str(runtime))
     path = runtime / f"fedstrata-{os.getuid()}"
     if trap == "open":
         path.mkdir()
@@ -72,8 +72,8 @@ def test_a_folder_that_somebody_prepared_is_passed_over(
 def test_another_user_who_takes_the_name_first_denies_nobody_a_worker(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedstrata.deploy.site.room.tempfile.gettempdir", lambda: str(runtime))
-    monkeypatch.setattr("fedstrata.deploy.site.room._SHARED", str(runtime))
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir.tempfile.gettempdir", lambda: str(runtime))
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir._SHARED", str(runtime))
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     taken = runtime / f"fedstrata-{os.getuid()}"
     taken.mkdir(mode=0o700)
@@ -82,7 +82,7 @@ def test_another_user_who_takes_the_name_first_denies_nobody_a_worker(
 
 
 def test_a_runtime_folder_with_too_long_a_path_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedstrata.deploy.site.room.LONGEST_ADDRESS", LONGEST_ADDRESS)
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir.LONGEST_ADDRESS", LONGEST_ADDRESS)
     long = tmp_path / ("x" * 100)
     long.mkdir()
     short = tmp_path / "short"

@@ -11,8 +11,8 @@ from flwr.app import RecordDict
 
 from fedstrata.config.load import check_config
 from fedstrata.config.schema import AdapterSection
-from fedstrata.deploy.flower.briefing import briefing
-from fedstrata.deploy.site.briefing import Briefing, read_briefing
+from fedstrata.deploy.flower.run_spec import briefing
+from fedstrata.deploy.site.run_spec import Briefing, read_briefing
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened
 
 DATA: dict[str, dict[str, Any]] = {

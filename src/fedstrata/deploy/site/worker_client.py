@@ -19,7 +19,7 @@ from typing import Any
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.channel import Channel, StrangerError
 from fedstrata.deploy.site.ending import last_words, read_ending
-from fedstrata.deploy.site.room import Room, room_of
+from fedstrata.deploy.site.runtime_dir import Room, room_of
 from fedstrata.deploy.site.starting import NoWorkerError, start
 from fedstrata.errors import StorageError, TrainingError
 from fedstrata.locks import Lock
@@ -54,7 +54,7 @@ def ask(
         worker: What starts a worker.
 
     Example:
-        ``tests/deploy/site/test_desk.py`` asks a worker that does what it is asked.
+        ``tests/deploy/site/test_worker_client.py`` asks a worker that does what it is asked.
     """
     try:
         return _Caller(site_file.resolve(), monotonic() + timeout, worker).ask(said, layers)

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.deploy.site.cache import LayerCache
-from fedstrata.deploy.site.holdings import Holdings
+from fedstrata.deploy.site.layer_store import Holdings
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.errors import ClientError
 from fedstrata.wire.digests import manifest_of

@@ -11,8 +11,8 @@ from time import monotonic
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
-from fedstrata.engines.workers.briefing import Briefing
 from fedstrata.engines.workers.process import Task, WorkerProcess
+from fedstrata.engines.workers.worker_spec import Briefing
 from fedstrata.errors import TrainingError
 
 log = logging.getLogger(__name__)

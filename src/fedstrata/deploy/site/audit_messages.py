@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedstrata.deploy.site.leaving import plain
+from fedstrata.deploy.site.audit_log import plain
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.units import shown

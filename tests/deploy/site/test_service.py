@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.client.evaluate import evaluate
-from fedstrata.deploy.site.office import Office
+from fedstrata.deploy.site.service import Office
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.stats import Statistic
 from fedstrata.wire.declaration import Declaration

@@ -14,8 +14,8 @@ from flwr.app.error import Error
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import Envelope
-from fedstrata.engines.flower.post import Lost, Post, Sent
 from fedstrata.engines.flower.roster import Node
+from fedstrata.engines.flower.transport import Lost, Post, Sent
 from flower_grid import FakeGrid, FakeNode, Forge, key_of
 from toys import named
 

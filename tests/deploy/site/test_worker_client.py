@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
-from fedstrata.deploy.site import desk
+from fedstrata.deploy.site import worker_client as desk
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.channel import Channel
-from fedstrata.deploy.site.desk import ask, status, stop
-from fedstrata.deploy.site.room import room_of
+from fedstrata.deploy.site.runtime_dir import room_of
+from fedstrata.deploy.site.worker_client import ask, status, stop
 from fedstrata.locks import Lock
 from site_world import write_site
 from toy_worker import COMMAND
@@ -94,7 +94,7 @@ def gone(path: Path) -> bool:
 
 def test_the_caller_needs_nothing_heavy() -> None:
     heavy = "torch", "numpy", "pydantic", "yaml", "transformers", "safetensors", "multiprocessing", "pickle"
-    code = f"import sys, fedstrata.deploy.site.desk; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, fedstrata.deploy.site.worker_client; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -116,7 +116,7 @@ def test_a_second_message_finds_the_worker_warm(shared: Path) -> None:
 CALLER = """
 import sys
 from pathlib import Path
-from fedstrata.deploy.site.desk import ask
+from fedstrata.deploy.site.worker_client import ask
 from toy_worker import COMMAND
 print(ask(Path(sys.argv[1]), {"do": "echo"}, {}, worker=COMMAND).said["pid"])
 """
@@ -219,7 +219,7 @@ def test_a_worker_of_another_version_is_replaced(site: Path, monkeypatch: pytest
     pid = call(site).said["pid"]
     versions = iter(["0.0.1"])
     real = version("fedstrata")
-    monkeypatch.setattr("fedstrata.deploy.site.desk.version", lambda name: next(versions, real))
+    monkeypatch.setattr("fedstrata.deploy.site.worker_client.version", lambda name: next(versions, real))
     assert call(site).said["pid"] != pid
     assert log_of(site).count("the worker ends: it was asked to") == 1
 
@@ -326,7 +326,7 @@ def test_a_room_that_cannot_be_had_anywhere_is_told_of(tmp_path: Path, monkeypat
     mine = folder / f"fedstrata-{os.getuid()}"
     mine.mkdir()
     mine.chmod(0o755)
-    monkeypatch.setattr("fedstrata.deploy.site.room._places", lambda: [mine])
+    monkeypatch.setattr("fedstrata.deploy.site.runtime_dir._places", lambda: [mine])
     answer = call(write_site(tmp_path, data=ROWS))
     assert answer.said == {"kind": "crashed", "message": "the site's worker cannot be reached"}
     assert "is not a folder of this user alone" in answer.words

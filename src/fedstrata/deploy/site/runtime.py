@@ -18,15 +18,15 @@ from fedstrata.config.sources import load_rows
 from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
-from fedstrata.deploy.site.briefing import Briefing, compose, own_blocks
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.groups import in_groups
-from fedstrata.deploy.site.holdings import Holdings
+from fedstrata.deploy.site.layer_store import Holdings
 from fedstrata.deploy.site.limits import check_threads
 from fedstrata.deploy.site.pins import check_pins
 from fedstrata.deploy.site.refusal import refused_layers
 from fedstrata.deploy.site.rows import rows_alone
+from fedstrata.deploy.site.run_spec import Briefing, compose, own_blocks
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.errors import ClientError

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from fedstrata.deploy.site import wording
+from fedstrata.deploy.site import audit_messages as wording
 from fedstrata.deploy.site.answer import Answer, refused
-from fedstrata.deploy.site.bench import Bench, open_bench, renamed
-from fedstrata.deploy.site.briefing import digest_of, read_briefing
+from fedstrata.deploy.site.audit_log import WORK, Leaving, kinds_of, quoted
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.frames import failed, framed, sentence
-from fedstrata.deploy.site.leaving import WORK, Leaving, kinds_of, quoted
 from fedstrata.deploy.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.deploy.site.plans import check_request
+from fedstrata.deploy.site.run_spec import digest_of, read_briefing
+from fedstrata.deploy.site.runtime import Bench, open_bench, renamed
 from fedstrata.deploy.site.sizes import check_briefing, check_head, client_of, run_of
 from fedstrata.deploy.site.timer import OutOfTime, within
 from fedstrata.domain.ids import ClientId

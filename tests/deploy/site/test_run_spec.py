@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.deploy.site.briefing import compose, read_briefing
 from fedstrata.deploy.site.config import load_site
+from fedstrata.deploy.site.run_spec import compose, read_briefing
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ClientError
 from site_world import DIGITS, write_site

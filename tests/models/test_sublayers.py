@@ -10,8 +10,8 @@ from torch import nn
 from architectures import ARCHITECTURES, CAUSAL, IMAGE, TEXT, assert_every_parameter_once, batch_for, build
 from fedstrata.domain.layer_language import parse_layers
 from fedstrata.errors import ModelError
-from fedstrata.models.halves import halves
 from fedstrata.models.partition import partition
+from fedstrata.models.sublayers import halves
 
 BODIES = [name for name in ARCHITECTURES if name not in ("convnext", "resnet")]
 

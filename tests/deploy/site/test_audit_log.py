@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.leaving import Leaving
-from fedstrata.deploy.site.wording import of_failure, of_refusal
+from fedstrata.deploy.site.audit_log import Leaving
+from fedstrata.deploy.site.audit_messages import of_failure, of_refusal
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import StorageError

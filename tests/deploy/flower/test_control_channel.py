@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fedstrata.deploy.flower.talk as module
-from fedstrata.deploy.flower.talk import Result, Talk
+import fedstrata.deploy.flower.control_channel as module
+from fedstrata.deploy.flower.control_channel import Result, Talk
 from fedstrata.errors import StorageError
 
 

@@ -11,8 +11,8 @@ from safetensors.torch import load as load_blob
 
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.flower import holdings
-from fedstrata.engines.flower.holdings import Holdings
+from fedstrata.engines.flower import cache_index as holdings
+from fedstrata.engines.flower.cache_index import Holdings
 from fedstrata.wire.digests import digest_of, manifest_of
 from fedstrata.wire.messages import Weights
 from toys import copy_of, named, same_bits, toy_model
