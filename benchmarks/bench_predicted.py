@@ -30,7 +30,7 @@ from fedstrata.client.train import train
 from fedstrata.costs.measured import Measured
 from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.data.tensors import TensorRows
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.models.partition import partition
@@ -148,7 +148,7 @@ def _predicted(made: Bench, mask: Mask) -> float:
         profiles=lambda: (made.profile,),
         parameter_bytes=bytes_of(made.model.module),
     )
-    return Measured().bind(facts).prices(client, Visit()).of(mask).bytes_peak
+    return Measured().bind(facts).prices(client, ClientRound()).of(mask).bytes_peak
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
-"""Fuzzing of a site's office: whatever a server says, an answer, within the site's limits, and a line in its log.
+"""Fuzzing of a site's service: whatever a server says, an answer, within the site's limits, and a line in its log.
 
     python fuzz/fuzz_site_messages.py -runs=1000000
 
 An input is one message as JSON. The first byte says which of a few sites gets it. What is computed behind the limits is
-stubbed, all before it is real: reading, checks, the model's blocks, holdings, draws of rows, frames and the log.
+stubbed, all before it is real: reading, checks, the model's blocks, layer store, draws of rows, frames and the log.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from driver import Target, main
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
-from fedstrata.deploy.site.run_spec import Briefing
-from fedstrata.deploy.site.runtime import Bench, open_bench
+from fedstrata.deploy.site.run_spec import RunSpec
+from fedstrata.deploy.site.runtime import Runtime, open_runtime
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import _strict_json
 from hostile_site import CLIENT, LABELS, HostileSite, blobs, hostile_site, laid_out, manifest
@@ -43,15 +43,15 @@ FILES: tuple[dict[str, Any], ...] = (
 MODEL = {"path": "embedded:vit-digits"}
 MOST_SAID, MOST_LINE, MOST_KNOWN = 20_000, 40_000, 64
 NEW_RUN = 0.02
-"""Share of the changes that a run's briefing may get, for which a site opens rows and model anew."""
+"""Share of the changes that a run's specification may get, for which a site opens rows and model anew."""
 RENEWED = 2_000
 """Messages after which a site begins with an empty log, so that its counts do not refuse all that follows."""
 
 
 def sound() -> Iterator[dict[str, Any]]:
     """Yield a sound message of every kind."""
-    briefing = {"seed": 3, "threads": 1, "labels": LABELS, "model": MODEL, "data": {"held_out": 0.2}}
-    said = {"run": "trial", "nonce": "n", "briefing": briefing}
+    run_spec = {"seed": 3, "threads": 1, "labels": LABELS, "model": MODEL, "data": {"held_out": 0.2}}
+    said = {"run": "trial", "nonce": "n", "run_spec": run_spec}
     request = {"client": CLIENT, "round": 1, "origin": {"run": "r", "attempt": 0, "base": "b"}}
     probe = {"batches": 1, "batch_size": 12, "statistics": ["norm"], "sketch": None}
     plan = {
@@ -88,11 +88,11 @@ def mutate(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
 
 def _edit(said: dict[str, Any], other: object, rng: Random) -> None:
     """Change one value somewhere in a message, take it away, or put one of another message in its place."""
-    briefing = said.get("briefing")
+    run_spec = said.get("run_spec")
     if rng.random() < NEW_RUN:
-        places = [*_places(briefing), (said, "briefing")]
+        places = [*_places(run_spec), (said, "run_spec")]
     else:
-        others = {key: value for key, value in said.items() if key != "briefing"}
+        others = {key: value for key, value in said.items() if key != "run_spec"}
         places = [(said if holder is others else holder, key) for holder, key in _places(others)]
     holder, key = rng.choice(places)
     match rng.randrange(6):
@@ -116,14 +116,14 @@ def _places(said: object) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-def remembered() -> Callable[..., Bench]:
-    """Return what opens a bench, or hands out the one that the same site had for the same run and name."""
-    known: dict[tuple[object, ...], Bench] = {}
+def remembered() -> Callable[..., Runtime]:
+    """Return what opens a runtime, or hands out the one that the same site had for the same run and name."""
+    known: dict[tuple[object, ...], Runtime] = {}
 
-    def opened(site: SiteConfig, briefing: Briefing, client: ClientId, cache: LayerCache) -> Bench:
-        key = (str(site.path), briefing.model_dump_json(), client)
+    def opened(site: SiteConfig, run_spec: RunSpec, client: ClientId, cache: LayerCache) -> Runtime:
+        key = (str(site.path), run_spec.model_dump_json(), client)
         if key not in known:
-            made = open_bench(site, briefing, client, cache)
+            made = open_runtime(site, run_spec, client, cache)
             if len(known) < MOST_KNOWN:
                 known[key] = made
             return made
@@ -146,7 +146,7 @@ class Sites:
 
     def test(self, data: bytes) -> None:
         """Send one input; anything but a proper answer is raised."""
-        said = _strict_json(data[1:])  # as every message is read before an office sees it
+        said = _strict_json(data[1:])  # as every message is read before a service sees it
         if not isinstance(said, dict):
             raise ValueError("no mapping")
         if self._count % RENEWED == 0:
@@ -193,7 +193,7 @@ def target() -> Iterator[Target]:
     try:
         with (
             patch.object(os, "fsync", lambda descriptor: None),
-            patch("fedstrata.deploy.site.service.open_bench", remembered()),
+            patch("fedstrata.deploy.site.service.open_runtime", remembered()),
         ):
             yield Target("site_messages", seeds(), mutate, sites.test, (ValueError, RecursionError), most_seconds=2.0)
     finally:

@@ -1,4 +1,4 @@
-"""Assignments and answers of one tiny layer, for tests of inbox and journal."""
+"""Assignments and answers of one tiny layer, for tests of replies and journal."""
 
 from __future__ import annotations
 

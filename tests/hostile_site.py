@@ -29,7 +29,7 @@ from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.service import Office
+from fedstrata.deploy.site.service import Service
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
@@ -58,7 +58,7 @@ def _weights() -> dict[TensorName, Tensor]:
 
 
 def laid_out(model: Mapping[str, Any]) -> LayerMap:
-    """Return the blocks of the model as a briefing describes them."""
+    """Return the blocks of the model as a run specification describes them."""
     keys = ("candidates", "always", "never", "blocks", "units")
     return partition(network().model, **{key: model[key] for key in keys if key in model})
 
@@ -104,17 +104,17 @@ class HostileSite:
 
     Attributes:
         folder: Of its file and its log.
-        office: Answers.
+        service: Answers.
         used: What every piece of work used, in order.
     """
 
     folder: Path
-    office: Office
+    service: Service
     used: list[Used] = field(default_factory=list)
 
     def ask(self, said: Mapping[str, Any], layers: Mapping[str, bytes] | None = None) -> Answer:
         """Return the answer to a message."""
-        return self.office.answer(said, layers or {})
+        return self.service.answer(said, layers or {})
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what its log says that left."""
@@ -133,7 +133,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "site.yaml"
     file.write_text(yaml.safe_dump({"data": {"train": "rows", "image": "image"}, **keys}, sort_keys=False))
-    site = HostileSite(folder, Office(load_site(file)))
+    site = HostileSite(folder, Service(load_site(file)))
 
     def train(
         model: ResidentModel, weights: Weights, *, mask: Mask, rows: TensorRows, indices: Tensor, plan: TrainPlan,

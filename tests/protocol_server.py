@@ -18,8 +18,8 @@ from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.quorum import require, with_quorum
-from fedstrata.server.recorder import Ledger
-from fedstrata.server.replies import Accepted, Inbox
+from fedstrata.server.recorder import Recorder
+from fedstrata.server.replies import Accepted, Replies
 from fedstrata.server.state import initial_state
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of
@@ -56,12 +56,12 @@ class Server:
         return FileJournal(self.path, keep=keep or self.setting.rules.layer_quorum > 1)
 
     def _begin_round(self) -> None:
-        self.ledger = Ledger(self.state, self.setting, self.cohort)
+        self.recorder = Recorder(self.state, self.setting, self.cohort)
         self.begin_phase("probe")
 
     def begin_phase(self, phase: PhaseName) -> None:
         """Ask the clients of the cohort that are left, and take over what the journal knows."""
-        present = [c for c in self.cohort if c not in self.ledger.failures]
+        present = [c for c in self.cohort if c not in self.recorder.failures]
         state = self.state
         if phase == "probe":
             self.asked: Mapping[ClientId, Assignment] = {a.client: a for a in to_probe(present, state, self.setting)}
@@ -70,30 +70,30 @@ class Server:
             riders = [c for c in present if rides(c, state.round)]
             self.asked = to_train(masks, state, self.setting, riders)
         self.phase, self.taken, self.end = phase, list[Accepted](), self.clock.now() + SECONDS
-        self.inbox = Inbox(
+        self.replies = Replies(
             list(self.asked.values()),
             journal=self.journal,
             deadline=Deadline(self.end, self.clock),
             population=self.setting.profiles,
-            lost=self.ledger.losses_of(phase),
+            lost=self.recorder.losses_of(phase),
         )
-        self.inbox.recall()
-        self.taken += self.inbox.ready()
+        self.replies.recall()
+        self.taken += self.replies.ready()
 
     def receive(self, message: Reply | Frame) -> None:
         """Take in a message, and whatever may be handed on after it."""
-        self.inbox.receive(message)
-        self.taken += self.inbox.ready()
+        self.replies.receive(message)
+        self.taken += self.replies.ready()
 
     def close(self) -> None:
         """End the phase."""
-        self.inbox.close()
-        self.taken += self.inbox.ready()
+        self.replies.close()
+        self.taken += self.replies.ready()
 
     def short_of_quorum(self, answered: int) -> Abandoned | None:
         """Return the facts of a round that too few clients answered, or ``None``."""
         try:
-            require(answered, self.phase, self.ledger, self.setting.rules)
+            require(answered, self.phase, self.recorder, self.setting.rules)
         except AbandonedError as error:
             facts: Abandoned = error.facts
             return facts
@@ -101,9 +101,9 @@ class Server:
 
     def aggregate(self) -> Weights:
         """Return the weights that the updates make, without keeping them."""
-        note, rules = self.ledger.note_update, self.setting.rules
+        note, rules = self.recorder.note_update, self.setting.rules
         updates = (note(one.reply, one.norms) for one in self.taken if isinstance(one.reply, Update))
-        counted = with_quorum(updates, self.asked, journal=self.journal, ledger=self.ledger, rules=rules)
+        counted = with_quorum(updates, self.asked, journal=self.journal, recorder=self.recorder, rules=rules)
         return self.setting.method.aggregator.apply(self.state.weights, counted, self.state.aggregator)[0]
 
     def commit(self, weights: Weights, *, dies: bool = False) -> None:
@@ -133,7 +133,7 @@ class Server:
 
     def restore(self, *, keep: bool) -> None:
         """Forget everything that is not on disk, and go on from the checkpoint."""
-        del self.inbox, self.ledger, self.taken
+        del self.replies, self.recorder, self.taken
         self.journal = self._open_journal(keep=keep)
         self.journal.reopen(self.offset, RUN)
         self.state = self.saved

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.reasons import Reason
@@ -89,7 +89,7 @@ def riding(selector: Selector, **options: object) -> Setting:
 class Tolled:
     """Prices of one unit of work per layer and ten per probe."""
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         zeros, ones = np.zeros((2, BLOCKS)), np.ones((2, BLOCKS))
         return Prices(("layers", "flops"), np.array([0.0, 10.0 * visit.probes]), zeros, ones)
 

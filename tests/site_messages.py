@@ -103,8 +103,8 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def messages(draw: st.DrawFn, asked: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Draw a message and the blobs that go with it, about one of some runs."""
-    briefing = draw(st.sampled_from(asked))
-    said = {"run": draw(st.sampled_from(RUNS)), "briefing": briefing, "nonce": "n"}
+    run_spec = draw(st.sampled_from(asked))
+    said = {"run": draw(st.sampled_from(RUNS)), "run_spec": run_spec, "nonce": "n"}
     client = draw(st.sampled_from((CLIENT, CLIENT, CLIENT, "other")))
     phase = draw(st.sampled_from(("join", "train", "train", "probe", "evaluate", "evaluate")))
     if phase == "join":
@@ -113,7 +113,7 @@ def messages(draw: st.DrawFn, asked: list[dict[str, Any]]) -> tuple[dict[str, An
     request: dict[str, Any] = {
         "phase": phase, "client": client, "round": draw(st.sampled_from((0, 1, 2, 7))), "origin": origin,
     }  # fmt: skip
-    names = list(laid_out(briefing["model"]).names)
+    names = list(laid_out(run_spec["model"]).names)
     if phase == "train":
         request |= {
             "mask": draw(st.lists(st.integers(-1, len(names)), max_size=3, unique=True)),
@@ -122,8 +122,8 @@ def messages(draw: st.DrawFn, asked: list[dict[str, Any]]) -> tuple[dict[str, An
         }
     elif phase == "probe":
         request["plan"] = draw(PROBES)
-    listed = manifest(briefing["model"])
-    heads = blobs([name for name in listed if name not in names], briefing["model"])
+    listed = manifest(run_spec["model"])
+    heads = blobs([name for name in listed if name not in names], run_spec["model"])
     return json.loads(json.dumps({**said, "kind": "work", "request": request, "manifest": listed})), heads
 
 

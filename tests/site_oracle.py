@@ -82,9 +82,9 @@ class Oracle:
         return otherwise if found is None else found
 
     def _pinned(self, said: Mapping[str, Any]) -> None:
-        briefing = said["briefing"]
+        run_spec = said["run_spec"]
         for key, value in self.keys.get("pin", {}).items():
-            where = briefing["data"] if key == "held_out" else briefing["model"]
+            where = run_spec["data"] if key == "held_out" else run_spec["model"]
             default = {"held_out": 0.0, "units": "blocks", "always": [], "candidates": "all"}[key]
             mine, theirs = ([v] if isinstance(v, str) else v for v in (value, where.get(key, default)))
             assert mine == theirs, key
@@ -116,7 +116,7 @@ class Oracle:
         return tuple(b for term in self._limit("refuse", []) for b in BEGINNINGS[term])
 
     def _withheld(self, probed: Probed) -> None:
-        bench = self.site.office._bench
+        bench = self.site.service._runtime
         assert bench is not None
         for layer, stats in zip(bench.layers, probed.stats, strict=True):
             if any(name.startswith(self._refused()) for name in layer.tensor_names):

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.workplace import handler_of, open_workplace
-from fedstrata.deploy.flower.run_spec import briefing
+from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.service import Office
+from fedstrata.deploy.site.service import Service
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine
@@ -66,7 +66,7 @@ class Server:
 
     def said(self, kind: str, **more: object) -> dict[str, Any]:
         """Return what a message says, as it comes out of JSON."""
-        told = {"kind": kind, "run": "trial", "briefing": briefing(self.loaded, self.data.labels), "nonce": "n", **more}
+        told = {"kind": kind, "run": "trial", "run_spec": run_spec(self.loaded, self.data.labels), "nonce": "n", **more}
         found: dict[str, Any] = json.loads(json.dumps(told))
         return found
 
@@ -102,9 +102,9 @@ class Server:
         """Return what the embedded engine computes."""
         return next(iter(self.engine.send([request])))
 
-    def refused(self, office: Office, request: Request) -> tuple[str, str]:
+    def refused(self, service: Service, request: Request) -> tuple[str, str]:
         """Return reason and sentence of the failure that a site answers with."""
-        reply = self.read(office.answer(self.work(request), self.heads(request.weights)), request)
+        reply = self.read(service.answer(self.work(request), self.heads(request.weights)), request)
         assert isinstance(reply, Failure), reply
         return str(reply.reason), reply.message
 
@@ -145,9 +145,9 @@ def write_site(folder: Path, **keys: object) -> Path:
     return path
 
 
-def office_in(folder: Path, **keys: object) -> Office:
-    """Return the office of a site in a folder."""
-    return Office(load_site(write_site(folder, **keys)))
+def office_in(folder: Path, **keys: object) -> Service:
+    """Return the service of a site in a folder."""
+    return Service(load_site(write_site(folder, **keys)))
 
 
 def content(reply: Reply | Reject) -> str:

@@ -13,7 +13,7 @@ from fedstrata.config.inputs import Inputs, model_files, write_inputs
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Sweep, load_sweep
 from fedstrata.server.folder import RunFolder
-from fedstrata.sweeping import pool as crew
+from fedstrata.sweeping import pool as pool
 from report.synthetic_run import write_run
 from small_runs import digits
 
@@ -60,4 +60,4 @@ def with_toy_workers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     run = write_run(folder / "toy", seed=7, rounds=2, names=("a", "b"))
     write_inputs(RunFolder(run), MADE_OF)
     monkeypatch.setenv("TOY_RUN", str(run))
-    monkeypatch.setattr(crew, "WORKER", (str(TOY_WORKER),))
+    monkeypatch.setattr(pool, "WORKER", (str(TOY_WORKER),))

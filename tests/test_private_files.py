@@ -9,7 +9,7 @@ import pytest
 
 from fedstrata.data.cache import cached
 from fedstrata.deploy.flower.trial import Trial
-from fedstrata.deploy.site.audit_log import Leaving
+from fedstrata.deploy.site.audit_log import AuditLog
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.files import append, new_folder, private_folder, write_atomic, write_private
 from file_modes import open_to_others, umask
@@ -75,7 +75,7 @@ def test_caches_and_a_site_s_logs_are_private(tmp_path: Path) -> None:
     with umask(0):
         cached(tmp_path / "rows", {"key": 1}, write)
         LayerCache(tmp_path / "layers", 100).put("a" * 64, b"x" * 60)
-        Leaving(tmp_path / "state").tell("sent nothing", {"run": "a", "kind": "evaluation"})
+        AuditLog(tmp_path / "state").tell("sent nothing", {"run": "a", "kind": "evaluation"})
     folders = [tmp_path / name for name in ("rows", "layers", "state")]
     assert [len(list(folder.iterdir())) for folder in folders] == [2, 1, 3]
     assert open_to_others(*folders) == []

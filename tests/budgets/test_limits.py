@@ -9,7 +9,7 @@ import pytest
 from fedstrata.budgets.device import Device
 from fedstrata.budgets.fixed import Fixed
 from fedstrata.budgets.half_normal import HalfNormal
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.budgets.table import PerClient
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.device import DeviceProfile
@@ -25,7 +25,7 @@ def full(client: ClientId) -> Cost:
     return Cost(layers=12, flops=1000, bytes_up=400 if client == A else 800, bytes_peak=5e9, seconds=float("nan"))
 
 
-STICK = Yardstick(full, {A: PHONE})
+STICK = FullCost(full, {A: PHONE})
 
 
 def test_limits_hold_together_and_shares_are_of_the_clients_own_full_fine_tuning() -> None:
@@ -109,4 +109,4 @@ def test_a_client_without_machine_is_refused() -> None:
 def test_a_machine_of_unknown_memory_is_refused() -> None:
     bare = DeviceProfile(forward=1, carry=1, weight=1, update=1, name="bare")
     with pytest.raises(BudgetError, match="'bare' of client 'a' has no memory"):
-        Device().assign([A], Seeds(0), Yardstick(full, {A: bare}))
+        Device().assign([A], Seeds(0), FullCost(full, {A: bare}))

@@ -16,7 +16,7 @@ from fedstrata.client.speed import Work
 from fedstrata.config.devices import read_device
 from fedstrata.costs.measured import Measured
 from fedstrata.costs.protocol import Facts, Workload
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.wire.messages import ProbePlan, TrainPlan
@@ -139,7 +139,7 @@ def test_priced_seconds_are_the_hand_calculation() -> None:
         devices={client: device},
         profiles=lambda: (made.profile,),
     )
-    prices = Measured().bind(facts).prices(client, Visit())
+    prices = Measured().bind(facts).prices(client, ClientRound())
     step = training_case(made, "middle", frozenset({1})).work
     passes = 2 * (step.forward / 1e3 + step.carry / 2e3 + step.weight / 4e3 + 0.5)
     touched = (2 * 3 + 6) * 4 * (42 + 21)  # two updates of three touches; clone, delta and check six more per visit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.config.build import prepare_run
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
 from fedstrata.report import write_report
@@ -89,7 +89,7 @@ def test_prices_of_images_are_those_that_the_rows_would_have(home: Path, tmp_pat
     there = remote(home, tmp_path / "there").prepare(words(home, "image"))
     for client in here.setting.profiles:
         full = here.setting.layers.everything
-        ours, theirs = (p.setting.method.cost.prices(client, Visit()).of(full) for p in (here, there))
+        ours, theirs = (p.setting.method.cost.prices(client, ClientRound()).of(full) for p in (here, there))
         assert (str(ours), ours.flops > 0) == (str(theirs), True)
 
 

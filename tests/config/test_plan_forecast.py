@@ -11,7 +11,7 @@ import pytest
 from fedstrata.config.load import check_config
 from fedstrata.config.plan import Plan, make_plan
 from fedstrata.config.plan_forecast import Bounds, Forecast, forecast
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.fixed import FixedLayers
 from fedstrata.selectors.full import Full
@@ -64,7 +64,7 @@ def test_a_selector_without_scores_is_known_to_the_byte(plan: Plan) -> None:
     assert high.bytes_up == 6 * (LAYER + ALWAYS)
     assert (found.down_first, found.down_later) == (ALWAYS + MASK, LAYER + ALWAYS + MASK)
     price = plan.subject.prepared.setting.method.cost.prices
-    one = [price(c, Visit()).of(frozenset({5})).flops for c in plan.subject.prepared.setting.profiles]
+    one = [price(c, ClientRound()).of(frozenset({5})).flops for c in plan.subject.prepared.setting.profiles]
     assert high.flops == 2 * sum(one)
 
 
@@ -73,7 +73,7 @@ def test_random_masks_are_the_runs_own(plan: Plan) -> None:
     setting = prepared.setting
     expected = 0.0
     for round in range(4):
-        problem = setting.problem(round, {c: Visit() for c in setting.profiles}, None)
+        problem = setting.problem(round, {c: ClientRound() for c in setting.profiles}, None)
         masks = Random().select(problem, {})[0].masks
         expected += sum(problem.price(c, mask).flops for c, mask in masks.items())
     assert costs(play(plan, Random(), rounds=4))[1].flops == pytest.approx(expected)
@@ -85,7 +85,7 @@ def test_a_scored_selector_lies_between_the_cheapest_and_the_dearest_mask() -> N
         setting = plan.subject.prepared.setting
         low, high = np.zeros(3), np.zeros(3)
         for client, profile in setting.profiles.items():
-            prices = setting.method.cost.prices(client, Visit(probes=1, bytes_down=ALWAYS))
+            prices = setting.method.cost.prices(client, ClientRound(probes=1, bytes_down=ALWAYS))
             masks = [frozenset(m) for size in range(1, 7) for m in combinations(range(6), size)]
             tried = [p for p in map(prices.of, masks) if p.fits(profile.budget)]
             values = np.array([(p.flops, p.bytes_up, p.layers) for p in tried])
@@ -148,6 +148,6 @@ def test_cohorts_are_part_of_the_federation() -> None:
 def test_bounds_are_shared_by_equal_clients(plan: Plan) -> None:
     bounds = Bounds(replace(plan.subject.prepared.setting))
     clients = list(plan.subject.prepared.setting.profiles)
-    found = [bounds.of(c, Visit())[1] for c in clients]
+    found = [bounds.of(c, ClientRound())[1] for c in clients]
     assert found[0].singles == (0, 1, 2, 3, 4, 5)
     assert bounds.reachable() == 6 * LAYER

@@ -11,7 +11,7 @@ import pytest
 from fedstrata.config.load import check_config
 from fedstrata.config.setting import Prepared, prepare_setting, train_plan
 from fedstrata.costs.protocol import Workload
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.profile import StepProfile
@@ -88,7 +88,7 @@ def test_a_sampler_s_name_that_nobody_has_is_said_before_the_run() -> None:
 
 def masks(prepared: Prepared) -> dict[ClientId, Mask]:
     setting = prepared.setting
-    problem = setting.problem(0, {c: Visit() for c in setting.profiles}, None)
+    problem = setting.problem(0, {c: ClientRound() for c in setting.profiles}, None)
     return dict(setting.method.selector.select(problem, {})[0].masks)
 
 
@@ -161,7 +161,7 @@ def test_machines_price_seconds(tmp_path: Path) -> None:
     phone = "name: phone\nforward: 100\ncarry: 50\nweight: 25\nupdate: 1000\n"
     (tmp_path / "phone.yaml").write_text(phone, encoding="utf-8")
     setting = prepare(base=tmp_path, devices={"a": "phone.yaml"}, train={"optimizer": "sgd"}).setting
-    prices = [setting.method.cost.prices(c, Visit()).of(frozenset()) for c in (A, B)]
+    prices = [setting.method.cost.prices(c, ClientRound()).of(frozenset()) for c in (A, B)]
     assert prices[0].seconds == pytest.approx(172 / 100 + 2 / 25 + 4 * (3 + 6) * 5 / 1000)
     assert not prices[1].fits(Cost.limits(seconds=1e9))
 

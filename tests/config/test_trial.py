@@ -10,7 +10,7 @@ import pytest
 from fedstrata.config.build import PreparedRun, open_run, reopen, reopen_run
 from fedstrata.config.engine import engine_of
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ConfigError
@@ -82,7 +82,7 @@ def test_limits_and_refusals_count_in_a_trial_and_when_it_is_resumed_here(tmp_pa
     assert [p.budget.layers for p in prepared.setting.profiles.values()] == [inf, 3.0, inf]
     again = reopen_run(tmp_path / "run", ["engine=local"])
     assert again.setting.profiles == prepared.setting.profiles
-    assert again.setting.method.cost.prices(one, Visit()).of(frozenset({2})).layers == 7
+    assert again.setting.method.cost.prices(one, ClientRound()).of(frozenset({2})).layers == 7
 
 
 def test_a_run_that_began_here_may_go_on_at_sites_that_have_the_same_rows(tmp_path: Path) -> None:

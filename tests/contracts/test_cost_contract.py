@@ -10,7 +10,7 @@ import pytest
 from fedstrata.costs.layer_count import LayerCount
 from fedstrata.costs.measured import Measured
 from fedstrata.costs.protocol import CostModel, Facts, Workload
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.stats import Statistic
@@ -38,7 +38,7 @@ def facts(optimizer: str = "sgd", device: DeviceProfile | None = PHONE) -> Facts
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
 @pytest.mark.parametrize("probes", [0, 1, 2])
 def test_more_layers_never_cost_less_in_any_unit(cost: CostModel, optimizer: str, probes: int) -> None:
-    prices = cost.bind(facts(optimizer)).prices(CLIENT, Visit(probes))
+    prices = cost.bind(facts(optimizer)).prices(CLIENT, ClientRound(probes))
     of = {mask: prices.of(mask) for mask in MASKS}
     for mask in MASKS:
         for layer in range(len(LAYERS)):
@@ -51,18 +51,18 @@ def test_more_layers_never_cost_less_in_any_unit(cost: CostModel, optimizer: str
 def test_another_probe_never_makes_a_mask_cheaper(cost: CostModel, probes: int) -> None:
     bound = cost.bind(facts())
     for mask in MASKS:
-        without = dict(bound.prices(CLIENT, Visit(probes)).of(mask).items())
-        probed = dict(bound.prices(CLIENT, Visit(probes + 1)).of(mask).items())
+        without = dict(bound.prices(CLIENT, ClientRound(probes)).of(mask).items())
+        probed = dict(bound.prices(CLIENT, ClientRound(probes + 1)).of(mask).items())
         assert all(np.isnan(without[u]) or without[u] <= probed[u] for u in without)
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
 def test_every_mask_is_payable_without_a_limit_whatever_was_not_measured(cost: CostModel) -> None:
-    prices = cost.bind(facts(device=None)).prices(CLIENT, Visit())
+    prices = cost.bind(facts(device=None)).prices(CLIENT, ClientRound())
     assert all(prices.of(mask).fits(Cost.unlimited()) for mask in MASKS)
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
 def test_layers_are_counted_by_everyone(cost: CostModel) -> None:
-    prices = cost.bind(facts()).prices(CLIENT, Visit())
+    prices = cost.bind(facts()).prices(CLIENT, ClientRound())
     assert [prices.of(m).layers for m in MASKS] == [len(m) for m in MASKS]

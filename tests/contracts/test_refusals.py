@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedstrata.config.catalog import CATALOG, build
 from fedstrata.costs.layer_count import counted
 from fedstrata.costs.refusing import Refusing, within
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.prices import Prices
@@ -50,7 +50,7 @@ class Several:
     def __init__(self, layers: int, seed: int) -> None:
         self._layers, self._seed = layers, seed
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         rng = np.random.default_rng([self._seed, int(client[1:])])
         each = rng.choice([0.0, 1.0, 2.0], size=(len(UNITS), self._layers)) * rng.random((len(UNITS), 1))
         setup = rng.choice([0.0, 1.0], size=(len(UNITS), self._layers))
@@ -85,7 +85,9 @@ def problem(layers: int, refused: Mapping[int, frozenset[int]], *, seed: int, se
         profiles[ClientId(f"c{i}")] = ClientProfile(5, within(budget, layers) if unwanted else budget)
     scores = rng.normal(0.5, 1.0, size=(len(refused), layers))
     sketches = np.random.default_rng(seed + 1).normal(size=(len(refused), layers, 16))
-    return SelectionProblem(0, layer_map(layers), profiles, scores, lambda c: pricing.prices(c, Visit()), rng, sketches)
+    return SelectionProblem(
+        0, layer_map(layers), profiles, scores, lambda c: pricing.prices(c, ClientRound()), rng, sketches
+    )
 
 
 def refusals(layers: int, clients: int) -> st.SearchStrategy[dict[int, frozenset[int]]]:

@@ -10,7 +10,7 @@ import pytest
 from fedstrata.costs.measured import Bound, Measured
 from fedstrata.costs.memory import STATES, TEMPORARIES
 from fedstrata.costs.protocol import Facts, Workload
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import ALWAYS
@@ -48,8 +48,8 @@ def bound(
     return made
 
 
-def price(mask: frozenset[int], visit: Visit | None = None, **options: object) -> Cost:
-    return bound(**options).prices(A, visit or Visit()).of(mask)  # type: ignore[arg-type]
+def price(mask: frozenset[int], visit: ClientRound | None = None, **options: object) -> Cost:
+    return bound(**options).prices(A, visit or ClientRound()).of(mask)  # type: ignore[arg-type]
 
 
 def test_flops_of_a_step_are_forward_plus_carry_plus_weights_plus_update() -> None:
@@ -69,7 +69,7 @@ def test_the_empty_mask_costs_the_forward_pass_and_the_head() -> None:
 def test_the_probe_goes_through_every_layer_whatever_the_mask() -> None:
     probe = 172 + (4 * 30 - 30 + 3) + (20 + 21 + 22 + 23)
     for mask in MASKS:
-        assert price(mask, Visit(probes=1)).flops - price(mask).flops == probe
+        assert price(mask, ClientRound(probes=1)).flops - price(mask).flops == probe
 
 
 def test_every_probe_of_a_round_is_paid_for_and_holds_its_memory_once() -> None:
@@ -77,7 +77,7 @@ def test_every_probe_of_a_round_is_paid_for_and_holds_its_memory_once() -> None:
     probe, statistics = 172 + (4 * 30 - 30 + 3) + (20 + 21 + 22 + 23), 4 * 4
     seconds = 1 + 0.5 + 172 / 100 + (4 * 30 - 30 + 3) / 50 + (20 + 21 + 22 + 23) / 25 + statistics / 10
     for mask in MASKS:
-        none, one, two = (price(mask, Visit(probes=n), device=PHONE) for n in range(3))
+        none, one, two = (price(mask, ClientRound(probes=n), device=PHONE) for n in range(3))
         assert [c.flops - none.flops for c in (one, two)] == [probe, 2 * probe]
         assert [c.bytes_up - none.bytes_up for c in (one, two)] == [statistics, 2 * statistics]
         assert [c.seconds - none.seconds for c in (one, two)] == pytest.approx([seconds, 2 * seconds])
@@ -85,13 +85,13 @@ def test_every_probe_of_a_round_is_paid_for_and_holds_its_memory_once() -> None:
 
 
 def test_bytes_are_deltas_statistics_mask_and_what_is_lacking() -> None:
-    found = price(frozenset({0, 2}), Visit(probes=1, bytes_down=700), statistics=frozenset({Statistic.SAMPLES}))
+    found = price(frozenset({0, 2}), ClientRound(probes=1, bytes_down=700), statistics=frozenset({Statistic.SAMPLES}))
     assert found.bytes_up == 40 + 48 + 20 + 4 * 3 * 4
     assert found.bytes_down == 700 + 1
 
 
 def test_seconds_are_work_by_rate_plus_fixed_times_plus_transfers() -> None:
-    found = price(frozenset({3}), Visit(bytes_down=99), device=PHONE)
+    found = price(frozenset({3}), ClientRound(bytes_down=99), device=PHONE)
     step = 172 / 100 + 3 / 50 + (23 + 2) / 25 + 4 * 3 * (13 + 5) / 1000 + 0.5
     visit = 1 + 4 * 6 * (13 + 5) / 1000
     assert found.seconds == pytest.approx(visit + STEPS * step + (52 + 20) / 10 + (99 + 1) / 20)
@@ -131,20 +131,22 @@ def test_peak_memory_is_the_largest_moment_of_the_step(optimizer: str) -> None:
 
 def test_a_probe_that_needs_more_than_training_sets_the_peak() -> None:
     every = frozenset({Statistic.SAMPLES})
-    assert price(frozenset(), Visit(probes=1), statistics=every).bytes_peak > price(frozenset()).bytes_peak
+    assert price(frozenset(), ClientRound(probes=1), statistics=every).bytes_peak > price(frozenset()).bytes_peak
 
 
 def test_a_sketch_is_paid_for_in_bytes_and_memory() -> None:
     """Of 46 parameters the hash takes 2 bytes each, and the largest tensor's 13 take 16 while they are sketched."""
     every = frozenset({Statistic.SAMPLES})
-    plain, sketched = (price(frozenset(), Visit(probes=1), statistics=every, sketch=s) for s in (None, Hashing(0, 16)))
+    plain, sketched = (
+        price(frozenset(), ClientRound(probes=1), statistics=every, sketch=s) for s in (None, Hashing(0, 16))
+    )
     assert sketched.bytes_up - plain.bytes_up == 4 * 4 * 16
     assert sketched.bytes_peak - plain.bytes_peak == 2 * (10 + 11 + 12 + 13) + 16 * 13
 
 
 def test_memory_alone_is_priced_with_a_margin() -> None:
     for mask in MASKS:
-        plain, more = price(mask, Visit(probes=1)), price(mask, Visit(probes=1), margin=0.25)
+        plain, more = price(mask, ClientRound(probes=1)), price(mask, ClientRound(probes=1), margin=0.25)
         assert more.bytes_peak == pytest.approx(1.25 * plain.bytes_peak, rel=1e-12)
         assert (more.flops, more.bytes_up) == (plain.flops, plain.bytes_up)
     assert Measured().margin > 0
@@ -157,6 +159,6 @@ def test_a_margin_that_is_none_is_refused() -> None:
 
 def test_where_the_step_cannot_be_measured_layers_and_bytes_are_priced() -> None:
     facts = Facts(LAYERS, TrainPlan(), ProbePlan(), {A: Workload(((4, None),))})
-    found = Measured().bind(facts).prices(A, Visit()).of(frozenset({1}))
+    found = Measured().bind(facts).prices(A, ClientRound()).of(frozenset({1}))
     assert (found.layers, found.bytes_up) == (1, 64)
     assert np.isnan([found.flops, found.bytes_peak, found.seconds]).all()

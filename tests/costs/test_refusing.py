@@ -12,7 +12,7 @@ from fedstrata.costs.layer_count import counted
 from fedstrata.costs.measured import Measured
 from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.costs.refusing import Refusing, within
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 from fedstrata.wire.messages import ProbePlan, TrainPlan
@@ -25,12 +25,12 @@ A, B = ClientId("a"), ClientId("b")
 class Free:
     """A cost of somebody's own that prices bytes alone."""
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         return Prices(("bytes_up",), np.array([7.0]), np.zeros((1, 3)), np.full((1, 3), 2.0))
 
 
 def test_a_refused_layer_costs_more_layers_than_there_are() -> None:
-    prices = Refusing(counted(4), {A: frozenset({1, 3})}).prices(A, Visit())
+    prices = Refusing(counted(4), {A: frozenset({1, 3})}).prices(A, ClientRound())
     costs = {mask: prices.of(frozenset(mask)).layers for mask in ((), (0,), (0, 2), (1,), (0, 3), (1, 3))}
     assert costs == {(): 0, (0,): 1, (0, 2): 2, (1,): 5, (0, 3): 6, (1, 3): 10}
 
@@ -38,8 +38,8 @@ def test_a_refused_layer_costs_more_layers_than_there_are() -> None:
 def test_clients_that_refuse_nothing_have_their_prices() -> None:
     inner = counted(4)
     priced = Refusing(inner, {A: frozenset({1}), B: frozenset()})
-    assert priced.prices(B, Visit()) is inner.prices(B, Visit())
-    assert priced.prices(ClientId("c"), Visit()) is inner.prices(B, Visit())
+    assert priced.prices(B, ClientRound()) is inner.prices(B, ClientRound())
+    assert priced.prices(ClientId("c"), ClientRound()) is inner.prices(B, ClientRound())
 
 
 def test_other_units_cost_what_they_did() -> None:
@@ -52,7 +52,7 @@ def test_other_units_cost_what_they_did() -> None:
         parameter_bytes=404,
     )
     inner = Measured().bind(facts)
-    plain, priced = (p.prices(A, Visit(1, 9)) for p in (inner, Refusing(inner, {A: frozenset({2})})))
+    plain, priced = (p.prices(A, ClientRound(1, 9)) for p in (inner, Refusing(inner, {A: frozenset({2})})))
     assert priced.units == plain.units
     for mask in (frozenset[int](), frozenset({1}), frozenset({1, 3})):
         assert str(priced.of(mask)) == str(plain.of(mask))
@@ -61,7 +61,7 @@ def test_other_units_cost_what_they_did() -> None:
 
 
 def test_a_cost_that_counts_no_layers_gets_a_count() -> None:
-    prices = Refusing(Free(), {A: frozenset({0})}).prices(A, Visit())
+    prices = Refusing(Free(), {A: frozenset({0})}).prices(A, ClientRound())
     assert prices.units == ("bytes_up", "layers")
     assert [prices.of(frozenset(m)).layers for m in ((), (1, 2), (0,))] == [0, 2, 4]
     assert prices.of(frozenset({1, 2})).bytes_up == 11
@@ -69,8 +69,8 @@ def test_a_cost_that_counts_no_layers_gets_a_count() -> None:
 
 @pytest.mark.parametrize("limit", [inf, 9.0, 4.0, 2.0, 0.0])
 def test_a_budget_pays_for_every_mask_that_it_paid_for_but_for_no_refused_layer(limit: float) -> None:
-    plain = counted(4).prices(A, Visit())
-    prices = Refusing(counted(4), {A: frozenset({1})}).prices(A, Visit())
+    plain = counted(4).prices(A, ClientRound())
+    prices = Refusing(counted(4), {A: frozenset({1})}).prices(A, ClientRound())
     budget, kept = Cost.limits(layers=limit), within(Cost.limits(layers=limit), 4)
     for mask in map(frozenset, ((), (0,), (0, 2), (0, 2, 3), (1,), (1, 2), (0, 1, 2, 3))):
         assert prices.of(mask).fits(kept) == (1 not in mask and plain.of(mask).fits(budget))

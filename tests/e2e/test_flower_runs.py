@@ -16,7 +16,7 @@ from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_network, load_rows
 from fedstrata.deploy.flower.inside import ARGUMENTS
 from fedstrata.deploy.flower.trial import Trial
-from fedstrata.deploy.site.runtime_dir import room_of
+from fedstrata.deploy.site.runtime_dir import runtime_dir_of
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.wire.sizes import Encoding, update_bytes
@@ -64,7 +64,7 @@ def looked_at(trial: Trial) -> Seen:
     """Look at a trial at its work as its user, and try as another one."""
     services = [service for service in (trial.link, *trial.nodes.values()) if service]
     tree = [p for s in services for p in (psutil.Process(s.pid), *psutil.Process(s.pid).children(recursive=True))]
-    workers = [psutil.Process(int(room_of(trial.site_file(name)).pid.read_text())) for name in trial.sites]
+    workers = [psutil.Process(int(runtime_dir_of(trial.site_file(name)).pid.read_text())) for name in trial.sites]
     ends, arguments = [], []
     for process in (*tree, *workers):
         with suppress(psutil.NoSuchProcess):  # messengers come and go
@@ -72,7 +72,7 @@ def looked_at(trial: Trial) -> Seen:
             arguments.append(json.loads(process.environ().get(ARGUMENTS, "[]")))
     secrets = [words[words.index("--token") + 1] for words in arguments if "--token" in words]
     assert trial.sockets is not None
-    rooms = [room_of(trial.site_file(name)).path for name in trial.sites]
+    rooms = [runtime_dir_of(trial.site_file(name)).path for name in trial.sites]
     folders = [trial.folder, trial.sockets, *rooms]
     files = [file for folder in folders for file in (folder, *folder.rglob("*")) if not file.is_socket()]
     sockets = [str(file) for folder in folders for file in folder.rglob("*") if file.is_socket()]

@@ -137,7 +137,7 @@ class _Limited:
     """A file on a disk that is nearly full: writes come out short, then not at all."""
 
     def __init__(self, file: IO[Any], path: Path, room: Room) -> None:
-        self._file, self._path, self._room = file, path, room
+        self._file, self._path, self._runtime_dir = file, path, room
 
     def __enter__(self) -> _Limited:
         return self
@@ -146,7 +146,7 @@ class _Limited:
         self._file.close()
 
     def write(self, data: Any) -> int:  # noqa: ANN401  bytes or text
-        taken = self._room.take(len(data), self._path)
+        taken = self._runtime_dir.take(len(data), self._path)
         self._file.write(data[:taken])
         if isinstance(data, str) and taken < len(data):
             raise OSError(errno.ENOSPC, NO_SPACE)

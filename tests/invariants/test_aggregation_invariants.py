@@ -22,8 +22,8 @@ from fedstrata.models.partition import partition
 from fedstrata.server.journal import MemoryJournal
 from fedstrata.server.observers import Quiet
 from fedstrata.server.quorum import with_quorum
-from fedstrata.server.recorder import Ledger
-from fedstrata.server.replies import Inbox
+from fedstrata.server.recorder import Recorder
+from fedstrata.server.replies import Replies
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
 from fedstrata.server.state import initial_state
@@ -130,7 +130,7 @@ def test_p2_layers_without_quorum_keep_their_bits(case: Case, layer_quorum: int,
     journal = MemoryJournal(keep=True)
     for u in updates:
         journal.accept(asked[u.client], u, digest="", frame=None)
-    counted = with_quorum(iter(updates), asked, journal=journal, ledger=a_ledger(), rules=rules)
+    counted = with_quorum(iter(updates), asked, journal=journal, recorder=a_ledger(), rules=rules)
     after = MEAN.apply(weights, counted, MEAN.init(weights, case.layers))[0]
     for index, name in case.blocks():
         if len(case.trainers(index)) < layer_quorum:
@@ -138,10 +138,10 @@ def test_p2_layers_without_quorum_keep_their_bits(case: Case, layer_quorum: int,
     assert bits(weights) == before
 
 
-def a_ledger() -> Ledger:
+def a_ledger() -> Recorder:
     model, clients = toy_model(), toy_clients({"a": 3})
     setting = toy_setting(model, clients)
-    return Ledger(initial_state(setting, model.weights()), setting, list(clients))
+    return Recorder(initial_state(setting, model.weights()), setting, list(clients))
 
 
 class Tied(nn.Module):
@@ -201,13 +201,13 @@ def test_p3_the_order_in_which_messages_come_changes_no_bit(case: Case, seed: in
 
 
 def delivered(case: Case, messages: Sequence[Update]) -> Iterator[Update]:
-    """Yield the updates as an inbox hands them on that gets them in this order."""
+    """Yield the updates as an replies hands them on that gets them in this order."""
     masks = dict(zip(case.clients, case.masks, strict=True))
     asked = [Assignment(c, 0, "train", mask=m, blocks=case.layers.blocks(m)) for c, m in masks.items()]
-    inbox = Inbox(asked, journal=MemoryJournal(), deadline=Deadline(), population=masks, lost=lambda *_: None)
+    replies = Replies(asked, journal=MemoryJournal(), deadline=Deadline(), population=masks, lost=lambda *_: None)
     for message in messages:
-        inbox.receive(message)
-        yield from (one.reply for one in inbox.ready() if isinstance(one.reply, Update))
+        replies.receive(message)
+        yield from (one.reply for one in replies.ready() if isinstance(one.reply, Update))
 
 
 @PROFILE

@@ -234,7 +234,7 @@ class Protocol(RuleBasedStateMachine):
         after = self.server.aggregate()
         expected, few = weighted_mean(before, asked, self.oracle.counted, self.terms.layer_quorum)
         self.tally.losses[Reason.BELOW_QUORUM] += few
-        assert self.server.ledger.losses == self.tally.losses
+        assert self.server.recorder.losses == self.tally.losses
         assert {n for n in after if after[n] is not before[n]} == expected.keys()
         for name, value in expected.items():
             assert torch.allclose(after[name].double(), torch.tensor(value).double(), rtol=1e-5, atol=1e-5)
@@ -256,11 +256,11 @@ class Protocol(RuleBasedStateMachine):
     def what_counts_is_what_the_oracle_counts(self) -> None:
         if not hasattr(self, "oracle"):
             return
-        ledger = self.server.ledger
-        assert self.server.inbox.open() == self.oracle.open
+        recorder = self.server.recorder
+        assert self.server.replies.open() == self.oracle.open
         assert [one.reply.client for one in self.server.taken] == self.oracle.ready
-        assert ledger.losses == self.tally.losses
-        assert {c: r.reason for c, r in ledger.failures.items()} == self.tally.failures
+        assert recorder.losses == self.tally.losses
+        assert {c: r.reason for c, r in recorder.failures.items()} == self.tally.failures
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):

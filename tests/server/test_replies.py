@@ -1,4 +1,4 @@
-"""The inbox: whatever comes in, each client gets one outcome."""
+"""The replies: whatever comes in, each client gets one outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.server.journal import MemoryJournal
-from fedstrata.server.replies import Inbox
+from fedstrata.server.replies import Replies
 from fedstrata.wire.messages import Failure, Frame, Probed, Reject, Reply, Update
 from toys import named
 
@@ -21,13 +21,13 @@ W = TensorName("h.0.w")
 
 
 class Desk:
-    """An inbox for a, b and c, and what it said."""
+    """An replies for a, b and c, and what it said."""
 
     def __init__(self, *clients: str, seconds: float | None = None) -> None:
         self.clock = VirtualClock()
         self.dropped: list[tuple[str, str]] = []
         self.lost: dict[str, str] = {}
-        self.inbox = Inbox(
+        self.replies = Replies(
             [training(c) for c in clients or ("a", "b", "c")],
             journal=MemoryJournal(),
             deadline=Deadline.after(seconds, self.clock),
@@ -44,14 +44,14 @@ class Desk:
     def take(self, *messages: Reply | Frame) -> list[str]:
         """Hand in messages and return whose answers are ready."""
         for message in messages:
-            self.inbox.receive(message)
+            self.replies.receive(message)
         return self.ready()
 
     def ready(self) -> list[str]:
-        return [a.reply.client for a in self.inbox.ready()]
+        return [a.reply.client for a in self.replies.ready()]
 
     def end(self) -> list[str]:
-        self.inbox.close()
+        self.replies.close()
         return self.ready()
 
 
@@ -89,9 +89,9 @@ def test_the_same_answer_measured_twice_is_a_duplicate_though_its_seconds_differ
 
 def test_of_two_different_answers_the_first_counts_and_the_second_is_flagged() -> None:
     desk = Desk("a")
-    desk.inbox.receive(update("a", 1.0))
-    desk.inbox.receive(update("a", 2.0))
-    (accepted,) = desk.inbox.ready()
+    desk.replies.receive(update("a", 1.0))
+    desk.replies.receive(update("a", 2.0))
+    (accepted,) = desk.replies.ready()
     assert isinstance(accepted.reply, Update)
     assert float(accepted.reply.deltas[W][0, 0]) == 1.0
     assert desk.dropped == [("a", "CONFLICT")]

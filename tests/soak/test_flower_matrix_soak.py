@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.deploy.site.runtime_dir import room_of
+from fedstrata.deploy.site.runtime_dir import runtime_dir_of
 from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, reached
 from waiting import until
 
@@ -126,7 +126,7 @@ def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     run, process, start = begun(world, "worker", "train.steps=1500")
     reached(process, taken, why="training")
     sleep(5.0)  # the message has then come from the SuperNode to the worker
-    os.kill(int(room_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
+    os.kill(int(runtime_dir_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
     code, said = ended(process)
     told("resident worker killed", "train", run, start=start, code=code)
     assert code == 0, said
@@ -170,7 +170,7 @@ def test_a_site_is_slow(world: Deployment) -> None:
     taken = at_work(world, "train")
     run, process, start = begun(world, "slow", deadline(world, 15.0))
     reached(process, taken, why="training")
-    pid = int(room_of(world.trial.site_file(VICTIM)).pid.read_text())
+    pid = int(runtime_dir_of(world.trial.site_file(VICTIM)).pid.read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
         until(lambda: any(e["event"] == "round" for e in lines(run / "events.jsonl")), why="a round")

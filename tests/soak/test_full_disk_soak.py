@@ -53,7 +53,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def roomy(mounted: Path) -> tuple[list[Write], dict[str, Any]]:
-    """Return the writes of a run that has room, and what came out of it."""
+    """Return the writes of a run that has runtime_dir, and what came out of it."""
     with disk(mounted, ROOMY) as path:
         with pytest.MonkeyPatch.context() as patch:
             seen = watch(patch, path)

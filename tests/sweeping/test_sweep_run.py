@@ -14,7 +14,7 @@ from fedstrata.config.sweep import Job
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.locks import Lock
 from fedstrata.report.results import Outcome, read_outcomes
-from fedstrata.sweeping import pool as crew
+from fedstrata.sweeping import pool as pool
 from fedstrata.sweeping.run import play_sweep
 from sweep_files import loaded, sweep_file, with_toy_workers
 
@@ -182,7 +182,7 @@ def test_a_run_that_finished_and_cannot_be_read_is_told_as_failed(tmp_path: Path
 def test_workers_that_do_not_start_end_the_sweep_with_their_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "WORKER", ("-c", "raise SystemExit('no torch here')"))
+    monkeypatch.setattr(pool, "WORKER", ("-c", "raise SystemExit('no torch here')"))
     with pytest.raises(TrainingError, match=r"^a worker of the sweep does not start: no torch here$"):
         play_sweep(loaded(tmp_path))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedstrata.budgets.limits import Limit, budget, parse
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
@@ -25,7 +25,7 @@ class Device:
         >>> from fedstrata.domain.device import DeviceProfile
         >>> phone = DeviceProfile(forward=1e11, carry=1e11, weight=1e11, update=1e9, memory=4e9)
         >>> rule = Device(memory="50%")
-        >>> rule.assign([ClientId("a")], Seeds(0), Yardstick(devices={ClientId("a"): phone}))["a"].bytes_peak
+        >>> rule.assign([ClientId("a")], Seeds(0), FullCost(devices={ClientId("a"): phone}))["a"].bytes_peak
         2000000000.0
     """
 
@@ -36,7 +36,7 @@ class Device:
         """Refuse limits that mean nothing."""
         parse({"bytes_peak": self.memory, "seconds": self.seconds}, "budget 'device'")
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return each client's limits.
 
         Raises:
@@ -44,7 +44,7 @@ class Device:
         """
         return {client: self._of(client, yardstick) for client in clients}
 
-    def _of(self, client: ClientId, yardstick: Yardstick) -> Cost:
+    def _of(self, client: ClientId, yardstick: FullCost) -> Cost:
         machine = yardstick.devices.get(client)
         if machine is None:
             raise BudgetError(

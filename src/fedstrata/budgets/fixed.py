@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fedstrata.budgets.limits import Limit, budget, parse
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
@@ -25,7 +25,7 @@ class Fixed:
         seconds: Time, such as ``90 s``; needs device profiles.
 
     Example:
-        >>> Fixed(layers=2).assign([ClientId("a")], Seeds(0), Yardstick())["a"].layers
+        >>> Fixed(layers=2).assign([ClientId("a")], Seeds(0), FullCost())["a"].layers
         2.0
     """
 
@@ -40,7 +40,7 @@ class Fixed:
         if not parse(asdict(self), "budget 'fixed'"):
             raise BudgetError("budget 'fixed' limits nothing; give layers, bytes_up, flops, bytes_peak or seconds")
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return the same limits for every client, shares taken of its own full fine-tuning."""
         amounts = parse(asdict(self), "budget 'fixed'")
         return {client: budget(amounts, client, yardstick.full) for client in clients}

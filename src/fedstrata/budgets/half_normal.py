@@ -16,7 +16,7 @@ from itertools import pairwise
 from math import erf, isfinite, sqrt
 
 from fedstrata.budgets.limits import Limit, budget, parse
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds
@@ -71,7 +71,7 @@ class HalfNormal:
         marks = [erf(j / self.width / sqrt(2)) for j in range(self.high - self.low + 2)]
         return tuple((right - left) / marks[-1] for left, right in pairwise(marks))
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return one draw per client, from the client's own stream."""
         each = parse({self.unit: self.each}, "budget 'half-normal'")[self.unit]
         return {

@@ -17,7 +17,7 @@ def _unknown(client: ClientId) -> Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
+class FullCost:
     """What budgets are measured by.
 
     Attributes:
@@ -32,6 +32,6 @@ class Yardstick:
 class Budget(Protocol):
     """Assigns each client what it can pay per round."""
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return one budget per client; a client's draw depends on the seed and its name alone."""
         ...

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedstrata.budgets.limits import Limit, budget, parse
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
@@ -31,7 +31,7 @@ class PerClient:
 
     Example:
         >>> rule = PerClient(clients={"a": 3}, default=1)
-        >>> budgets = rule.assign([ClientId("a"), ClientId("b")], Seeds(0), Yardstick())
+        >>> budgets = rule.assign([ClientId("a"), ClientId("b")], Seeds(0), FullCost())
         >>> budgets["a"].layers, budgets["b"].layers
         (3.0, 1.0)
     """
@@ -49,7 +49,7 @@ class PerClient:
         if self.default is not None:
             _amounts(self.default, "the default of budget 'per-client'")
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return every client's listed budget, or the default.
 
         Raises:

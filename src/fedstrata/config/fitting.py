@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fedstrata.costs.protocol import CostModel, Facts, Workload
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.wire.sizes import Encoding
 
-Advise = Callable[[ClientId, Cost, Visit, Sequence[Mask]], str]
+Advise = Callable[[ClientId, Cost, ClientRound, Sequence[Mask]], str]
 """Says what would fit a client's budget: for one of these masks, on such a visit; empty if nothing would."""
 
 
@@ -31,7 +31,7 @@ class Fitting:
     adapter: bool
     units: str
 
-    def __call__(self, client: ClientId, budget: Cost, visit: Visit, masks: Sequence[Mask]) -> str:
+    def __call__(self, client: ClientId, budget: Cost, visit: ClientRound, masks: Sequence[Mask]) -> str:
         """Return what would fit, as the end of a sentence."""
         fits = [
             words for words, facts, at in self._changes(client, visit) if self._fits(facts, client, budget, at, masks)
@@ -42,11 +42,11 @@ class Fitting:
         said = f"; what would fit: {', or '.join(fits)}" if fits else ""
         return said + (f"; {' or '.join(others)} asks for less, too" if others else "")
 
-    def _fits(self, facts: Facts, client: ClientId, budget: Cost, visit: Visit, masks: Sequence[Mask]) -> bool:
+    def _fits(self, facts: Facts, client: ClientId, budget: Cost, visit: ClientRound, masks: Sequence[Mask]) -> bool:
         prices = self.cost.bind(facts).prices(client, visit)
         return any(prices.of(mask).fits(budget) for mask in masks)
 
-    def _changes(self, client: ClientId, visit: Visit) -> Iterator[tuple[str, Facts, Visit]]:
+    def _changes(self, client: ClientId, visit: ClientRound) -> Iterator[tuple[str, Facts, ClientRound]]:
         """Yield each change in words, with what is priced after it."""
         facts, work = self.facts, self.facts.workloads[client]
         rows = sum(count for count, _ in work.probe)
@@ -67,6 +67,6 @@ class Fitting:
         return replace(self.facts, workloads={client: work})
 
 
-def nothing(_client: ClientId, _budget: Cost, _visit: Visit, _masks: Sequence[Mask]) -> str:
+def nothing(_client: ClientId, _budget: Cost, _visit: ClientRound, _masks: Sequence[Mask]) -> str:
     """Give no advice."""
     return ""

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from fedstrata.aggregators.protocol import Aggregator, AggregatorState
-from fedstrata.budgets.protocol import Budget, Yardstick
+from fedstrata.budgets.protocol import Budget, FullCost
 from fedstrata.config.holding import Duty, shown
 from fedstrata.costs.protocol import CostModel, Facts, Pricing
 from fedstrata.data.kinds import CLIENT
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.split import Partitioning, Rows, Split
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
@@ -89,7 +89,7 @@ class HeldPricing:
     own: Pricing
     layers: int
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         """Return what each mask asks of the client in one round."""
         duty = Duty(self.own, "prices", f"Prices, with one row per unit and {self.layers} columns, one per layer")
         found: Any = self.own.prices(client, visit)
@@ -115,7 +115,7 @@ class HeldBudget:
 
     own: Budget
 
-    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: Yardstick) -> Mapping[ClientId, Cost]:
+    def assign(self, clients: Sequence[ClientId], seeds: Seeds, yardstick: FullCost) -> Mapping[ClientId, Cost]:
         """Return one budget per client."""
         duty = Duty(self.own, "assign", "a mapping with a Cost for every client, such as Cost.limits(layers=2)")
         found = duty.mapping(self.own.assign(clients, seeds, yardstick))

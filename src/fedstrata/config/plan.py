@@ -16,7 +16,7 @@ from fedstrata.config.plan_masks import Affordable
 from fedstrata.config.plan_subject import Assumed, Subject, subject
 from fedstrata.config.setting import method_name
 from fedstrata.costs.scaling import weights
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.prices import Prices
 from fedstrata.errors import ConfigError
@@ -126,7 +126,7 @@ def make_plan(loaded: Loaded, *, assumed: Assumed | None = None, selectors: Sequ
     prepared, rounds = about.prepared, loaded.config.train.rounds
     setting, bounds = prepared.setting, Bounds(prepared.setting)
     reference = _median_client(about)
-    prices = setting.method.cost.prices(reference, Visit())
+    prices = setting.method.cost.prices(reference, ClientRound())
     everything = frozenset(candidates(setting.layers))
     clients = tuple(_means(about, bounds, client) for client in setting.profiles)
     methods = {_name(s, depth): s for depth, s in enumerate(_nested(loaded.components.selector))}
@@ -142,7 +142,7 @@ def make_plan(loaded: Loaded, *, assumed: Assumed | None = None, selectors: Sequ
         blocks=tuple(_blocks(about, reference, prices)),
         nothing=prices.of(frozenset()),
         everything=prices.of(everything),
-        probe=_probe(setting.method.cost.prices(reference, Visit(probes=1)), prices),
+        probe=_probe(setting.method.cost.prices(reference, ClientRound(probes=1)), prices),
         clients=clients,
         selectors=tuple(found),
         full=full,
@@ -178,7 +178,7 @@ def _median_client(about: Subject) -> ClientId:
     setting = about.prepared.setting
 
     def price(client: ClientId) -> tuple[float, ClientId]:
-        flops = setting.method.cost.prices(client, Visit()).of(setting.layers.everything).flops
+        flops = setting.method.cost.prices(client, ClientRound()).of(setting.layers.everything).flops
         return (0.0 if isnan(flops) else flops), client
 
     ordered = sorted(setting.profiles, key=price)

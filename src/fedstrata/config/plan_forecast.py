@@ -16,7 +16,7 @@ import numpy as np
 from fedstrata.config.plan_masks import Affordable, affordable
 from fedstrata.config.plan_spans import Span, dearest, mean, total
 from fedstrata.config.setting import Prepared
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
@@ -89,7 +89,7 @@ class Bounds:
     _known: dict[object, Affordable] = field(default_factory=dict)
     _reachable: int | None = None
 
-    def of(self, client: ClientId, visit: Visit) -> tuple[Prices, Affordable]:
+    def of(self, client: ClientId, visit: ClientRound) -> tuple[Prices, Affordable]:
         """Return a client's prices, and the masks that it could be given."""
         prices, budget = self.setting.method.cost.prices(client, visit), self.setting.profiles[client].budget
         key = (prices.units, *(part.tobytes() for part in (prices.base, prices.setup, prices.each)), budget)
@@ -100,7 +100,7 @@ class Bounds:
     def reachable(self) -> int:
         """Return the bytes of the layers that some client could train."""
         if self._reachable is None:
-            union = {i for c in self.setting.profiles for i in self.of(c, Visit())[1].singles}
+            union = {i for c in self.setting.profiles for i in self.of(c, ClientRound())[1].singles}
             self._reachable = sum(self.setting.layers.layers[i].bytes for i in union)
         return self._reachable
 
@@ -151,14 +151,14 @@ class _Trip:
 def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> Iterator[list[_Trip]]:
     state, versions, known = selector.init(setting.layers), _untrained(setting.layers), True
     riders: frozenset[ClientId] = frozenset()
-    chosen_for: dict[ClientId, Visit] = {}
+    chosen_for: dict[ClientId, ClientRound] = {}
     for round in range(rounds):
         cohort = setting.cohort(round, 0)
         wanted = frozenset(selector.probes(round, cohort, state))
         ride = Ride.after(setting, selector, round, last=round + 1 == rounds)
         known = known and not wanted
         if not known:
-            visits = {c: Visit(int(c in wanted - riders), setting.layers.bytes_of(frozenset())) for c in cohort}
+            visits = {c: ClientRound(int(c in wanted - riders), setting.layers.bytes_of(frozenset())) for c in cohort}
             priced = ride.with_room(visits, wanted, state)
             _refuse_poor(setting, priced)
             state = _onward(setting, selector, state, round, priced, wanted) if state else state
@@ -167,7 +167,7 @@ def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> 
             chosen_for |= {c: visit for c, visit in priced.items() if c in wanted or c not in chosen_for}
             yield [_between(bounds, c, chosen_for[c], asked[c], first=round == 0) for c in cohort]
             continue
-        visits = {c: Visit(bytes_down=versions.bytes_down(c, setting.layers)) for c in cohort}
+        visits = {c: ClientRound(bytes_down=versions.bytes_down(c, setting.layers)) for c in cohort}
         problem = setting.problem(round, visits, None)
         selection, state = selector.select(problem, state)
         if not isinstance(selector, Reference):
@@ -185,7 +185,7 @@ def _untrained(layers: LayerMap) -> Versions:
     return Versions.at({b.name: "untrained" for b in layers.trainable}, always=[b.name for b in layers.always])
 
 
-def _refuse_poor(setting: Setting, visits: Mapping[ClientId, Visit]) -> None:
+def _refuse_poor(setting: Setting, visits: Mapping[ClientId, ClientRound]) -> None:
     for client, nothing in setting.prices(dict.fromkeys(visits, frozenset()), visits).items():
         budget = setting.profiles[client].budget
         if not nothing.fits(budget):
@@ -197,7 +197,7 @@ def _refuse_poor(setting: Setting, visits: Mapping[ClientId, Visit]) -> None:
             )
 
 
-def _between(bounds: Bounds, client: ClientId, priced: Visit, asked: Visit, *, first: bool) -> _Trip:
+def _between(bounds: Bounds, client: ClientId, priced: ClientRound, asked: ClientRound, *, first: bool) -> _Trip:
     """Return the range of a client-round whose mask depends on scores.
 
     Args:
@@ -221,7 +221,7 @@ def _onward(
     selector: Selector,
     state: SelectorState,
     round: int,
-    visits: Mapping[ClientId, Visit],
+    visits: Mapping[ClientId, ClientRound],
     scored: frozenset[ClientId],
 ) -> SelectorState:
     """Return a selector's memory after a round whose scores are made up: who is probed next hardly depends on them."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedstrata.config.plan import Plan
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.units import BUDGET_UNITS, shown
 
@@ -27,7 +27,7 @@ def plan_warnings(plan: Plan) -> tuple[str, ...]:
 
 def _unpriced(plan: Plan) -> Iterator[str]:
     setting = plan.subject.prepared.setting
-    priced = {c: setting.method.cost.prices(c, Visit()).units for c in setting.profiles}
+    priced = {c: setting.method.cost.prices(c, ClientRound()).units for c in setting.profiles}
     slow = [c for c, units in priced.items() if "seconds" not in units]
     missing = [u for u in BUDGET_UNITS if u != "seconds" and not any(u in units for units in priced.values())]
     if missing:

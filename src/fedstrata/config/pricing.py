@@ -12,7 +12,7 @@ from fedstrata.client.train import batches
 from fedstrata.config.fitting import Advise, nothing
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, ClientRows, TensorRows
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
@@ -133,7 +133,7 @@ def check_units(setting: Setting, probed: Collection[ClientId], advise: Advise =
     for client, profile in setting.profiles.items():
         if not profile.budget.limited():
             continue
-        worst = Visit(int(client in probed), setting.layers.bytes_of(setting.layers.everything))
+        worst = ClientRound(int(client in probed), setting.layers.bytes_of(setting.layers.everything))
         prices = setting.method.cost.prices(client, worst)
         for unit in profile.budget.limited():
             if unit not in prices.units:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from fedstrata.budgets.protocol import Yardstick
+from fedstrata.budgets.protocol import FullCost
 from fedstrata.config.declared import Declared
 from fedstrata.config.devices import load_devices
 from fedstrata.config.fitting import Advise, Fitting
@@ -19,7 +19,7 @@ from fedstrata.config.rules import check_quorum, rules_of
 from fedstrata.config.sketches import check_sketches, sketch_plan, theory_sketch
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.data.tensors import ClientRows
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
@@ -60,10 +60,10 @@ class Prepared:
     notes: tuple[str, ...]
     refusals: tuple[str, ...] = ()
 
-    def visit(self, client: ClientId) -> Visit:
+    def visit(self, client: ClientId) -> ClientRound:
         """Return the client's first round: it holds the checkpoint but for the ``always`` blocks."""
         always = self.setting.layers.bytes_of(frozenset())
-        return Visit(int(client in self.probed), always)
+        return ClientRound(int(client in self.probed), always)
 
 
 def prepare_setting(
@@ -124,9 +124,9 @@ def prepare_setting(
         _located(loaded, ("theory",), lambda: check_sketches(method_name(parts.selector), probed))
 
     def of_full(client: ClientId) -> Cost:
-        return pricing.prices(client, Visit()).of(layers.everything) if client in workloads else Cost()
+        return pricing.prices(client, ClientRound()).of(layers.everything) if client in workloads else Cost()
 
-    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(known, seeds, Yardstick(of_full, devices)))
+    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(known, seeds, FullCost(of_full, devices)))
     _located(loaded, ("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
 
     def profile(client: ClientId) -> ClientProfile:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedstrata.costs.protocol import Facts, Pricing
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 
@@ -27,7 +27,7 @@ class Counted:
 
     table: Prices
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         """Return the prices."""
         return self.table
 
@@ -36,7 +36,7 @@ def counted(layers: int) -> Counted:
     """Return prices of one per layer.
 
     Example:
-        >>> counted(4).prices(ClientId("c0"), Visit()).of(frozenset({0, 3})).layers
+        >>> counted(4).prices(ClientId("c0"), ClientRound()).of(frozenset({0, 3})).layers
         2.0
     """
     return Counted(Prices(("layers",), np.zeros(1), np.zeros((1, layers)), np.ones((1, layers))))

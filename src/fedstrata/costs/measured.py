@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fedstrata.costs import compute, memory
 from fedstrata.costs.protocol import Facts, Pricing, Workload
 from fedstrata.costs.scaling import at
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
@@ -78,7 +78,7 @@ class Bound:
         self._moments: dict[tuple[object, ...], list[_Row]] = {}
         self._work: dict[tuple[Workload, int], tuple[list[compute.Passes], compute.Updates]] = {}
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         """Return what each mask asks of the client in one round."""
         up, down = self._up(visit.probes), self._down(visit)
         found = [self._flat("layers", 0.0, np.ones(self._count)), up, down]
@@ -108,7 +108,7 @@ class Bound:
         each = np.array([update_bytes([layer], encoding) for layer in layers], dtype=np.float64)
         return self._flat("bytes_up", base, each)
 
-    def _down(self, visit: Visit) -> _Row:
+    def _down(self, visit: ClientRound) -> _Row:
         return self._flat("bytes_down", visit.bytes_down + mask_bytes(self._facts.layers), np.zeros(self._count))
 
     def _passes(self, workload: Workload, probes: int) -> tuple[list[compute.Passes], compute.Updates]:

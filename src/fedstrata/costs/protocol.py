@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
@@ -59,7 +59,7 @@ class Facts:
 class Pricing(Protocol):
     """Knows the price of every mask."""
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         """Return what each mask asks of the client in one round; monotone in the mask."""
         ...
 

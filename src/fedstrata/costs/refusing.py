@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedstrata.costs.protocol import Pricing
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.prices import Prices
 
@@ -31,7 +31,7 @@ class Refusing:
     Example:
         >>> from fedstrata.costs.layer_count import counted
         >>> a = ClientId("a")
-        >>> prices = Refusing(counted(4), {a: frozenset({1})}).prices(a, Visit())
+        >>> prices = Refusing(counted(4), {a: frozenset({1})}).prices(a, ClientRound())
         >>> [prices.of(frozenset(mask)).layers for mask in ((), (0, 3), (1,), (0, 1))]
         [0.0, 2.0, 5.0, 6.0]
     """
@@ -39,7 +39,7 @@ class Refusing:
     inner: Pricing
     refused: Mapping[ClientId, frozenset[int]]
 
-    def prices(self, client: ClientId, visit: Visit) -> Prices:
+    def prices(self, client: ClientId, visit: ClientRound) -> Prices:
         """Return what each mask asks of the client in one round."""
         found, refused = self.inner.prices(client, visit), self.refused.get(client)
         return _barred(found, refused) if refused else found

@@ -95,7 +95,7 @@ def spread(budgets: Iterable[Cost]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ClientRound:
     """What is known of a client's round before its mask is.
 
     Attributes:

@@ -18,9 +18,9 @@ from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.workers.arena import Arena
 from fedstrata.engines.workers.dispatch import Dispatch
 from fedstrata.engines.workers.layout import Layout
-from fedstrata.engines.workers.pool import Crew
+from fedstrata.engines.workers.pool import Pool
 from fedstrata.engines.workers.shared import shared_folder
-from fedstrata.engines.workers.worker_spec import Briefing, Recipe
+from fedstrata.engines.workers.worker_spec import Recipe, WorkerSpec
 from fedstrata.errors import ConfigError, TrainingError
 from fedstrata.wire.messages import Failure, Frame, Request, Weights
 from fedstrata.wire.sizes import Encoding, update_bytes
@@ -68,8 +68,8 @@ class ProcessEngine:
         self._clock, self._closed = clock, False
         self._arena = _arena(layout, folder)
         try:
-            self._crew = Crew(
-                Briefing(layout, recipe, device),
+            self._pool = Pool(
+                WorkerSpec(layout, recipe, device),
                 arena=self._arena,
                 folder=folder,
                 environments=environments(workers, device),
@@ -98,7 +98,7 @@ class ProcessEngine:
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers that there are."""
-        return self._crew.pids
+        return self._pool.pids
 
     def send(self, requests: Iterable[Request], *, deadline: Deadline | None = None) -> Iterator[Frame | Failure]:
         """Yield one reply per request, in order: a frame of what the client said, or what befell its process.
@@ -110,13 +110,13 @@ class ProcessEngine:
         """
         if self._closed:
             raise TrainingError("the engine is closed; make another")
-        return Dispatch(self._crew, self._arena, requests, deadline or Deadline(clock=self._clock)).replies()
+        return Dispatch(self._pool, self._arena, requests, deadline or Deadline(clock=self._clock)).replies()
 
     def close(self) -> None:
         """End the workers within seconds and give their memory back."""
         if not self._closed:
             self._closed = True
-            self._crew.close()
+            self._pool.close()
             self._arena.close()
 
 

@@ -8,7 +8,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.protocol import Engine
 from fedstrata.server.journal import Journal
-from fedstrata.server.replies import Accepted, Inbox, Loss
+from fedstrata.server.replies import Accepted, Loss, Replies
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import Request
 
@@ -37,18 +37,18 @@ def collect(
         done: Is told of each client that has its outcome, and how many have.
     """
     deadline = Deadline.after(seconds, engine.clock)
-    inbox = Inbox(asked, journal=journal, deadline=deadline, population=population, lost=lost)
-    inbox.recall()
-    yield from inbox.ready()
+    replies = Replies(asked, journal=journal, deadline=deadline, population=population, lost=lost)
+    replies.recall()
+    yield from replies.ready()
     by_client = {a.client: a for a in asked}
-    waiting = inbox.open()
-    told = inbox.settled
+    waiting = replies.open()
+    told = replies.settled
     if waiting:
         for message in engine.send((request(by_client[c]) for c in waiting), deadline=deadline):
-            inbox.receive(message)
-            if inbox.settled > told:
-                told = inbox.settled
+            replies.receive(message)
+            if replies.settled > told:
+                told = replies.settled
                 done(message.client, told)
-            yield from inbox.ready()
-    inbox.close()
-    yield from inbox.ready()
+            yield from replies.ready()
+    replies.close()
+    yield from replies.ready()

@@ -62,7 +62,7 @@ def evaluate_all(
     """
     losses: Counter[str] = Counter()
 
-    def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the inbox's callback
+    def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the replies's callback
         losses[reject.reason] += 1
         if lost:
             log.warning(

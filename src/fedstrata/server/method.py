@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.costs.protocol import Pricing
-from fedstrata.domain.cost import Cost, Visit
+from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
@@ -83,7 +83,7 @@ class Setting:
     def problem(
         self,
         round: int,
-        visits: Mapping[ClientId, Visit],
+        visits: Mapping[ClientId, ClientRound],
         scores: NDArray[np.float64] | None,
         sketches: NDArray[np.float64] | None = None,
     ) -> SelectionProblem:
@@ -110,7 +110,7 @@ class Setting:
             sketches=sketches,
         )
 
-    def prices(self, masks: Mapping[ClientId, Mask], visits: Mapping[ClientId, Visit]) -> dict[ClientId, Cost]:
+    def prices(self, masks: Mapping[ClientId, Mask], visits: Mapping[ClientId, ClientRound]) -> dict[ClientId, Cost]:
         """Return what each mask asks of its client in such a round."""
         return {c: self.method.cost.prices(c, visits[c]).of(mask) for c, mask in masks.items()}
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Setting
 
-Visits = Mapping[ClientId, Visit]
+Visits = Mapping[ClientId, ClientRound]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Ride:
         """Return whose scores the selector will need in the next round, if this is its memory by then."""
         return frozenset(self.selector.probes(self.round + 1, self.cohort, memory) if self.cohort else ())
 
-    def with_room(self, visits: Visits, scored: Container[ClientId], memory: SelectorState) -> dict[ClientId, Visit]:
+    def with_room(
+        self, visits: Visits, scored: Container[ClientId], memory: SelectorState
+    ) -> dict[ClientId, ClientRound]:
         """Return the visits that masks are priced for.
 
         Args:
@@ -74,6 +76,6 @@ class Ride:
         return frozenset(c for c, price in prices.items() if price.fits(self.setting.profiles[c].budget))
 
 
-def more(visits: Visits, clients: Container[ClientId]) -> dict[ClientId, Visit]:
+def more(visits: Visits, clients: Container[ClientId]) -> dict[ClientId, ClientRound]:
     """Return visits with one probe more for some clients."""
     return {c: replace(v, probes=v.probes + 1) if c in clients else v for c, v in visits.items()}

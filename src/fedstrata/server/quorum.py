@@ -9,22 +9,22 @@ from dataclasses import replace
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.errors import AbandonedError, StorageError
 from fedstrata.server.journal import Journal
-from fedstrata.server.recorder import Ledger
+from fedstrata.server.recorder import Recorder
 from fedstrata.server.rules import Rules
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import PhaseName, Update
 
 
-def require(answered: int, phase: PhaseName, ledger: Ledger, rules: Rules) -> None:
+def require(answered: int, phase: PhaseName, recorder: Recorder, rules: Rules) -> None:
     """Abandon the round if too few clients are left.
 
     Raises:
         AbandonedError: The quorum is not reached.
     """
-    needed = rules.needed(len(ledger.cohort))
+    needed = rules.needed(len(recorder.cohort))
     if answered >= needed:
         return
-    facts = ledger.abandoned(phase, answered=answered, needed=needed)
+    facts = recorder.abandoned(phase, answered=answered, needed=needed)
     raise AbandonedError(facts.message, facts)
 
 
@@ -33,7 +33,7 @@ def with_quorum(
     assigned: Mapping[ClientId, Assignment],
     *,
     journal: Journal,
-    ledger: Ledger,
+    recorder: Recorder,
     rules: Rules,
 ) -> Iterator[Update]:
     """Yield the updates with the blocks that enough clients trained.
@@ -47,7 +47,7 @@ def with_quorum(
     clients = [update.client for update in updates]
     counts = Counter(block.name for c in clients for block in assigned[c].blocks)
     few = {name: count for name, count in counts.items() if count < rules.layer_quorum}
-    ledger.note_below_quorum(few)
+    recorder.note_below_quorum(few)
     for client in clients:
         update = journal.recall(assigned[client])
         if not isinstance(update, Update):

@@ -1,4 +1,4 @@
-"""The ledger of one round: what each client did, turned into the round's record."""
+"""The recorder of one round: what each client did, turned into the round's record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fedstrata.wire.sizes import mask_bytes, statistics_bytes, update_bytes
 log = logging.getLogger(__name__)
 
 
-class Ledger:
+class Recorder:
     """Collects a round's facts as they happen; ``close`` turns them into values."""
 
     def __init__(self, state: ServerState, setting: Setting, cohort: Sequence[ClientId]) -> None:
@@ -60,7 +60,7 @@ class Ledger:
     def losses_of(self, phase: PhaseName) -> Loss:
         """Return who counts what does not count in a phase, and keeps why clients are lost."""
 
-        def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the inbox's callback
+        def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the replies's callback
             self.losses[reject.reason] += 1
             if lost:
                 self.failures[client] = reject

@@ -1,4 +1,4 @@
-"""The inbox of one phase: whatever comes in, in whatever order and however often, each client gets one outcome.
+"""The replies of one phase: whatever comes in, in whatever order and however often, each client gets one outcome.
 
     message ----> in time? asked? this run, round, attempt, phase, base? sound? admitted? ---- no: a loss, with reason
                                             | yes
@@ -43,7 +43,7 @@ class Accepted:
     norms: Norms
 
 
-class Inbox:
+class Replies:
     """Collects the answers of one phase.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedstrata.domain.cost import Visit
+from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.selection import check
@@ -22,7 +22,7 @@ from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.piggyback import Ride, more
 from fedstrata.server.quorum import require, with_quorum
-from fedstrata.server.recorder import Ledger
+from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Accepted
 from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
 from fedstrata.server.state import ServerState
@@ -58,16 +58,16 @@ def play_round(
     method, rules = setting.method, setting.rules
     journal = MemoryJournal(keep=rules.layer_quorum > 1) if journal is None else journal
     cohort = setting.cohort(state.round, state.attempt)
-    ledger = Ledger(state, setting, cohort)
+    recorder = Recorder(state, setting, cohort)
     observer.round_started(state.round + 1, len(cohort))
-    asking = _Asking(state, setting, engine, observer, journal, ledger)
+    asking = _Asking(state, setting, engine, observer, journal, recorder)
 
     wanted = method.selector.probes(state.round, cohort, state.selector)
     measured = {c: state.ridden[c] for c in wanted if c in state.ridden}
     probed = asking.probes([c for c in wanted if c not in measured])
-    fresh = {r.client: m for r in probed if (m := measured_by(r, method.score, ledger)) is not None}
-    present = [c for c in cohort if c not in ledger.failures]
-    require(len(present), "probe", ledger, rules)
+    fresh = {r.client: m for r in probed if (m := measured_by(r, method.score, recorder)) is not None}
+    present = [c for c in cohort if c not in recorder.failures]
+    require(len(present), "probe", recorder, rules)
     scored = measured | fresh
     scores, sketches = score_table(present, scored, layers=len(setting.layers)), sketch_table(present, scored)
 
@@ -77,22 +77,22 @@ def play_round(
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
     riders = ride.riders(selection.masks, visits, selector_state)
-    ledger.note_selection(selection, scores, setting.prices(selection.masks, more(visits, riders)), measured)
+    recorder.note_selection(selection, scores, setting.prices(selection.masks, more(visits, riders)), measured)
 
     assigned = to_train(selection.masks, state, setting, riders)
-    updates = (ledger.note_update(update, norms) for update, norms in asking.updates(assigned))
-    counted = with_quorum(updates, assigned, journal=journal, ledger=ledger, rules=rules)
+    updates = (recorder.note_update(update, norms) for update, norms in asking.updates(assigned))
+    counted = with_quorum(updates, assigned, journal=journal, recorder=recorder, rules=rules)
     weights, aggregator_state = method.aggregator.apply(state.weights, counted, state.aggregator)
-    require(len(ledger.contributors), "train", ledger, rules)
+    require(len(recorder.contributors), "train", recorder, rules)
 
-    ridden = ridden_scores(method.score, ledger)
-    record, moved = ledger.close(weights, selection)
+    ridden = ridden_scores(method.score, recorder)
+    record, moved = recorder.close(weights, selection)
     after = ServerState(
         round=state.round + 1,
         weights=weights,
         selector=selector_state,
         aggregator=aggregator_state,
-        versions=state.versions.sent(ledger.answered).moved(manifest_of(moved, weights)),
+        versions=state.versions.sent(recorder.answered).moved(manifest_of(moved, weights)),
         best=state.best,
         run=state.run,
         ridden=ridden,
@@ -109,7 +109,7 @@ class _Asking:
     engine: Engine
     observer: Observer
     journal: Journal
-    ledger: Ledger
+    recorder: Recorder
 
     def probes(self, clients: Sequence[ClientId]) -> Iterator[Probed]:
         """Yield the statistics of the clients that answer."""
@@ -117,7 +117,7 @@ class _Asking:
         asked = to_probe(clients, state, self.setting)
         for one in self._collect(asked, lambda a: Probe(a.client, state.round, state.weights, plan, a.origin)):
             if isinstance(one.reply, Probed):
-                yield self.ledger.note_probed(one.reply)
+                yield self.recorder.note_probed(one.reply)
 
     def updates(self, assigned: Mapping[ClientId, Assignment]) -> Iterator[tuple[Update, Norms]]:
         """Yield the updates that count, in order of client, each with the norms of its tensors."""
@@ -141,12 +141,12 @@ class _Asking:
             seconds=self.setting.rules.deadlines.get(phase),
             journal=self.journal,
             population=self.setting.profiles,
-            lost=self.ledger.losses_of(phase),
+            lost=self.recorder.losses_of(phase),
             done=lambda client, done: self.observer.client_done(phase, client, done=done, total=len(asked)),
         )
 
 
 def _visits(
     state: ServerState, setting: Setting, present: Sequence[ClientId], probed: Container[ClientId]
-) -> dict[ClientId, Visit]:
-    return {c: Visit(int(c in probed), state.versions.bytes_down(c, setting.layers)) for c in present}
+) -> dict[ClientId, ClientRound]:
+    return {c: ClientRound(int(c in probed), state.versions.bytes_down(c, setting.layers)) for c in present}

@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.scores.protocol import Score
-from fedstrata.server.recorder import Ledger
+from fedstrata.server.recorder import Recorder
 from fedstrata.server.state import Measured
 from fedstrata.wire.messages import Probed, Reject
 
 _MESSAGE = "the score of its statistics is not finite for every layer; if it happens to all, use another score"
 
 
-def measured_by(probed: Probed, score: Score, ledger: Ledger) -> Measured | None:
+def measured_by(probed: Probed, score: Score, recorder: Recorder) -> Measured | None:
     """Return what a client's probe says of every layer, or ``None`` if it is lost for want of a score."""
     found = _finite(probed, score)
     if found is None:
-        ledger.losses_of("probe")(probed.client, Reject(Reason.NONFINITE, _MESSAGE), True)
+        recorder.losses_of("probe")(probed.client, Reject(Reason.NONFINITE, _MESSAGE), True)
     return found
 
 
-def ridden_scores(score: Score, ledger: Ledger) -> dict[ClientId, Measured]:
+def ridden_scores(score: Score, recorder: Recorder) -> dict[ClientId, Measured]:
     """Return what was measured for the next round by the clients whose statistics rode on their updates."""
     kept = {}
-    for client, probed in ledger.ridden.items():
+    for client, probed in recorder.ridden.items():
         found = _finite(probed, score)
         if found is None:
-            ledger.losses_of("train")(client, Reject(Reason.NONFINITE, _MESSAGE), False)
+            recorder.losses_of("train")(client, Reject(Reason.NONFINITE, _MESSAGE), False)
         else:
             kept[client] = found
     return kept

@@ -22,7 +22,7 @@ from fedstrata.solvers.core import fill, lead, search
 from fedstrata.solvers.problem import Bools, Floats, Objective
 from fedstrata.solvers.relaxation import TOLERANCE, relax
 from fedstrata.solvers.relaxation import ceilings as ceilings_at
-from fedstrata.solvers.tariff import Ints, Tariff
+from fedstrata.solvers.tariff import CostTable, Ints
 
 TABLE_LAYERS = 12
 """Most layers for which all masks are tabulated."""
@@ -63,7 +63,7 @@ class Priced:
     """
 
     objective: Objective
-    tariff: Tariff
+    tariff: CostTable
     costs: Floats
     setups: Floats
     table: Floats
@@ -85,7 +85,7 @@ class Priced:
         return np.arange(self.clients)
 
 
-def priced(objective: Objective, prices: Tariff) -> Priced:
+def priced(objective: Objective, prices: CostTable) -> Priced:
     """Return a problem with its prices scaled and, where they are few, its masks tabulated.
 
     Example:
@@ -171,7 +171,7 @@ def _all_masks(layers: int) -> Floats:
     return np.asarray(bits[order], dtype=np.float64)
 
 
-def _payable(prices: Tariff, costs: Floats, setups: Floats, table: Floats) -> Bools:
+def _payable(prices: CostTable, costs: Floats, setups: Floats, table: Floats) -> Bools:
     lowest = table.argmax(axis=1)
     fits = np.ones((len(costs), len(table)), dtype=np.bool_)
     doubt = np.zeros_like(fits)

@@ -21,7 +21,7 @@ from fedstrata.errors import ConfigError
 from fedstrata.solvers.best_response import top_rows
 from fedstrata.solvers.client_masks import Priced, exact, priced
 from fedstrata.solvers.problem import Bools, Floats, Objective
-from fedstrata.solvers.tariff import Ints, Tariff, tariff
+from fedstrata.solvers.tariff import CostTable, Ints, tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class MassProblem:
     shares: Floats
     missing: Floats
     spread: Floats
-    tariff: Tariff
+    tariff: CostTable
     counts: Floats
     priced: Priced | None
 

@@ -16,7 +16,7 @@ from fedstrata.solvers.common import common
 from fedstrata.solvers.diverse import diverse
 from fedstrata.solvers.priced import solve_priced
 from fedstrata.solvers.problem import Bools, Floats, Instance, Objective, objective
-from fedstrata.solvers.tariff import Ints, Tariff, tariff
+from fedstrata.solvers.tariff import CostTable, Ints, tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _rounding(worth: Objective) -> float:
     return 1e-15 * float(np.abs(worth.scores).sum())
 
 
-def _canonical(scores: Floats, prices: Tariff | None, counts: Floats | None) -> Ints:
+def _canonical(scores: Floats, prices: CostTable | None, counts: Floats | None) -> Ints:
     """Return an order of the clients that depends on their data alone, so that their numbering does not matter."""
     keys = [scores.sum(axis=1)] if counts is None else [counts, scores.sum(axis=1)]
     small = scores.size <= 1_000_000
@@ -137,7 +137,7 @@ def _canonical(scores: Floats, prices: Tariff | None, counts: Floats | None) -> 
     return np.lexsort(keys[::-1]).astype(np.int64)
 
 
-def _affordable(masks: Bools, scores: Floats, prices: Tariff) -> Bools:
+def _affordable(masks: Bools, scores: Floats, prices: CostTable) -> Bools:
     """Drop the least valuable layer while rounding puts a client over a budget, measured without tolerance."""
     masks = masks.copy()
     for client in range(len(masks)):

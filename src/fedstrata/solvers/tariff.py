@@ -26,7 +26,7 @@ TOO_MUCH = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tariff:
+class CostTable:
     """Validated prices and budgets.
 
     Attributes:
@@ -49,9 +49,9 @@ class Tariff:
         """Return whether a client can pay for one mask of shape ``[layers]``, without tolerance."""
         return all(self.spent(masks, unit, client) <= self.budgets[unit, client] for unit in range(len(self.budgets)))
 
-    def permuted(self, order: Ints) -> Tariff:
+    def permuted(self, order: Ints) -> CostTable:
         """Return the same prices with the clients in another order."""
-        return Tariff(self.costs[:, order], self.setups[:, order], self.budgets[:, order])
+        return CostTable(self.costs[:, order], self.setups[:, order], self.budgets[:, order])
 
     def scaled(self) -> tuple[Floats, Floats]:
         """Return costs and set-ups as shares of the budgets, shape ``[clients, units, layers]``.
@@ -95,7 +95,7 @@ class Tariff:
 
 def tariff(
     budgets: ArrayLike, shape: tuple[int, int], *, costs: ArrayLike | None = None, setups: ArrayLike | None = None
-) -> Tariff:
+) -> CostTable:
     """Validate prices and budgets for scores of shape ``[clients, layers]``.
 
     Args:
@@ -122,7 +122,7 @@ def tariff(
         said = ", ".join(f"{name} have {size}" for name, size in sizes.items())
         raise ConfigError(f"the numbers of units disagree: {said}; give each the same number, or one for all")
     full = (units, *shape)
-    return Tariff(
+    return CostTable(
         np.array(np.broadcast_to(prices, full)),
         np.array(np.broadcast_to(fixed, full)),
         np.array(np.broadcast_to(money, full[:2])),

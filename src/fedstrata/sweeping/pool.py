@@ -103,7 +103,7 @@ class Worker:
         return True
 
 
-class Crew:
+class Pool:
     """All workers; leaving the ``with`` block ends them.
 
     Args:

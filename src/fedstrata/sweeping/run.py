@@ -16,7 +16,7 @@ from fedstrata.files import private_folder
 from fedstrata.locks import Lock
 from fedstrata.report.results import Outcome
 from fedstrata.sweeping.observers import Quiet, SweepObserver
-from fedstrata.sweeping.pool import Crew
+from fedstrata.sweeping.pool import Pool
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from fedstrata.sweeping.schedule import Schedule
@@ -99,8 +99,8 @@ def play_sweep(
         todo = deque(job for job in chosen if found[job][0] is not Standing.FINISHED)
         table.write()
         watching.sweep_started(todo=todo, done=len(chosen) - len(todo), workers=min(workers, len(todo)))
-        with Crew(sweep.output / LOGS) as crew:
-            schedule = Schedule(sweep, table, crew, watching, present, todo)
+        with Pool(sweep.output / LOGS) as pool:
+            schedule = Schedule(sweep, table, pool, watching, present, todo)
             schedule.failures.update({job: why for job, why in ended.items() if job in chosen})
             try:
                 schedule.play(workers, stop)

@@ -13,7 +13,7 @@ from fedstrata.config.sweep import Job, Sweep
 from fedstrata.engines.workers.pipe import Message
 from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.sweeping.observers import SweepObserver
-from fedstrata.sweeping.pool import Crew, Worker
+from fedstrata.sweeping.pool import Pool, Worker
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.table import Table
 
@@ -28,7 +28,7 @@ class Schedule:
     Attributes:
         sweep: The sweep.
         table: Where outcomes go.
-        crew: The workers.
+        pool: The workers.
         observer: Is told what happens.
         present: What the runs are made of.
         todo: Runs that nobody plays yet.
@@ -39,7 +39,7 @@ class Schedule:
 
     sweep: Sweep
     table: Table
-    crew: Crew
+    pool: Pool
     observer: SweepObserver
     present: Present
     todo: deque[Job]
@@ -60,22 +60,22 @@ class Schedule:
             TrainingError: Workers cannot be started.
             StorageError: The table of results cannot be written.
         """
-        alive = {self.crew.hire(number).number for number in range(min(workers, len(self.todo)))}
+        alive = {self.pool.hire(number).number for number in range(min(workers, len(self.todo)))}
         while alive and (self.todo or self.playing):
-            for worker, message in self.crew.hear():
+            for worker, message in self.pool.hear():
                 if message is not None:
                     self._heard(worker, message)
                     continue
                 alive.discard(worker.number)
                 self._gone(worker)
                 if self.todo and not self.stopping:
-                    alive.add(self.crew.hire(worker.number).number)
+                    alive.add(self.pool.hire(worker.number).number)
             if stop() and not self.stopping:
                 self.stopping = True
                 self.left += len(self.todo)
                 self.todo.clear()
-                self.crew.tell_all({"stop": True})
-        self.crew.dismiss()
+                self.pool.tell_all({"stop": True})
+        self.pool.dismiss()
 
     def _heard(self, worker: Worker, message: Message) -> None:
         job = self.playing.get(worker.number)
@@ -91,7 +91,7 @@ class Schedule:
     def _give(self, worker: Worker, job: Job) -> None:
         self.playing[worker.number] = job
         self.observer.run_given(worker.number, job)
-        self.crew.tell(worker, task_of(job, keep_model=self.sweep.keep_models))
+        self.pool.tell(worker, task_of(job, keep_model=self.sweep.keep_models))
 
     def _ended(self, worker: Worker, job: Job, message: Message) -> None:
         if "failed" in message:

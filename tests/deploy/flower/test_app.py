@@ -94,9 +94,9 @@ ODD = st.sampled_from(['C:\\runs\t"1"', "\x00\x1f\x7f\x85\u2028", "höhe/\N{GRIN
 @given(ODD | st.booleans() | st.text(st.characters(codec="utf-8"), max_size=20))
 def test_settings_are_read_as_they_were_given(value: str | bool) -> None:
     with TemporaryDirectory() as folder:
-        write_app(Path(folder), {"output": value, "talk": "x"})
+        write_app(Path(folder), {"output": value, "channel": "x"})
         read = tomllib.loads((Path(folder) / "pyproject.toml").read_bytes().decode())
-    assert read["tool"]["flwr"]["app"]["config"] == {"output": value, "talk": "x"}
+    assert read["tool"]["flwr"]["app"]["config"] == {"output": value, "channel": "x"}
 
 
 @pytest.mark.parametrize("name", ["a", "fedstrata-run", "x1-2-3", "a" * 32])

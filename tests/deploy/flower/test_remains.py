@@ -1,4 +1,4 @@
-"""Nothing stays of a trial, however it ends: no key, no socket, no room, no folder."""
+"""Nothing stays of a trial, however it ends: no key, no socket, no runtime folder, no folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from fedstrata.deploy.flower import remains
 from fedstrata.deploy.flower.remains import Remains, clear, clear_abandoned
-from fedstrata.deploy.site.runtime_dir import room_of, runtime_folder
+from fedstrata.deploy.site.runtime_dir import runtime_dir_of, runtime_folder
 
 STARTER = """
 import sys, time
@@ -36,12 +36,12 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of a trial with a site that has a room."""
+    """The folder of a trial with a site that has a runtime folder."""
     site = tmp_path / "trial" / "sites" / "a" / "site.yaml"
     site.parent.mkdir(parents=True)
     site.write_text("name: a")
     (site.parent / "key").write_text("private")
-    room_of(site).key()
+    runtime_dir_of(site).key()
     return tmp_path / "trial"
 
 
@@ -71,7 +71,7 @@ def test_what_a_starter_left_that_is_gone_the_next_trial_clears(folder: Path, mo
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 def test_a_starter_that_is_killed_leaves_a_caretaker_that_clears(folder: Path) -> None:
-    program = f"import fedstrata.deploy.site.runtime_dir as room\nroom.LONGEST_ADDRESS = 1000\n{STARTER}"
+    program = f"import fedstrata.deploy.site.runtime_dir as runtime_dir\nroom.LONGEST_ADDRESS = 1000\n{STARTER}"
     starter = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout
     place = Path(starter.stdout.readline().strip())

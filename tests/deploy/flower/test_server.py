@@ -14,11 +14,11 @@ from fedstrata.config.load import load_config
 from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS
 from fedstrata.deploy.flower.client import enveloped
-from fedstrata.deploy.flower.control_channel import Result, Talk
+from fedstrata.deploy.flower.control_channel import ControlChannel, Result
 from fedstrata.deploy.flower.keys import make_site_key, read_public_key
 from fedstrata.deploy.flower.server import serve
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.service import Office
+from fedstrata.deploy.site.service import Service
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from flower_grid import Answer, FakeGrid, FakeNode
@@ -27,13 +27,13 @@ from small_runs import digits
 NAMES = ("client-00", "client-01", "client-02")
 
 
-def office(folder: Path, name: str, **more: object) -> Answer:
+def service(folder: Path, name: str, **more: object) -> Answer:
     """Return what a site answers, with the rows that the run's configuration gives it."""
     file = folder / name / "site.yaml"
     file.parent.mkdir()
     values = {"name": name, "share": {"config": "../run.yaml", "client": name}, **more}
     file.write_text(yaml.safe_dump(values))
-    site = Office(load_site(file))
+    site = Service(load_site(file))
 
     def answer(envelope: Envelope) -> Envelope:
         return enveloped(site.answer(envelope.said, envelope.blobs))
@@ -60,21 +60,21 @@ class Town:
         nodes = {}
         for number, name in enumerate(NAMES, start=1):
             public = make_site_key(folder / "keys" / name)
-            answer = office(folder, name, **(sites or {}).get(name, {}))
+            answer = service(folder, name, **(sites or {}).get(name, {}))
             nodes[number] = FakeNode(read_public_key(public), answer)
         self.grid = FakeGrid(nodes)
-        self.talk = Talk(folder / "talk")
-        (folder / "talk").mkdir()
+        self.channel = ControlChannel(folder / "channel")
+        (folder / "channel").mkdir()
 
     def play(self, **settings: str) -> Result | None:
         """Play a run, and return how the server said that it ended."""
-        given = {**SETTINGS, "config": "over.yaml", "talk": str(self.folder / "talk"), **settings}
+        given = {**SETTINGS, "config": "over.yaml", "channel": str(self.folder / "channel"), **settings}
         serve(self.grid, given, self.folder)
-        return self.talk.result()
+        return self.channel.result()
 
     @property
     def said(self) -> str:
-        return self.talk.heard(0)[0]
+        return self.channel.heard(0)[0]
 
 
 def here(folder: Path, *overrides: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_too_few_sites_are_a_sentence_and_no_run(tmp_path: Path) -> None:
     town.grid.nodes[1].online = False
     with pytest.raises(TrainingError, match=r"2 of 3 sites joined, flower\.min_sites asks for 3; first, client-00"):
         town.play()
-    result = town.talk.result()
+    result = town.channel.result()
     assert result is not None
     assert result.code == TrainingError.exit_code
     assert not (tmp_path / "out").exists()
@@ -143,12 +143,12 @@ def test_a_layer_that_a_site_refuses_is_never_asked_of_it(tmp_path: Path) -> Non
 
 def test_a_run_goes_on_under_its_name_with_what_sites_declared_when_it_began(tmp_path: Path) -> None:
     town = Town(tmp_path, rounds=3)
-    town.talk.ask_to_stop()
+    town.channel.ask_to_stop()
     first = town.play()
     assert first is not None
     assert (first.code, first.state) == (130, "interrupted")
     name = json.loads((tmp_path / "out" / "status.json").read_text())["run"]
-    (tmp_path / "talk" / "stop").unlink()
+    (tmp_path / "channel" / "stop").unlink()
     sent = len(town.grid.pushed)
     second = town.play(resume=str(tmp_path / "out"))
     assert second is not None
@@ -168,7 +168,7 @@ def test_a_configuration_that_is_not_there_is_said_with_its_setting(tmp_path: Pa
     town = Town(tmp_path)
     with pytest.raises(ConfigError, match=r"names .*gone\.yaml, which is not there"):
         town.play(config="gone.yaml")
-    result = town.talk.result()
+    result = town.channel.result()
     assert result is not None
     assert result.code == ConfigError.exit_code
     assert "fedstrata: the app's setting" in town.said
@@ -179,9 +179,9 @@ def test_own_code_that_fails_is_named_as_own_code(tmp_path: Path, monkeypatch: p
     file.write_text("def select(*_):\n    return {}['nothing']\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("fedstrata.deploy.flower.server._play", import_module("own_parts_of_a_server").select)
-    talk = Talk(tmp_path / "talk")
-    (tmp_path / "talk").mkdir()
+    channel = ControlChannel(tmp_path / "channel")
+    (tmp_path / "channel").mkdir()
     with pytest.raises(KeyError):
-        serve(FakeGrid({}), {**SETTINGS, "talk": str(tmp_path / "talk")}, tmp_path)
+        serve(FakeGrid({}), {**SETTINGS, "channel": str(tmp_path / "channel")}, tmp_path)
     why = f"KeyError: 'nothing'; it was raised in your own code: select ({file}:2)"
-    assert talk.result() == Result(2, why)
+    assert channel.result() == Result(2, why)

@@ -14,11 +14,11 @@ import yaml
 from fedstrata.config.load import load_config
 from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower import trial_run
-from fedstrata.deploy.flower.run_spec import briefing
+from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.flower.trial import Trial
 from fedstrata.deploy.flower.trial_run import trial_of
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.run_spec import compose, read_briefing
+from fedstrata.deploy.site.run_spec import compose, read_run_spec
 
 RUN = """
 model: {path: models/vit}
@@ -37,7 +37,7 @@ def test_a_relative_path_means_the_same_at_a_trial_s_sites(
     (project / "run.yaml").write_text(RUN.replace("models/vit", model))
     monkeypatch.chdir(elsewhere)
     loaded = load_config(Path("../project/run.yaml"))
-    told = read_briefing(briefing(loaded, [str(digit) for digit in range(10)]))
+    told = read_run_spec(run_spec(loaded, [str(digit) for digit in range(10)]))
     composed = []
 
     @contextmanager

@@ -18,12 +18,12 @@ MODEL = {"path": "embedded:vit-digits"}
 
 
 def ask(site: HostileSite, *, seed: int = 3, held_out: float = 0.2, **request: Any) -> None:  # noqa: ANN401
-    briefing = {"seed": seed, "threads": 1, "labels": LABELS, "model": MODEL, "data": {"held_out": held_out}}
+    run_spec = {"seed": seed, "threads": 1, "labels": LABELS, "model": MODEL, "data": {"held_out": held_out}}
     origin = {"run": "r", "attempt": 0, "base": "b"}
     said = {"client": CLIENT, "round": 1, "origin": origin, **request}
     run = str((seed, held_out, request))[:200]  # another run each time
     site.ask(
-        {"kind": "work", "run": run, "briefing": briefing, "request": said, "manifest": manifest(MODEL)},
+        {"kind": "work", "run": run, "run_spec": run_spec, "request": said, "manifest": manifest(MODEL)},
         blobs([block.name for block in laid_out(MODEL).always], MODEL),
     )
 

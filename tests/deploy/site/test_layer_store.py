@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from fedstrata.client.resident import ResidentModel
 from fedstrata.deploy.site.cache import LayerCache
-from fedstrata.deploy.site.layer_store import Holdings
+from fedstrata.deploy.site.layer_store import LayerStore
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.errors import ClientError
 from fedstrata.wire.digests import manifest_of
@@ -23,9 +23,9 @@ HEAD, LAST = LayerName("head"), LayerName("blocks.2")
 Blobs = dict[str, bytes]
 
 
-def holdings(folder: Path, model: ResidentModel = MODEL, limit: int = 10**6) -> Holdings:
+def layer_store(folder: Path, model: ResidentModel = MODEL, limit: int = 10**6) -> LayerStore:
     tensors = {TensorName(n): p.detach() for n, p in model.module.named_parameters()}
-    return Holdings(LAYERS, tensors, LayerCache(folder, limit), torch.device("cpu"))
+    return LayerStore(LAYERS, tensors, LayerCache(folder, limit), torch.device("cpu"))
 
 
 def blob(name: str, weights: Weights) -> bytes:
@@ -41,7 +41,7 @@ def other(weights: Weights, *names: LayerName) -> dict[TensorName, torch.Tensor]
 def test_layers_of_the_base_model_are_at_hand_and_its_head_is_not(tmp_path: Path) -> None:
     weights = MODEL.weights()
     manifest = manifest_of(LAYERS.trainable, weights)
-    mine = holdings(tmp_path)
+    mine = layer_store(tmp_path)
     got, missing = mine.weights(manifest, {})
     assert missing == (HEAD,)
     assert set(got) == {t for layer in LAYERS for t in layer.tensor_names}
@@ -51,7 +51,7 @@ def test_layers_of_the_base_model_are_at_hand_and_its_head_is_not(tmp_path: Path
 def test_what_came_is_kept_in_memory_and_on_disk(tmp_path: Path) -> None:
     weights = other(MODEL.weights(), HEAD, LAST)
     manifest = manifest_of(LAYERS.trainable, weights)
-    mine = holdings(tmp_path)
+    mine = layer_store(tmp_path)
     sent: Blobs = {name: blob(name, weights) for name in (HEAD, LAST)}
     got, missing = mine.weights(manifest, sent)
     assert (missing, same_bits(got, weights)) == ((), True)
@@ -59,24 +59,24 @@ def test_what_came_is_kept_in_memory_and_on_disk(tmp_path: Path) -> None:
         file.unlink()
     assert mine.weights(manifest, {})[1] == ()
     mine.weights(manifest, sent)
-    assert holdings(tmp_path).weights(manifest, {})[1] == (LAST, HEAD)  # memory had it, so it was not written again
-    fresh = holdings(tmp_path)
+    assert layer_store(tmp_path).weights(manifest, {})[1] == (LAST, HEAD)  # memory had it, so it was not written again
+    fresh = layer_store(tmp_path)
     fresh.weights(manifest, sent)
-    got, missing = holdings(tmp_path).weights(manifest, {})
+    got, missing = layer_store(tmp_path).weights(manifest, {})
     assert (missing, same_bits(got, weights)) == ((), True)
 
 
 def test_a_full_disk_costs_only_a_transfer(tmp_path: Path) -> None:
     weights = other(MODEL.weights(), HEAD, LAST)
     manifest = manifest_of(LAYERS.trainable, weights)
-    mine = holdings(tmp_path, limit=0)
+    mine = layer_store(tmp_path, limit=0)
     assert mine.weights(manifest, {HEAD: blob(HEAD, weights)})[1] == (LAST,)
     assert mine.weights(manifest, {LAST: blob(LAST, weights)})[1] == ()
 
 
 def test_memory_holds_the_last_manifest_alone(tmp_path: Path) -> None:
     first, second = other(MODEL.weights(), HEAD), other(MODEL.weights(), LAST)
-    mine = holdings(tmp_path, limit=0)
+    mine = layer_store(tmp_path, limit=0)
     mine.weights(manifest_of(LAYERS.trainable, first), {HEAD: blob(HEAD, first)})
     mine.weights(manifest_of(LAYERS.trainable, second), {})
     assert mine.weights(manifest_of(LAYERS.trainable, first), {})[1] == (HEAD,)
@@ -87,7 +87,7 @@ def test_a_damaged_blob_is_missing_wherever_it_lies(tmp_path: Path, damage: str)
     weights = other(MODEL.weights(), HEAD)
     manifest = manifest_of(LAYERS.trainable, weights)
     bad = damaged(weights, damage)
-    mine = holdings(tmp_path)
+    mine = layer_store(tmp_path)
     assert mine.weights(manifest, {HEAD: bad})[1] == (HEAD,)
     assert list(tmp_path.iterdir()) == []
     file = tmp_path / f"{manifest[HEAD]}.safetensors"
@@ -118,14 +118,14 @@ def test_a_manifest_of_the_right_hash_and_the_wrong_shape_is_not_worked_with(tmp
     weights = MODEL.weights()
     turned = {**weights, TensorName("head.weight"): weights[TensorName("head.weight")].T.contiguous()}
     manifest = manifest_of(LAYERS.trainable, turned)
-    assert holdings(tmp_path).weights(manifest, {HEAD: blob(HEAD, turned)})[1] == (HEAD,)
+    assert layer_store(tmp_path).weights(manifest, {HEAD: blob(HEAD, turned)})[1] == (HEAD,)
 
 
 def test_blobs_that_no_manifest_names_are_not_looked_at(tmp_path: Path) -> None:
     weights = MODEL.weights()
     manifest = manifest_of(LAYERS.trainable, weights)
     sent = {HEAD: blob(HEAD, weights), "../../x": b"evil"}
-    got, missing = holdings(tmp_path / "layers").weights(manifest, sent)
+    got, missing = layer_store(tmp_path / "layers").weights(manifest, sent)
     assert (missing, len(got), len(list(tmp_path.rglob("*.safetensors")))) == ((), len(weights), 1)
 
 
@@ -133,13 +133,13 @@ def test_weights_that_came_begin_where_torch_s_own_do(tmp_path: Path) -> None:
     """Kernels may give other bits where they do not."""
     names = [block.name for block in LAYERS.trainable]
     weights = other(MODEL.weights(), *names)
-    got, _ = holdings(tmp_path).weights(manifest_of(LAYERS.trainable, weights), {n: blob(n, weights) for n in names})
+    got, _ = layer_store(tmp_path).weights(manifest_of(LAYERS.trainable, weights), {n: blob(n, weights) for n in names})
     assert [name for name, tensor in got.items() if tensor.data_ptr() % 64] == []
 
 
 def test_a_manifest_of_another_model_is_an_error(tmp_path: Path) -> None:
     manifest = manifest_of(LAYERS.trainable, MODEL.weights())
     with pytest.raises(ClientError, match=r"its manifest lacks blocks\.2"):
-        holdings(tmp_path).weights({n: d for n, d in manifest.items() if n != LAST}, {})
+        layer_store(tmp_path).weights({n: d for n, d in manifest.items() if n != LAST}, {})
     with pytest.raises(ClientError, match=r"its manifest has blocks\.7"):
-        holdings(tmp_path).weights({**manifest, LayerName("blocks.7"): "a" * 64}, {})
+        layer_store(tmp_path).weights({**manifest, LayerName("blocks.7"): "a" * 64}, {})

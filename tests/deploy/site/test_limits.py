@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.service import Office
+from fedstrata.deploy.site.service import Service
 from fedstrata.deploy.site.timer import within
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
@@ -28,27 +28,27 @@ def server() -> Server:
     return Server()
 
 
-def strict(folder: Path, **limits: object) -> Office:
+def strict(folder: Path, **limits: object) -> Service:
     return office_in(folder, limits=limits)
 
 
 def test_a_refused_layer_is_not_trained(server: Server, tmp_path: Path) -> None:
-    office = strict(tmp_path, refuse=["first:1", "layers.4"])
-    assert office.answer(server.said("join"), {}).said["refused"] == ["vit.layers.0", "vit.layers.4"]
-    reason, message = server.refused(office, train(server.weights, (1, 4)))
+    service = strict(tmp_path, refuse=["first:1", "layers.4"])
+    assert service.answer(server.said("join"), {}).said["refused"] == ["vit.layers.0", "vit.layers.4"]
+    reason, message = server.refused(service, train(server.weights, (1, 4)))
     assert (reason, message) == ("REFUSED", "its own limits refuse layer vit.layers.4 (limits.refuse)")
     allowed = train(server.weights, (1, 2))
-    answer = office.answer(server.work(allowed), server.heads(server.weights))
+    answer = service.answer(server.work(allowed), server.heads(server.weights))
     assert content(server.read(answer, allowed)) == content(server.local(allowed))
     assert log_of(tmp_path)[1] == f'run "trial" round 1: sent no answer to training (REFUSED): {message}'
 
 
 def test_a_refused_layer_by_another_number_is_not_trained(server: Server, tmp_path: Path) -> None:
-    office, request = strict(tmp_path, refuse="last:1"), train(server.weights, (5,))
+    service, request = strict(tmp_path, refuse="last:1"), train(server.weights, (5,))
     for number in (5, -1, 5.0):
         said = server.work(request)
         said["request"]["mask"] = [number]
-        reply = server.read(office.answer(said, server.heads(server.weights)), request)
+        reply = server.read(service.answer(said, server.heads(server.weights)), request)
         assert isinstance(reply, Failure)
 
 
@@ -56,8 +56,8 @@ def test_a_refused_layer_by_another_number_is_not_trained(server: Server, tmp_pa
 def test_statistics_of_a_refused_layer_score_nothing_and_are_admitted(
     server: Server, tmp_path: Path, score: GradientNorm | RelativeGradientNorm | SignalToNoise
 ) -> None:
-    office, request = strict(tmp_path, refuse=[2]), probe(server.weights, plan=ProbePlan(2, 8, score.needs))
-    got = server.read(office.answer(server.work(request), server.heads(server.weights)), request)
+    service, request = strict(tmp_path, refuse=[2]), probe(server.weights, plan=ProbePlan(2, 8, score.needs))
+    got = server.read(service.answer(server.work(request), server.heads(server.weights)), request)
     whole = server.local(request)
     assert isinstance(got, Probed)
     assert isinstance(whole, Probed)
@@ -69,9 +69,9 @@ def test_statistics_of_a_refused_layer_score_nothing_and_are_admitted(
 
 
 def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_path: Path) -> None:
-    office = strict(tmp_path, refuse=[2], sketches=True)
+    service = strict(tmp_path, refuse=[2], sketches=True)
     request = train(server.weights, (1,), riding=ProbePlan(1, 8, ALL, Hashing(0, 16)))
-    got = server.read(office.answer(server.work(request), server.heads(server.weights)), request)
+    got = server.read(service.answer(server.work(request), server.heads(server.weights)), request)
     whole = server.local(request)
     assert isinstance(got, Update) and got.ridden  # noqa: PT018
     assert isinstance(whole, Update) and whole.ridden  # noqa: PT018
@@ -119,10 +119,10 @@ def test_what_the_limits_forbid_is_refused_by_name(
         "sketching": probe(weights, plan=ProbePlan(1, 8, sketch=Hashing(0, 16))),
         "evaluate": evaluation(weights),
     }
-    office = strict(tmp_path, **limits)
-    assert server.refused(office, requests[request_]) == ("REFUSED", message)
+    service = strict(tmp_path, **limits)
+    assert server.refused(service, requests[request_]) == ("REFUSED", message)
     allowed = probe(weights, plan=ProbePlan(0, 64)) if request_ == "evaluate" else requests["evaluate"]
-    answer = office.answer(server.work(allowed), server.heads(weights))
+    answer = service.answer(server.work(allowed), server.heads(weights))
     assert not isinstance(server.read(answer, allowed), Failure)
 
 
@@ -155,9 +155,9 @@ def test_a_site_with_fewer_rows_than_its_own_least_does_not_join(server: Server,
 def test_what_was_sent_is_counted_over_all_runs_and_over_the_ends_of_workers(server: Server, tmp_path: Path) -> None:
     """A server that calls its run by another name gains nothing."""
     request, heads = train(server.weights, riding=ProbePlan(1, 8)), server.heads(server.weights)
-    office = strict(tmp_path, rounds=2)
+    service = strict(tmp_path, rounds=2)
     for run in ("trial", "another"):
-        assert not isinstance(server.read(office.answer(server.work(request) | {"run": run}, heads), request), Failure)
+        assert not isinstance(server.read(service.answer(server.work(request) | {"run": run}, heads), request), Failure)
     for run in ("trial", "a third"):
         reply = server.read(strict(tmp_path, rounds=2).answer(server.work(request) | {"run": run}, heads), request)
         assert isinstance(reply, Failure)
@@ -168,14 +168,14 @@ def test_what_was_sent_is_counted_over_all_runs_and_over_the_ends_of_workers(ser
 
 def test_a_round_has_one_plan_over_the_ends_of_workers_too(server: Server, tmp_path: Path) -> None:
     request, heads = train(server.weights), server.heads(server.weights)
-    office = strict(tmp_path)
-    office.answer(server.work(request), heads)
+    service = strict(tmp_path)
+    service.answer(server.work(request), heads)
     again = server.read(strict(tmp_path).answer(server.work(request), heads), request)
     assert content(again) == content(server.local(request))
     message = "it has trained in round 1 of this run under another plan, and the same draw is used under one plan alone"
     assert server.refused(strict(tmp_path), train(server.weights, steps=4)) == ("REFUSED", message)
     assert not isinstance(
-        server.read(office.answer(server.work(train(server.weights, round=1, steps=4)), heads), request), Failure
+        server.read(service.answer(server.work(train(server.weights, round=1, steps=4)), heads), request), Failure
     )
 
 
@@ -197,11 +197,11 @@ def test_work_that_failed_on_the_way_counts_since_its_failure_tells_of_the_rows(
 
 
 def test_a_round_that_diverged_is_played_anew_with_another_rate(server: Server, tmp_path: Path) -> None:
-    office, heads = strict(tmp_path), server.heads(server.weights)
+    service, heads = strict(tmp_path), server.heads(server.weights)
     for rate in (0.1, 0.01):
         request = train(server.weights)
         request = replace(request, plan=replace(request.plan, lr=rate, clip_norm=1.0 / rate))
-        assert isinstance(server.read(office.answer(server.work(request), heads), request), Update)
+        assert isinstance(server.read(service.answer(server.work(request), heads), request), Update)
 
 
 def test_work_that_takes_too_long_is_stopped_and_said(
@@ -211,12 +211,14 @@ def test_work_that_takes_too_long_is_stopped_and_said(
         while True:
             sum(range(1000))
 
-    office, request = strict(tmp_path, seconds=0.05), train(server.weights)
+    service, request = strict(tmp_path, seconds=0.05), train(server.weights)
     with monkeypatch.context() as patched:
         patched.setattr("fedstrata.client.handler.Handler.handle", never)
-        patched.setattr("fedstrata.deploy.site.service.within", lambda seconds: within(0.05 if office._bench else 60.0))
-        office.answer(server.said("join"), {})
-        reason, message = server.refused(office, request)
+        patched.setattr(
+            "fedstrata.deploy.site.service.within", lambda seconds: within(0.05 if service._runtime else 60.0)
+        )
+        service.answer(server.said("join"), {})
+        reason, message = server.refused(service, request)
     assert (reason, message) == (
         "REFUSED",
         "the work took longer than the 0.05 s that its own limits allow (limits.seconds)",
@@ -230,11 +232,11 @@ def test_more_threads_than_the_machine_has_are_refused(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     said = server.said("join")
-    said["briefing"]["threads"] = 3
+    said["run_spec"]["threads"] = 3
     assert strict(tmp_path / "a").answer(said, {}).said["message"] == (
         "the run asks for 3 threads, and its machine has 2 (limits.threads); lower threads in the run's configuration"
     )
-    said["briefing"]["threads"] = 2
+    said["run_spec"]["threads"] = 2
     assert "and its own limits allow 1" in strict(tmp_path / "b", threads=1).answer(said, {}).said["message"]
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from fedstrata.deploy.site.audit_log import Leaving
-from fedstrata.deploy.site.service import Office
+from fedstrata.deploy.site.audit_log import AuditLog
+from fedstrata.deploy.site.service import Service
 from fedstrata.wire.digests import digest_of
 from fedstrata.wire.messages import Failure
 from fedstrata.wire.sizes import Encoding
@@ -48,7 +48,7 @@ def of_images(home: Path) -> Server:
     return Server({"model": {"path": "vit"}, "data": data, "seed": 5}, base=home)
 
 
-def south(home: Path, folder: Path, **keys: object) -> Office:
+def south(home: Path, folder: Path, **keys: object) -> Service:
     rows = {"train": str(home / "rows" / "south.csv"), "text": "note", "label": "outcome"}
     return office_in(folder, **{"data": rows, "model": str(home / "bert"), **keys})
 
@@ -57,12 +57,12 @@ def south(home: Path, folder: Path, **keys: object) -> Office:
 def test_own_rows_give_the_bits_of_the_embedded_engine(home: Path, tmp_path: Path, kind: str) -> None:
     """Dropout, batches by length and held-out rows included."""
     if kind == "text":
-        server, office = of_texts(home), south(home, tmp_path)
+        server, service = of_texts(home), south(home, tmp_path)
     else:
         server = of_images(home)
         rows = {"train": str(home / "photos" / "south"), "image": "image"}
-        office = office_in(tmp_path, data=rows, model=str(home / "vit"))
-    word = office.answer(server.said("join"), {}).said
+        service = office_in(tmp_path, data=rows, model=str(home / "vit"))
+    word = service.answer(server.said("join"), {}).said
     rows_of = server.data.clients["south"]  # type: ignore[index]
     assert (word["num_examples"], word["held_out"]) == (len(rows_of.train), len(rows_of.held_out))
     weights = server.moved(server.layers.names[0])
@@ -72,47 +72,47 @@ def test_own_rows_give_the_bits_of_the_embedded_engine(home: Path, tmp_path: Pat
         train(weights, (0, 1), client="south", round=1, steps=None, encoding=Encoding.BF16),
         evaluation(weights, client="south"),
     ):
-        got = server.read(office.answer(server.work(request), sent), request)
+        got = server.read(service.answer(server.work(request), sent), request)
         assert content(got) == content(server.local(request))
 
 
 def test_the_name_that_a_server_first_uses_stays_for_the_run(home: Path, tmp_path: Path) -> None:
     server = of_texts(home)
-    office, heads = south(home, tmp_path), server.heads(server.weights)
+    service, heads = south(home, tmp_path), server.heads(server.weights)
     first = evaluation(server.weights, client="south")
-    assert office.answer(server.said("join"), {}).said["kind"] == "declaration"
-    assert content(server.read(office.answer(server.work(first), heads), first)) == content(server.local(first))
+    assert service.answer(server.said("join"), {}).said["kind"] == "declaration"
+    assert content(server.read(service.answer(server.work(first), heads), first)) == content(server.local(first))
     other = evaluation(server.weights, client="north")
     refusal = ("CLIENT_ERROR", "this site is client south in the run, and not north")
-    assert server.refused(office, other) == refusal
+    assert server.refused(service, other) == refusal
     assert server.refused(south(home, tmp_path), other) == refusal  # also once the worker is started anew
     another = server.work(other) | {"run": "another"}
-    assert not isinstance(server.read(office.answer(another, heads), other), Failure)
+    assert not isinstance(server.read(service.answer(another, heads), other), Failure)
 
 
 def test_a_failure_fixes_no_name(home: Path, tmp_path: Path) -> None:
     server = of_texts(home)
-    office = south(home, tmp_path, limits={"evaluate": False})
-    assert server.refused(office, evaluation(server.weights, client="north"))[0] == "REFUSED"
+    service = south(home, tmp_path, limits={"evaluate": False})
+    assert server.refused(service, evaluation(server.weights, client="north"))[0] == "REFUSED"
     request = probe(server.weights, client="south")
-    answer = office.answer(server.work(request), server.heads(server.weights))
+    answer = service.answer(server.work(request), server.heads(server.weights))
     assert content(server.read(answer, request)) == content(server.local(request))
 
 
 def test_a_join_may_bear_the_name(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    server, office = of_texts(home), south(home, tmp_path)
+    server, service = of_texts(home), south(home, tmp_path)
     with caplog.at_level("INFO", "fedstrata.deploy.site"):
-        office.answer(server.said("join", client="south"), {})
+        service.answer(server.said("join", client="south"), {})
         request = evaluation(server.weights, client="south")
-        answer = office.answer(server.work(request), server.heads(server.weights))
+        answer = service.answer(server.work(request), server.heads(server.weights))
     assert content(server.read(answer, request)) == content(server.local(request))
     assert caplog.text.count("loaded the model") == 1
 
 
 def test_a_name_that_none_can_have_is_refused(home: Path, tmp_path: Path) -> None:
     server = of_texts(home)
-    office = south(home, tmp_path)
-    answer = office.answer(server.work(evaluation(server.weights, client="../../x")), {})
+    service = south(home, tmp_path)
+    answer = service.answer(server.work(evaluation(server.weights, client="../../x")), {})
     message = "'../../x' is no name of a client; it has 1 to 64 of a-z, 0-9, hyphen and underscore"
     assert answer.said == {"kind": "refused", "message": message}
 
@@ -120,15 +120,15 @@ def test_a_name_that_none_can_have_is_refused(home: Path, tmp_path: Path) -> Non
 def test_another_base_model_is_not_worked_with(home: Path, tmp_path: Path) -> None:
     """Its layers have other hashes, so they are asked for; its bits are never mixed with the run's."""
     save_bert(tmp_path / "other", dropout=0.2, seed=1)
-    server, office = of_texts(home), south(home, tmp_path, model="other")
+    server, service = of_texts(home), south(home, tmp_path, model="other")
     request = train(server.weights, (1,), client="south")
-    answer = office.answer(server.work(request), server.heads(server.weights))
+    answer = service.answer(server.work(request), server.heads(server.weights))
     assert answer.said["blocks"] == list(server.layers.names)
 
 
 def test_frozen_blocks_that_the_manifest_names_are_held_against_it(home: Path, tmp_path: Path) -> None:
     save_bert(tmp_path / "other", dropout=0.2, seed=1)
-    server, office = of_texts(home), south(home, tmp_path, model="other")
+    server, service = of_texts(home), south(home, tmp_path, model="other")
     frozen = server.layers.never[0]
     tensors = dict(server.model.module.named_parameters())
     request = evaluation(server.weights, client="south")
@@ -136,9 +136,9 @@ def test_frozen_blocks_that_the_manifest_names_are_held_against_it(home: Path, t
 
     said["manifest"][frozen.name] = digest_of(frozen, tensors)  # type: ignore[arg-type]
     everything = server.blobs([b.name for b in server.layers.trainable], server.weights)
-    assert office.answer(said, everything).said["blocks"] == [frozen.name]
+    assert service.answer(said, everything).said["blocks"] == [frozen.name]
     blob = save({name: tensors[name].detach() for name in frozen.tensor_names})
-    got = server.read(office.answer(said, {frozen.name: blob}), request)
+    got = server.read(service.answer(said, {frozen.name: blob}), request)
     assert content(got) == content(server.local(request))
     assert torch.get_num_threads() == 1
 
@@ -172,9 +172,9 @@ def test_rows_that_change_within_a_run_are_said_in_the_site_s_own_log_and_nowher
     request, heads = evaluation(server.weights, client="south"), server.heads(server.weights)
 
     def told(run: str) -> dict[str, object]:
-        office = south(home, tmp_path, data=rows)  # as after its worker was started anew
-        office.answer(server.said("join") | {"run": run}, {})
-        answer = office.answer(server.work(request) | {"run": run}, heads)
+        service = south(home, tmp_path, data=rows)  # as after its worker was started anew
+        service.answer(server.said("join") | {"run": run}, {})
+        answer = service.answer(server.work(request) | {"run": run}, heads)
         assert "rows_hash" not in str(answer.said)
         return facts_of(tmp_path)[-1]
 
@@ -196,6 +196,6 @@ def test_rows_that_change_within_a_run_are_said_in_the_site_s_own_log_and_nowher
 
 
 def test_a_hash_of_rows_says_nothing_without_the_site_s_key(tmp_path: Path) -> None:
-    marks = [Leaving(tmp_path / name).mark("00" * 32) for name in ("a", "a", "b")]
+    marks = [AuditLog(tmp_path / name).mark("00" * 32) for name in ("a", "a", "b")]
     assert marks[0] == marks[1] != marks[2]
     assert stat.S_IMODE((tmp_path / "a" / "rows.key").stat().st_mode) == 0o600

@@ -8,7 +8,7 @@ import pytest
 
 from fedstrata.deploy.site.keys import PinSection
 from fedstrata.deploy.site.pins import check_pins
-from fedstrata.deploy.site.run_spec import read_briefing
+from fedstrata.deploy.site.run_spec import read_run_spec
 from fedstrata.errors import ClientError
 from site_world import Server, office_in, train
 
@@ -52,29 +52,29 @@ def test_every_key_has_its_cases() -> None:
 
 @pytest.mark.parametrize(("key", "value"), SAME)
 def test_a_run_that_says_the_same_is_taken(key: str, value: object) -> None:
-    check_pins(PinSection.model_validate({key: value}), read_briefing(SAID))
+    check_pins(PinSection.model_validate({key: value}), read_run_spec(SAID))
 
 
 @pytest.mark.parametrize(("key", "value"), OTHER)
 def test_a_run_that_says_something_else_is_refused_by_name(key: str, value: object) -> None:
     with pytest.raises(ClientError, match=rf"and its own file pins .* \(pin\.{key}\)") as raised:
-        check_pins(PinSection.model_validate({key: value}), read_briefing(SAID))
+        check_pins(PinSection.model_validate({key: value}), read_run_spec(SAID))
     assert raised.value.reason == "REFUSED"
 
 
 def test_what_is_not_pinned_is_the_run_s_to_say() -> None:
-    check_pins(PinSection(), read_briefing({**SAID, "model": {"path": "x", "units": "halves", "always": "first:1"}}))
+    check_pins(PinSection(), read_run_spec({**SAID, "model": {"path": "x", "units": "halves", "always": "first:1"}}))
 
 
 def test_a_pin_holds_for_the_join_and_for_every_message(tmp_path: Path) -> None:
     server = Server()
-    office = office_in(tmp_path, pin={"always": [], "units": "blocks"})
+    service = office_in(tmp_path, pin={"always": [], "units": "blocks"})
     said = server.said("join")
-    said["briefing"]["model"]["always"] = "embeddings"
+    said["run_spec"]["model"]["always"] = "embeddings"
     message = "the run has model.always: ['embeddings'], and its own file pins [] (pin.always)"
-    assert office.answer(said, {}).said == {"kind": "refused", "message": message}
+    assert service.answer(said, {}).said == {"kind": "refused", "message": message}
     request = train(server.weights)
-    work = server.work(request) | {"briefing": said["briefing"]}
-    reply = server.read(office.answer(work, {}), request)
+    work = server.work(request) | {"run_spec": said["run_spec"]}
+    reply = server.read(service.answer(work, {}), request)
     assert getattr(reply, "reason", None) == "REFUSED"
-    assert office.answer(server.said("join"), {}).said["kind"] == "declaration"
+    assert service.answer(server.said("join"), {}).said["kind"] == "declaration"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fedstrata.deploy.site.config import load_site
-from fedstrata.deploy.site.run_spec import compose, read_briefing
+from fedstrata.deploy.site.run_spec import compose, read_run_spec
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ClientError
 from site_world import DIGITS, write_site
@@ -22,7 +22,7 @@ def path_of(folder: Path, named: str, **keys: object) -> str:
     """Return the model that a site uses when the server names one."""
     keys = {"data": {"train": "rows", "image": "image"}, **keys}
     site = load_site(write_site(folder, **keys))
-    return compose(site, read_briefing({**TERMS, "model": {"path": named}}), NAME)[0].config.model.path
+    return compose(site, read_run_spec({**TERMS, "model": {"path": named}}), NAME)[0].config.model.path
 
 
 def test_a_model_that_comes_with_fedstrata_may_be_named(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_rows_device_and_name_are_the_site_s(tmp_path: Path) -> None:
     rows = {"train": "mine.csv", "text": "note", "label": "outcome"}
     site = load_site(write_site(tmp_path, data=rows, device="cpu", model="bert"))
     said = {**TERMS, "data": {"held_out": 0.25, "max_length": 9}, "threads": 2, "evaluate": {"batch_size": 7}}
-    loaded, seed = compose(site, read_briefing(said), NAME)
+    loaded, seed = compose(site, read_run_spec(said), NAME)
     data = loaded.components.data
     assert (data.train, data.text, data.label, data.client) == ("mine.csv", "note", "outcome", NAME)  # type: ignore[union-attr]
     assert (data.held_out, data.max_length, data.labels) == (0.25, 9, ("no", "yes"))  # type: ignore[union-attr]
@@ -81,7 +81,7 @@ def test_rows_device_and_name_are_the_site_s(tmp_path: Path) -> None:
 def test_rows_of_a_share_are_its_configuration_s(tmp_path: Path) -> None:
     site = load_site(write_site(tmp_path))
     said = {**TERMS, "seed": 8, "data": {"held_out": 0.5}}
-    loaded, seed = compose(site, read_briefing(said), NAME)
+    loaded, seed = compose(site, read_run_spec(said), NAME)
     assert (loaded.config.seed, seed, loaded.components.data.held_out) == (8, 3, 0.1)
 
 
@@ -98,5 +98,5 @@ def test_rows_of_a_share_are_its_configuration_s(tmp_path: Path) -> None:
     ],
 )
 def test_other_keys_and_odd_values_are_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ClientError, match=rf"the run's briefing cannot be used: {message}: "):
-        read_briefing({**TERMS, **change})
+    with pytest.raises(ClientError, match=rf"the run's specification cannot be used: {message}: "):
+        read_run_spec({**TERMS, **change})

@@ -1,4 +1,4 @@
-"""A site's room: one per site file, and for its user alone."""
+"""A site's runtime folder: one per site file, and for its user alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.runtime_dir import LONGEST_ADDRESS, room_of
+from fedstrata.deploy.site.runtime_dir import LONGEST_ADDRESS, runtime_dir_of
 from fedstrata.errors import StorageError
 from fedstrata.locks import Lock
 from other_user import NOBODY, no_other_user
@@ -27,18 +27,22 @@ def test_a_file_has_one_room_however_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "site.yaml").touch()
     (tmp_path / "link").symlink_to("a")
-    room = room_of(tmp_path / "a" / "site.yaml")
-    assert room_of(tmp_path / "link" / ".." / "a" / "site.yaml") == room == room_of(tmp_path / "link" / "site.yaml")
-    assert room_of(tmp_path / "a" / "other.yaml") != room
+    runtime_dir = runtime_dir_of(tmp_path / "a" / "site.yaml")
+    assert (
+        runtime_dir_of(tmp_path / "link" / ".." / "a" / "site.yaml")
+        == runtime_dir
+        == runtime_dir_of(tmp_path / "link" / "site.yaml")
+    )
+    assert runtime_dir_of(tmp_path / "a" / "other.yaml") != runtime_dir
 
 
 def test_nobody_else_may_enter(tmp_path: Path, runtime: Path) -> None:
-    room = room_of(tmp_path / "site.yaml")
-    assert [stat.S_IMODE(p.stat().st_mode) for p in (room.path, room.path.parent)] == [0o700, 0o700]
-    key = room.key()
-    assert (len(key), room_of(tmp_path / "site.yaml").key()) == (32, key)
-    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in room.path.iterdir()] == [("key", 0o600)]
-    assert room.path.parent.parent == runtime
+    runtime_dir = runtime_dir_of(tmp_path / "site.yaml")
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (runtime_dir.path, runtime_dir.path.parent)] == [0o700, 0o700]
+    key = runtime_dir.key()
+    assert (len(key), runtime_dir_of(tmp_path / "site.yaml").key()) == (32, key)
+    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in runtime_dir.path.iterdir()] == [("key", 0o600)]
+    assert runtime_dir.path.parent.parent == runtime
 
 
 @pytest.mark.parametrize("trap", ["open", "link", "file"])
@@ -60,12 +64,12 @@ def test_a_folder_that_somebody_prepared_is_passed_over(
         path.symlink_to(tmp_path / "theirs")
     else:
         path.touch()
-    assert room_of(tmp_path / "site.yaml").path.parent.parent == home
+    assert runtime_dir_of(tmp_path / "site.yaml").path.parent.parent == home
     (own,) = home.iterdir()
     own.chmod(0o750)
     wrong = r"no folder for the worker's socket: .*(is not a folder of this user alone|cannot be made).*; set XDG_"
     with pytest.raises(StorageError, match=wrong):
-        room_of(tmp_path / "site.yaml")
+        runtime_dir_of(tmp_path / "site.yaml")
 
 
 @pytest.mark.skipif(no_other_user() is not None, reason=str(no_other_user()))
@@ -78,7 +82,7 @@ def test_another_user_who_takes_the_name_first_denies_nobody_a_worker(
     taken = runtime / f"fedstrata-{os.getuid()}"
     taken.mkdir(mode=0o700)
     os.chown(taken, NOBODY, NOBODY)
-    assert room_of(tmp_path / "site.yaml").path.parent.parent == tmp_path
+    assert runtime_dir_of(tmp_path / "site.yaml").path.parent.parent == tmp_path
 
 
 def test_a_runtime_folder_with_too_long_a_path_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,9 +93,9 @@ def test_a_runtime_folder_with_too_long_a_path_is_passed_over(tmp_path: Path, mo
     short.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
     monkeypatch.setattr("tempfile.tempdir", str(long))
-    room = room_of(tmp_path / "site.yaml")
-    assert len(str(room.socket)) <= LONGEST_ADDRESS
-    assert room.path.parent.parent == Path("/tmp")
+    runtime_dir = runtime_dir_of(tmp_path / "site.yaml")
+    assert len(str(runtime_dir.socket)) <= LONGEST_ADDRESS
+    assert runtime_dir.path.parent.parent == Path("/tmp")
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.runtime_dir import Room
+from fedstrata.deploy.site.runtime_dir import RuntimeDir
 from fedstrata.deploy.site.starting import start
 
 WORKER = """
@@ -25,13 +25,13 @@ def test_relative_paths_in_the_environment_mean_the_same_to_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, ward = tmp_path / "here", tmp_path / "ward"
-    for folder in (here / "lib", here / "tmp", ward, tmp_path / "room"):
+    for folder in (here / "lib", here / "tmp", ward, tmp_path / "runtime_dir"):
         folder.mkdir(parents=True)
     monkeypatch.chdir(here)
     monkeypatch.setenv("PYTHONPATH", ":lib")
     monkeypatch.setenv("TMPDIR", "tmp")
     monkeypatch.setenv("FEDSTRATA_CACHE", "cache")
-    start(Room(tmp_path / "room"), ward / "site.yaml", [sys.executable, "-P", "-c", WORKER], within=3600)
+    start(RuntimeDir(tmp_path / "runtime_dir"), ward / "site.yaml", [sys.executable, "-P", "-c", WORKER], within=3600)
     found = json.loads((ward / "found.json").read_text())
     assert found["folder"] == str(ward)
     assert found["path"][:2] == [str(here), str(here / "lib")]

@@ -24,7 +24,7 @@ import pytest
 from fedstrata.deploy.site import worker_client as desk
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.channel import Channel
-from fedstrata.deploy.site.runtime_dir import room_of
+from fedstrata.deploy.site.runtime_dir import runtime_dir_of
 from fedstrata.deploy.site.worker_client import ask, status, stop
 from fedstrata.locks import Lock
 from site_world import write_site
@@ -86,7 +86,7 @@ def log_of(path: Path) -> str:
 
 def gone(path: Path) -> bool:
     """Wait until no worker of a site lives, and return whether that came about."""
-    lock = Lock(room_of(path).life)
+    lock = Lock(runtime_dir_of(path).life)
     ended = lock.take(within=HANG)
     lock.release()
     return ended
@@ -167,7 +167,7 @@ def test_a_worker_that_crashes_is_told_of_and_replaced(site: Path) -> None:
 def test_a_stranger_is_turned_away_and_the_worker_stays(shared: Path) -> None:
     pid = call(shared).said["pid"]
     with socket.socket(socket.AF_UNIX) as end:
-        end.connect(str(room_of(shared).socket))
+        end.connect(str(runtime_dir_of(shared).socket))
         with pytest.raises((EOFError, ConnectionError)):
             Channel(end, HANG).introduce(b"x" * 32)
     assert call(shared).said["pid"] == pid
@@ -194,7 +194,7 @@ def test_what_asks_for_nothing_is_turned_away(shared: Path) -> None:
 
 def test_a_worker_whose_key_is_gone_is_replaced(site: Path) -> None:
     pid = call(site).said["pid"]
-    (room_of(site).path / "key").unlink()
+    (runtime_dir_of(site).path / "key").unlink()
     assert call(site).said["pid"] != pid
 
 
@@ -202,7 +202,7 @@ def test_a_worker_ends_when_nobody_asks(tmp_path: Path) -> None:
     path = write_site(tmp_path, data=ROWS, idle=0.2)
     call(path)
     assert gone(path)
-    assert not room_of(path).socket.exists()
+    assert not runtime_dir_of(path).socket.exists()
     assert log_of(path).endswith("the worker ends: nobody has asked for 0.2 s\n")
     assert (status(path), processes(path), stop(path, timeout=HANG)) == (None, [], False)
 
@@ -282,7 +282,7 @@ def test_a_busy_worker_is_stopped_too(site: Path, fifo: Path) -> None:
         assert stop(site, timeout=HANG)
         os.close(held)
         assert lost.result(HANG).said["message"].endswith("ended while it worked: it was killed (SIGTERM)")
-    assert not room_of(site).socket.exists()
+    assert not runtime_dir_of(site).socket.exists()
     assert (processes(site), status(site)) == ([], None)
 
 
@@ -291,7 +291,7 @@ def test_stop_leaves_nothing_behind(site: Path, stopped: bool) -> None:
     if stopped:
         call(site)
     assert stop(site, timeout=HANG) is stopped
-    assert not room_of(site).socket.exists()
+    assert not runtime_dir_of(site).socket.exists()
     assert processes(site) == []
 
 

@@ -11,8 +11,8 @@ from safetensors.torch import load as load_blob
 
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.flower import cache_index as holdings
-from fedstrata.engines.flower.cache_index import Holdings
+from fedstrata.engines.flower import cache_index as cache_index
+from fedstrata.engines.flower.cache_index import CacheIndex
 from fedstrata.wire.digests import digest_of, manifest_of
 from fedstrata.wire.messages import Weights
 from toys import copy_of, named, same_bits, toy_model
@@ -28,11 +28,11 @@ def weights(*, moved: str = "", by: float = 1.0) -> dict[TensorName, torch.Tenso
     return {n: t + by if moved and n.startswith(moved) else t for n, t in copy_of(toy_model().weights()).items()}
 
 
-def fresh(**held: frozenset[str]) -> Holdings:
-    return Holdings(LAYERS, dict(zip(named(*held), held.values(), strict=True)))
+def fresh(**held: frozenset[str]) -> CacheIndex:
+    return CacheIndex(LAYERS, dict(zip(named(*held), held.values(), strict=True)))
 
 
-def sent(held: Holdings, at: Weights, *names: str) -> dict[str, bytes]:
+def sent(held: CacheIndex, at: Weights, *names: str) -> dict[str, bytes]:
     return dict(held.blobs([LayerName(n) for n in names], held.manifest(at), at))
 
 
@@ -78,7 +78,7 @@ def test_what_a_client_turned_out_to_lack_is_sent_again_and_nothing_else() -> No
 
 
 def test_the_oldest_contents_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holdings, "MOST_KNOWN", 4)
+    monkeypatch.setattr(cache_index, "MOST_KNOWN", 4)
     held = fresh()
     held.got(A, numbered(0, 1))
     held.got(A, numbered(2, 3))
@@ -89,7 +89,7 @@ def test_the_oldest_contents_are_forgotten_first(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_a_client_declares_without_end_is_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holdings, "MOST_KNOWN", 2)
+    monkeypatch.setattr(cache_index, "MOST_KNOWN", 2)
     held = fresh(a=frozenset(f"digest {i}" for i in range(100)))
     assert held.lacked(A, numbered(98, 99)) == ()
     held.got(A, numbered(200, 201))
@@ -131,7 +131,7 @@ def test_blobs_of_old_weights_are_let_go() -> None:
 
     held = fresh()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdings, "save_blob", lambda tensors: Blob())
+        patch.setattr(cache_index, "save_blob", lambda tensors: Blob())
         old = ref(sent(held, weights(), FIRST)[FIRST])
         assert old() is not None
         sent(held, weights(moved="blocks.0"))

@@ -85,7 +85,7 @@ def world(
         Roster(keys_of(*known)),
         model.layers,
         held={name: site.holds() for name, site in sites.items()},
-        said={"run": "r", "briefing": {}},
+        said={"run": "r", "spec": {}},
         note=tally,
         clock=clock,
         wait=wait,

@@ -60,7 +60,7 @@ class World:
         return join(
             self.grid,
             Roster(keys_of(*sites)),
-            said={"run": "r", "briefing": {"seed": 3}},
+            said={"run": "r", "spec": {"seed": 3}},
             note=self.tally,
             tell=self.told.append,
             timeout=timeout,
@@ -100,7 +100,7 @@ def test_every_site_is_asked_once_with_the_run_and_the_briefing() -> None:
     world.join("a", "b")
     assert [message.metadata.message_type for message in world.grid.pushed] == ["query.join"] * 2
     for said in world.grid.said():
-        assert (said["kind"], said["run"], said["briefing"]) == ("join", "r", {"seed": 3})
+        assert (said["kind"], said["run"], said["spec"]) == ("join", "r", {"seed": 3})
 
 
 def test_every_joining_is_an_exchange_outside_rounds() -> None:

@@ -15,7 +15,7 @@ from flwr.app.error import Error
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.roster import Node
-from fedstrata.engines.flower.transport import Lost, Post, Sent
+from fedstrata.engines.flower.transport import Lost, Sent, Transport
 from flower_grid import FakeGrid, FakeNode, Forge, key_of
 from toys import named
 
@@ -31,17 +31,17 @@ def grid(forge: Forge = lambda message, reply: reply) -> FakeGrid:
     return FakeGrid({1: FakeNode(key_of("a"), echo), 2: FakeNode(key_of("b"), echo)}, forge)
 
 
-def send(post: Post, client: ClientId = A, **blobs: bytes) -> bool:
-    return post.send(client, NODES[client], "query.join", Envelope({"kind": "x"}, blobs), ttl=60.0)
+def send(transport: Transport, client: ClientId = A, **blobs: bytes) -> bool:
+    return transport.send(client, NODES[client], "query.join", Envelope({"kind": "x"}, blobs), ttl=60.0)
 
 
 def answered(forge: Forge) -> Envelope | Lost:
     """What comes back where Flower hands over something else than the true answer."""
-    post = Post(grid(forge))
-    assert send(post)
-    ((sent, answer),) = post.receive()
+    transport = Transport(grid(forge))
+    assert send(transport)
+    ((sent, answer),) = transport.receive()
     assert sent.client == A
-    assert post.waiting == frozenset()
+    assert transport.waiting == frozenset()
     return answer
 
 
@@ -52,9 +52,9 @@ def lost(forge: Forge) -> Lost:
 
 
 def test_an_answer_comes_with_what_it_answers() -> None:
-    post = Post(grid())
-    assert send(post, A, x=b"12", y=b"3")
-    ((sent, answer),) = post.receive()
+    transport = Transport(grid())
+    assert send(transport, A, x=b"12", y=b"3")
+    ((sent, answer),) = transport.receive()
     assert (sent.client, sent.node, sent.bytes) == (A, Node(1), 3)
     assert isinstance(answer, Envelope)
     assert answer.said == {"kind": "echo", "of": "x", "nonce": sent.nonce}
@@ -63,9 +63,9 @@ def test_an_answer_comes_with_what_it_answers() -> None:
 
 def test_a_message_is_of_the_kind_and_for_the_node_and_the_time_that_it_was_sent_with() -> None:
     flower = grid()
-    post = Post(flower)
-    send(post, B)
-    post.send(A, Node(1), "train.layers", Envelope({}, {}), ttl=None)
+    transport = Transport(flower)
+    send(transport, B)
+    transport.send(A, Node(1), "train.layers", Envelope({}, {}), ttl=None)
     timed, endless = (message.metadata for message in flower.pushed)
     assert (timed.dst_node_id, timed.message_type, timed.ttl) == (2, "query.join", 60.0)
     assert (endless.message_type, endless.ttl) == ("train.layers", 12 * 3600.0)
@@ -73,45 +73,47 @@ def test_a_message_is_of_the_kind_and_for_the_node_and_the_time_that_it_was_sent
 
 def test_answers_are_awaited_until_they_come() -> None:
     flower = grid()
-    post = Post(flower)
+    transport = Transport(flower)
     flower.held = {1}
-    send(post, A)
-    send(post, B)
-    assert [sent.client for sent, _ in post.receive()] == [B]
-    assert post.waiting == {A}
+    send(transport, A)
+    send(transport, B)
+    assert [sent.client for sent, _ in transport.receive()] == [B]
+    assert transport.waiting == {A}
     flower.held.clear()
-    assert [sent.client for sent, _ in post.receive()] == [A]
-    assert list(post.receive()) == []
+    assert [sent.client for sent, _ in transport.receive()] == [A]
+    assert list(transport.receive()) == []
 
 
 def test_several_messages_to_one_client_are_told_apart() -> None:
     flower = grid()
-    post = Post(flower)
+    transport = Transport(flower)
     for _ in range(2):
-        send(post, A)
-    first, second = post.sent_to(A)
+        send(transport, A)
+    first, second = transport.sent_to(A)
     assert first.nonce != second.nonce
-    assert [(sent.nonce, answer.said["nonce"]) for sent, answer in post.receive() if isinstance(answer, Envelope)] == [
+    assert [
+        (sent.nonce, answer.said["nonce"]) for sent, answer in transport.receive() if isinstance(answer, Envelope)
+    ] == [
         (first.nonce, first.nonce),
         (second.nonce, second.nonce),
     ]
-    assert post.sent_to(A) == ()
+    assert transport.sent_to(A) == ()
 
 
 def test_what_a_message_says_is_not_changed_by_sending_it() -> None:
     said = {"kind": "x", "nonce": "mine"}
-    post = Post(grid())
-    assert post.send(A, Node(1), "evaluate", Envelope(said, {}), ttl=None)
+    transport = Transport(grid())
+    assert transport.send(A, Node(1), "evaluate", Envelope(said, {}), ttl=None)
     assert said == {"kind": "x", "nonce": "mine"}
-    assert post.sent_to(A)[0].nonce != "mine"
+    assert transport.sent_to(A)[0].nonce != "mine"
 
 
 def test_answers_to_what_was_forgotten_are_not_fetched() -> None:
     flower = grid()
-    post = Post(flower)
-    send(post, A)
-    post.forget()
-    assert list(post.receive()) == []
+    transport = Transport(flower)
+    send(transport, A)
+    transport.forget()
+    assert list(transport.receive()) == []
     assert flower.answered == {}
 
 
@@ -121,9 +123,9 @@ def test_a_message_that_flower_does_not_take_is_not_awaited(
 ) -> None:
     flower = grid()
     monkeypatch.setattr(flower, "push_messages", lambda messages: numbers)
-    post = Post(flower)
-    assert not send(post)
-    assert post.waiting == frozenset()
+    transport = Transport(flower)
+    assert not send(transport)
+    assert transport.waiting == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -191,15 +193,15 @@ class Loud(FakeGrid):
 
 
 def test_an_answer_that_comes_twice_counts_once_and_one_to_nothing_never() -> None:
-    post = Post(Loud({1: FakeNode(key_of("a"), echo)}))
-    send(post)
-    assert len(list(post.receive())) == 1
+    transport = Transport(Loud({1: FakeNode(key_of("a"), echo)}))
+    send(transport)
+    assert len(list(transport.receive())) == 1
 
 
 def test_a_sent_message_is_known_by_its_time() -> None:
-    post = Post(grid())
-    send(post)
-    (sent,) = post.sent_to(A)
+    transport = Transport(grid())
+    send(transport)
+    (sent,) = transport.sent_to(A)
     assert isinstance(sent, Sent)
     assert 0 < sent.at < inf
 
@@ -215,10 +217,10 @@ class BrokenGrid(FakeGrid):
 
 
 def test_an_answer_that_cannot_be_put_together_loses_its_own_site_alone(caplog: pytest.LogCaptureFixture) -> None:
-    post = Post(BrokenGrid({1: FakeNode(key_of("a"), echo), 2: FakeNode(key_of("b"), echo)}))
-    send(post, A)
-    send(post, B)
-    found = {sent.client: answer for sent, answer in post.receive()}
+    transport = Transport(BrokenGrid({1: FakeNode(key_of("a"), echo), 2: FakeNode(key_of("b"), echo)}))
+    send(transport, A)
+    send(transport, B)
+    found = {sent.client: answer for sent, answer in transport.receive()}
     lost_one = found[A]
     assert isinstance(lost_one, Lost)
     assert "cannot be put together" in lost_one.why
@@ -232,7 +234,7 @@ def test_a_superlink_that_is_gone_is_said_at_once() -> None:
         def pull_messages(self, message_ids: Iterable[str]) -> Any:  # noqa: ANN401
             raise httpx.ConnectError("refused")
 
-    post = Post(Gone({1: FakeNode(key_of("a"), echo)}))
-    send(post)
+    transport = Transport(Gone({1: FakeNode(key_of("a"), echo)}))
+    send(transport)
     with pytest.raises(httpx.ConnectError):
-        list(post.receive())
+        list(transport.receive())

@@ -42,9 +42,9 @@ class OnceTheyOnly:
 
     def now(self) -> float:
         """Return the seconds."""
-        workers = [worker for worker in self.engine._crew._places if worker is not None]
+        workers = [worker for worker in self.engine._pool._places if worker is not None]
         at_it = [w for w in workers if w.task is not None and w.task.request.client == self.mood]
-        self._over = self._over or len(at_it) == self.engine._crew.size
+        self._over = self._over or len(at_it) == self.engine._pool.size
         return inf if self._over else 0.0
 
 

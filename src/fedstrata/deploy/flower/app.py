@@ -14,7 +14,7 @@ PACKAGE = "fedstrata_app"
 """Name of the app's own Python package: two files of one line each, which a user may extend."""
 LONGEST = 32
 """Letters of an app's name, at most, for Flower."""
-SETTINGS: Mapping[str, str] = {"config": "run.yaml", "output": "", "resume": "", "keys": "", "talk": ""}
+SETTINGS: Mapping[str, str] = {"config": "run.yaml", "output": "", "resume": "", "keys": "", "channel": ""}
 """The settings of a run's app, with their defaults; ``server.py`` says what each is."""
 
 _PYPROJECT = """\

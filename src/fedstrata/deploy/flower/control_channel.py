@@ -35,14 +35,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class ControlChannel:
     """The folder.
 
     Attributes:
         path: Where it is; ``None`` on a server that nobody watches from there.
 
     Example:
-        >>> Talk(None).stop_wanted()
+        >>> ControlChannel(None).stop_wanted()
         False
     """
 

@@ -15,7 +15,7 @@ from fedstrata.engines.flower.envelope import Envelope
 
 if TYPE_CHECKING:
     from fedstrata.client.handler import Handler
-    from fedstrata.deploy.site.layer_store import Holdings
+    from fedstrata.deploy.site.layer_store import LayerStore
 
 _CACHE_BYTES = 8 * 10**9
 
@@ -49,12 +49,12 @@ class Host:
 
     Attributes:
         handler: The clients' side of every request.
-        holdings: The layers that are here.
+        layer_store: The layers that are here.
         device: Where clients compute.
     """
 
     handler: Handler
-    holdings: Holdings
+    layer_store: LayerStore
     device: str
 
     def declare(self, client: ClientId) -> Envelope:
@@ -62,7 +62,7 @@ class Host:
         from fedstrata.wire.declaration import Declaration
 
         rows = self.handler.clients[client]
-        word = Declaration(len(rows.train), len(rows.held_out), holds=self.holdings.hashes(), device=self.device)
+        word = Declaration(len(rows.train), len(rows.held_out), holds=self.layer_store.hashes(), device=self.device)
         return Envelope({"kind": "declaration", **word.to_json()}, {})
 
     def work(self, envelope: Envelope) -> Envelope:
@@ -72,7 +72,7 @@ class Host:
         from fedstrata.wire.messages import Train
         from fedstrata.wire.requests import from_json
 
-        weights, missing = self.holdings.weights(envelope.said["manifest"], envelope.blobs)
+        weights, missing = self.layer_store.weights(envelope.said["manifest"], envelope.blobs)
         if missing:
             return Envelope({"kind": "missing", "blocks": list(missing)}, {})
         request = from_json(envelope.said["request"], weights)
@@ -88,7 +88,7 @@ def _host(place: Place) -> Host:
     from fedstrata.config.load import check_config
     from fedstrata.config.workplace import handler_of, open_workplace
     from fedstrata.deploy.site.cache import LayerCache
-    from fedstrata.deploy.site.layer_store import Holdings
+    from fedstrata.deploy.site.layer_store import LayerStore
     from fedstrata.reading.yaml_text import yaml_value
 
     values, _ = yaml_value(place.config, "the run's configuration")
@@ -96,7 +96,7 @@ def _host(place: Place) -> Host:
     workplace = open_workplace(loaded)
     resident = workplace.resident()
     tensors = dict(resident.module.named_parameters())
-    held = Holdings(
+    held = LayerStore(
         resident.layers,
         {name: parameter.data for name, parameter in tensors.items()},  # type: ignore[misc]
         LayerCache(Path(place.folder) / "layers", _CACHE_BYTES),

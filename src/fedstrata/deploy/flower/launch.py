@@ -14,7 +14,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.paths import expanded
 from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS, write_app
-from fedstrata.deploy.flower.control_channel import Result, Talk
+from fedstrata.deploy.flower.control_channel import ControlChannel, Result
 from fedstrata.deploy.flower.services import Home, flwr, flwr_json
 from fedstrata.errors import TrainingError
 from fedstrata.files import argument, private_folder, write_private
@@ -30,14 +30,14 @@ class Launched:
 
     Attributes:
         number: Flower's number of it.
-        talk: What its server says.
+        channel: What its server says.
         folder: The run folder that it writes.
         superlink: Name of the connection; ``None`` for Flower's default.
         home: Where the ``flwr`` command finds it.
     """
 
     number: str
-    talk: Talk
+    channel: ControlChannel
     folder: Path
     superlink: str | None
     home: Home | None
@@ -54,13 +54,13 @@ class Launched:
         """
         place, looked, asked = 0, monotonic(), False
         while True:
-            text, place = self.talk.heard(place)
+            text, place = self.channel.heard(place)
             for line in text.splitlines():
                 say(line)
-            if (result := self.talk.result()) is not None:
+            if (result := self.channel.result()) is not None:
                 return result
             if stop() and not asked:
-                self.talk.ask_to_stop()
+                self.channel.ask_to_stop()
                 asked = True
             if monotonic() - looked > _LOOK:
                 self._still_there()
@@ -85,7 +85,7 @@ class Launched:
         if not status.startswith("finished"):
             return
         end = monotonic() + _PATIENCE
-        while self.talk.result() is None:
+        while self.channel.result() is None:
             if monotonic() > end:
                 why = f"{status}: {said['runs'][0].get('status-details', '')}"
                 advice = f"see: flwr log {self.number}; go on with: fedstrata resume {argument(self.folder)}"
@@ -95,7 +95,7 @@ class Launched:
 
 @contextmanager
 def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home | None = None) -> Iterator[Launched]:
-    """Hand a run to a SuperLink; its app's folder and the talk are gone afterwards.
+    """Hand a run to a SuperLink; its app's folder and the channel are gone afterwards.
 
     Args:
         loaded: The run's configuration.
@@ -109,21 +109,21 @@ def launched(loaded: Loaded, folder: Path, *, resume: bool = False, home: Home |
     beside = home.path.parent if home else None  # a trial's folder is cleared even where this process is killed
     place = Path(tempfile.mkdtemp(prefix="fedstrata-app-", dir=beside))
     try:
-        app, talk = place / "app", place / "talk"
-        private_folder(talk)
+        app, channel = place / "app", place / "channel"
+        private_folder(channel)
         settings = {
             **SETTINGS,
-            "config": str(talk / "run.yaml"),  # beside the app: what is in it goes to every site
+            "config": str(channel / "run.yaml"),  # beside the app: what is in it goes to every site
             "resume" if resume else "output": str(folder.resolve()),
             "keys": _keys(loaded) if resume else "",
-            "talk": str(talk),
+            "channel": str(channel),
         }
         write_app(app, settings)
-        write_private(talk / "run.yaml", resolved(loaded))
+        write_private(channel / "run.yaml", resolved(loaded))
         superlink = loaded.config.flower.superlink
         where = [superlink] if superlink else []
         said = flwr_json(["run", str(app), *where], home=home)
-        yield Launched(str(said["run-id"]), Talk(talk), folder, superlink, home)
+        yield Launched(str(said["run-id"]), ControlChannel(channel), folder, superlink, home)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from fedstrata.deploy.site.runtime_dir import room_of, runtime_folder
+from fedstrata.deploy.site.runtime_dir import runtime_dir_of, runtime_folder
 from fedstrata.deploy.site.worker_client import stop as stop_worker
 from fedstrata.errors import FedstrataError
 from fedstrata.files import write_private
@@ -68,7 +68,7 @@ def leave(site_files: Iterable[Path]) -> None:
         if file.exists():
             with suppress(FedstrataError):  # a worker that does not end is found by nobody any more
                 stop_worker(file)
-            room_of(file).leave()
+            runtime_dir_of(file).leave()
 
 
 def clear(place: Path) -> None:

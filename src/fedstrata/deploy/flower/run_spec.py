@@ -1,4 +1,4 @@
-"""The briefing: what a site has to know of a run to do the same work as any other engine would."""
+"""The run specification: what a site has to know of a run to do the same work as any other engine would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.config.sources import task_of
 
 
-def briefing(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
+def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
     """Return what every message says of a run; paths of the server's data are left out.
 
     Args:

@@ -6,7 +6,7 @@ Settings of the app (``[tool.flwr.app.config]``, or ``flwr run --run-config``):
     output   the run folder; empty takes the configuration's
     resume   a run folder to go on with, instead of starting one
     keys     folder of the sites' public keys, for a run that goes on with others than it began with
-    talk     a folder through which 'fedstrata run --engine flower' follows the run; empty for none
+    channel     a folder through which 'fedstrata run --engine flower' follows the run; empty for none
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fedstrata.blame import own_code
 from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.app import SETTINGS
-from fedstrata.deploy.flower.control_channel import Result, Talk
-from fedstrata.deploy.flower.run_spec import briefing
+from fedstrata.deploy.flower.control_channel import ControlChannel, Result
+from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.flower.sites import SiteBook, name_of, roster
 from fedstrata.deploy.flower.watch import STATUS
 from fedstrata.domain.ids import ClientId
@@ -68,34 +68,34 @@ def serve(grid: Grid, settings: Mapping[str, Any], folder: Path) -> None:
     Raises:
         FedstrataError: The run failed; whole rounds are saved.
     """
-    talk = Talk(Path(str(settings["talk"])) if settings["talk"] else None)
+    channel = ControlChannel(Path(str(settings["channel"])) if settings["channel"] else None)
     try:
-        result = _play(grid, settings, folder, talk)
+        result = _play(grid, settings, folder, channel)
     except FedstrataError as error:
-        talk.say(f"fedstrata: {error}")
-        talk.finish(Result(error.exit_code, str(error)))
+        channel.say(f"fedstrata: {error}")
+        channel.finish(Result(error.exit_code, str(error)))
         raise
     except BaseException as error:
         own = own_code(error)
-        talk.finish(Result(own[1], own[0]) if own else Result(1, f"{type(error).__name__}: {error}"))
+        channel.finish(Result(own[1], own[0]) if own else Result(1, f"{type(error).__name__}: {error}"))
         raise
-    talk.finish(result)
+    channel.finish(result)
 
 
-def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, talk: Talk) -> Result:
+def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, channel: ControlChannel) -> Result:
     resumed = bool(settings["resume"])
     opened = _opened(settings, folder)
     sites, book = roster(opened.loaded), SiteBook(_name(opened))
-    said = {"run": book.run, "briefing": briefing(opened.loaded, opened.place.data.labels)}
-    talk.say(f"waiting for {len(sites.names)} sites: {', '.join(sites.names[:8])}{', ...' * (len(sites.names) > 8)}")
+    said = {"run": book.run, "run_spec": run_spec(opened.loaded, opened.place.data.labels)}
+    channel.say(f"waiting for {len(sites.names)} sites: {', '.join(sites.names[:8])}{', ...' * (len(sites.names) > 8)}")
     timeout = opened.loaded.config.flower.join_timeout
-    joined = join(grid, sites, said=said, note=book, tell=talk.say, timeout=timeout)
+    joined = join(grid, sites, said=said, note=book, tell=channel.say, timeout=timeout)
     _enough(opened, joined.declarations, joined.refused)
     prepared = opened.prepare(joined.declarations)
     _open_book(book, prepared, sites, joined)
     for note in prepared.notes:
-        talk.say(f"note: {note}")
-    talk.say(f"run folder: {prepared.folder.path.resolve()}")
+        channel.say(f"note: {note}")
+    channel.say(f"run folder: {prepared.folder.path.resolve()}")
     engine = FlowerEngine(
         grid,
         sites,
@@ -105,7 +105,7 @@ def _play(grid: Grid, settings: Mapping[str, Any], folder: Path, talk: Talk) -> 
         note=book,
         patience=opened.loaded.config.flower.patience,
     )
-    run = prepared.run(observer=PlainProgress(talk.say), stop=talk.stop_wanted, engine=engine)
+    run = prepared.run(observer=PlainProgress(channel.say), stop=channel.stop_wanted, engine=engine)
     ended = run.resume(prepared.weights) if resumed else run.start(prepared.weights)
     finish(prepared, ended)
     code = INTERRUPTED if ended.state == "interrupted" else 0

@@ -30,14 +30,14 @@ from fedstrata.config.engine import usual_workers
 from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.client import client_app
 from fedstrata.deploy.flower.host import Place
-from fedstrata.deploy.flower.run_spec import briefing
+from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.flower.sites import SiteBook
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.engine import FlowerEngine
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.engines.flower.join import KIND, Joined, join
 from fedstrata.engines.flower.roster import Node, Simulated, numbered
-from fedstrata.engines.flower.transport import Post
+from fedstrata.engines.flower.transport import Transport
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import ConfigError, TrainingError
 
@@ -130,7 +130,7 @@ def _quiet() -> Iterator[None]:
 
 def _engine(grid: Grid, prepared: PreparedRun, names: Sequence[ClientId]) -> FlowerEngine:
     book = SiteBook(secrets.token_hex(8), prepared.folder.path)
-    said = {"run": book.run, "briefing": briefing(prepared.loaded, prepared.data.labels)}
+    said = {"run": book.run, "run_spec": run_spec(prepared.loaded, prepared.data.labels)}
     sites = _who(grid, names, said)
     joined = join(grid, sites, said=said, note=book, tell=lambda line: None, timeout=_START_TIMEOUT, poll=_POLL)
     _all_there(joined)
@@ -140,14 +140,14 @@ def _engine(grid: Grid, prepared: PreparedRun, names: Sequence[ClientId]) -> Flo
 
 def _who(grid: Grid, names: Sequence[ClientId], said: Mapping[str, Any]) -> Simulated:
     """Ask each node which partition it is; in a simulation they are parts of this program and tell the truth."""
-    end, post = monotonic() + _START_TIMEOUT, Post(grid)
+    end, transport = monotonic() + _START_TIMEOUT, Transport(grid)
     nodes: dict[int, int] = {}
     asked: set[int] = set()
     while len(nodes) < len(names):
         for number in set(grid.get_node_ids()) - asked:  # they appear after the ServerApp has begun
-            post.send(ClientId(str(number)), Node(number), KIND, Envelope({**said, "kind": "who"}, {}), ttl=None)
+            transport.send(ClientId(str(number)), Node(number), KIND, Envelope({**said, "kind": "who"}, {}), ttl=None)
             asked.add(number)
-        for sent, answer in post.receive():
+        for sent, answer in transport.receive():
             if not isinstance(answer, Envelope):
                 raise TrainingError(f"a node of Flower's simulation does not start: {answer.why}")
             nodes[int(answer.said["partition"])] = sent.node.id

@@ -35,7 +35,7 @@ _PATIENCE = 300.0  # seconds to wait for another process that writes
 _MOST_TEXT = 2000
 
 
-class Leaving:
+class AuditLog:
     """What has left a site, and what is about to.
 
     Args:
@@ -43,7 +43,7 @@ class Leaving:
 
     Example:
         >>> import tempfile
-        >>> log = Leaving(Path(tempfile.mkdtemp()))
+        >>> log = AuditLog(Path(tempfile.mkdtemp()))
         >>> log.tell("sent an update", {"run": "trial", "round": 3, "kind": "update", "client": "a"})
         >>> log.past("trial").updates, log.client("trial"), log.past("another").updates
         (1, 'a', 1)

@@ -1,6 +1,6 @@
 """Layers that were sent once: on disk under their content hash, so that a worker that was started anew has them.
 
-It is a cache and nothing more: whatever is damaged, deleted or finds no room costs a transfer, never a round. Several
+It is a cache and nothing more: whatever is damaged, deleted or finds no space costs a transfer, never a round. Several
 processes may use one.
 """
 

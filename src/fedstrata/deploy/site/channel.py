@@ -1,7 +1,8 @@
 """Messages between a site's worker and its callers: over a Unix socket, with a deadline on every wait.
 
-Both sides prove that they know the room's key (HMAC-SHA256 over a nonce of each), and Linux says whose process the
-other side is. A message is one JSON header that lists the sizes of the blobs behind it. Nothing is ever unpickled.
+Both sides prove that they know the key of the runtime folder (HMAC-SHA256 over a nonce of each), and Linux says whose
+process the other side is. A message is one JSON header that lists the sizes of the blobs behind it. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations

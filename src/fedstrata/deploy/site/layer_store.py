@@ -25,7 +25,7 @@ from fedstrata.wire.messages import Weights
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Holdings:
+class LayerStore:
     """What a site holds of one model.
 
     The base model stays in memory, and shares it with the weights as long as they are the same.

@@ -6,7 +6,7 @@ from typing import Any
 
 from fedstrata.config.schema import AdapterSection
 from fedstrata.deploy.site.keys import PinSection
-from fedstrata.deploy.site.run_spec import Briefing
+from fedstrata.deploy.site.run_spec import RunSpec
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import ClientError
@@ -16,12 +16,12 @@ _OF_MODEL = ("head", "blocks", "units", "adapter", *_TERMS)
 _OF_ROWS = ("held_out", "max_length", "image_size")
 
 
-def check_pins(pin: PinSection, briefing: Briefing) -> None:
+def check_pins(pin: PinSection, run_spec: RunSpec) -> None:
     """Refuse a run that says something else than the site's file pins.
 
     Args:
         pin: What the site's file says.
-        briefing: What the server says.
+        run_spec: What the server says.
 
     Raises:
         ClientError: The first key that differs, with both values.
@@ -30,7 +30,7 @@ def check_pins(pin: PinSection, briefing: Briefing) -> None:
         ``tests/deploy/site/test_pins.py`` has a run of every kind that is refused.
     """
     for key in sorted(pin.model_fields_set):
-        mine, theirs = _compared(key, getattr(pin, key)), _compared(key, _said(key, briefing))
+        mine, theirs = _compared(key, getattr(pin, key)), _compared(key, _said(key, run_spec))
         if mine != theirs:
             where = f"model.{key}" if key in _OF_MODEL else f"data.{key}" if key in _OF_ROWS else key
             raise ClientError(
@@ -39,12 +39,12 @@ def check_pins(pin: PinSection, briefing: Briefing) -> None:
             )
 
 
-def _said(key: str, briefing: Briefing) -> object:
+def _said(key: str, run_spec: RunSpec) -> object:
     if key in _OF_MODEL:
-        return getattr(briefing.model, key)
+        return getattr(run_spec.model, key)
     if key in _OF_ROWS:
-        return getattr(briefing.data, key)
-    return briefing.train.precision if key == "precision" else getattr(briefing, key)
+        return getattr(run_spec.data, key)
+    return run_spec.train.precision if key == "precision" else getattr(run_spec, key)
 
 
 def _compared(key: str, value: object) -> Any:  # noqa: ANN401  whatever the key holds

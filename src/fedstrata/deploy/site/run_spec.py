@@ -47,7 +47,7 @@ class TrainTerms(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
 
-class Briefing(Section):
+class RunSpec(Section):
     """What the server says of a run: all that a site takes from it besides the requests.
 
     Attributes:
@@ -69,30 +69,32 @@ class Briefing(Section):
     train: TrainTerms = TrainTerms()
 
 
-def read_briefing(said: object) -> Briefing:
+def read_run_spec(said: object) -> RunSpec:
     """Return what the server says of a run.
 
     Raises:
-        ClientError: It is no briefing.
+        ClientError: It is no run specification.
     """
     try:
-        return Briefing.model_validate(said)
+        return RunSpec.model_validate(said)
     except ValidationError as error:
         first = problems_of(error, said)[0]
-        raise ClientError(f"the run's briefing cannot be used: {dotted(first.loc)[:100]}: {first.message}") from error
+        raise ClientError(
+            f"the run's specification cannot be used: {dotted(first.loc)[:100]}: {first.message}"
+        ) from error
 
 
 def digest_of(said: object) -> str:
-    """Return what tells two briefings apart."""
+    """Return what tells two run specifications apart."""
     return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def compose(site: SiteConfig, briefing: Briefing, client: ClientId) -> tuple[Loaded, int]:
+def compose(site: SiteConfig, run_spec: RunSpec, client: ClientId) -> tuple[Loaded, int]:
     """Return the configuration of a site's part in a run, and the seed that its rows follow from.
 
     Args:
         site: The site's own file.
-        briefing: What the server says.
+        run_spec: What the server says.
         client: The site's name in the run.
 
     Raises:
@@ -103,15 +105,15 @@ def compose(site: SiteConfig, briefing: Briefing, client: ClientId) -> tuple[Loa
     if shared is not None:
         data, base, seed = describe(shared.components.data), shared.base, shared.config.seed
     else:
-        data, base, seed = _own(site, briefing, client), site.base, briefing.seed
+        data, base, seed = _own(site, run_spec, client), site.base, run_spec.seed
     values: dict[str, Any] = {
-        "model": {**briefing.model.model_dump(), "path": _model(site, briefing.model.path, shared)},
+        "model": {**run_spec.model.model_dump(), "path": _model(site, run_spec.model.path, shared)},
         "data": data,
-        "seed": briefing.seed,
-        "threads": briefing.threads,
+        "seed": run_spec.seed,
+        "threads": run_spec.threads,
         "device": site.device,
-        "evaluate": briefing.evaluate.model_dump(),
-        "train": briefing.train.model_dump(),
+        "evaluate": run_spec.evaluate.model_dump(),
+        "train": run_spec.train.model_dump(),
     }
     return check_config(values, base=base), seed
 
@@ -127,10 +129,10 @@ def own_blocks(site: SiteConfig) -> str | list[str] | None:
     return site.pin.blocks if shared is None else shared.config.model.blocks
 
 
-def _own(site: SiteConfig, briefing: Briefing, client: ClientId) -> dict[str, Any]:
+def _own(site: SiteConfig, run_spec: RunSpec, client: ClientId) -> dict[str, Any]:
     rows = site.data or RowsSection(train="", text="")  # a site without a share has rows
     own = rows.model_dump(exclude_none=True)
-    return {"kind": "own", **own, **briefing.data.model_dump(), "labels": briefing.labels, "client": client}
+    return {"kind": "own", **own, **run_spec.data.model_dump(), "labels": run_spec.labels, "client": client}
 
 
 def _model(site: SiteConfig, named: str, shared: Loaded | None) -> str:

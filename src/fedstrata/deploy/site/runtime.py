@@ -1,4 +1,4 @@
-"""A site's bench: rows, model and handler for one run's briefing, opened once and kept warm."""
+"""A site's runtime: rows, model and handler for one run's specification, opened once and kept warm."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.groups import in_groups
-from fedstrata.deploy.site.layer_store import Holdings
+from fedstrata.deploy.site.layer_store import LayerStore
 from fedstrata.deploy.site.limits import check_threads
 from fedstrata.deploy.site.pins import check_pins
 from fedstrata.deploy.site.refusal import refused_layers
 from fedstrata.deploy.site.rows import rows_alone
-from fedstrata.deploy.site.run_spec import Briefing, compose, own_blocks
+from fedstrata.deploy.site.run_spec import RunSpec, compose, own_blocks
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.errors import ClientError
@@ -40,14 +40,14 @@ VERSIONS = ("fedstrata", "torch", "transformers", "numpy")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bench:
+class Runtime:
     """What a site needs to work for a run.
 
     Attributes:
         client: The site's name in the run.
         layers: The model's blocks.
         refused: The layers that the site refuses.
-        holdings: The blocks that it holds.
+        layer_store: The blocks that it holds.
         handler: The client's side of every request.
         resident: The model that it trains on.
         rows_hash: Content hash of its rows, for its own log: it never leaves.
@@ -56,7 +56,7 @@ class Bench:
     client: ClientId
     layers: LayerMap
     refused: Mask
-    holdings: Holdings
+    layer_store: LayerStore
     handler: Handler
     resident: ResidentModel
     rows_hash: str
@@ -83,7 +83,7 @@ class Bench:
             held_out=len(self.rows.held_out),
             budget=site.budget,
             refused=tuple(self.layers.names[index] for index in sorted(self.refused)),
-            holds=self.holdings.hashes(),
+            holds=self.layer_store.hashes(),
             versions=_versions(),
             device=self.resident.device.type,
         )
@@ -95,12 +95,12 @@ def _versions() -> Mapping[str, str]:
     return {name: version(name) for name in VERSIONS}
 
 
-def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: LayerCache) -> Bench:
+def open_runtime(site: SiteConfig, run_spec: RunSpec, client: ClientId, cache: LayerCache) -> Runtime:
     """Load rows and model for a run.
 
     Args:
         site: The site's own file.
-        briefing: What the server says of the run.
+        run_spec: What the server says of the run.
         client: The site's name in the run.
         cache: Layers on disk.
 
@@ -109,32 +109,32 @@ def open_bench(site: SiteConfig, briefing: Briefing, client: ClientId, cache: La
         DataError: The data cannot be used.
         ClientError: The server asks for what it may not.
     """
-    check_pins(site.pin, briefing)
-    check_threads(briefing.threads, site.limits)
-    loaded, seed = compose(site, briefing, client)
+    check_pins(site.pin, run_spec)
+    check_threads(run_spec.threads, site.limits)
+    loaded, seed = compose(site, run_spec, client)
     found: list[str] = []
     place = open_workplace(loaded, lambda work: _rows(work, seed, client, site, found))
-    _check_labels(place.data, briefing)
+    _check_labels(place.data, run_spec)
     layers = place.network.layers
     refused = refused_layers(site.limits.refuse, place.network.model, layers, own_blocks(site))
     tensors = {TensorName(name): p.detach() for name, p in place.network.model.named_parameters()}
-    holdings = Holdings(layers, tensors, cache, place.device)
+    layer_store = LayerStore(layers, tensors, cache, place.device)
     resident = place.resident()
     log.info("loaded the model (%d layers) and %d rows", len(layers), len(place.data.clients[client].rows))
-    return Bench(client, layers, refused, holdings, handler_of(loaded, resident, place.data), resident, found[-1])
+    return Runtime(client, layers, refused, layer_store, handler_of(loaded, resident, place.data), resident, found[-1])
 
 
-def renamed(bench: Bench, site: SiteConfig, briefing: Briefing, client: ClientId) -> Bench:
-    """Return the bench under another name, which the rows that are held out depend on; the model stays.
+def renamed(runtime: Runtime, site: SiteConfig, run_spec: RunSpec, client: ClientId) -> Runtime:
+    """Return the runtime under another name, which the rows that are held out depend on; the model stays.
 
     Raises:
         ConfigError: The name cannot be one.
         DataError: The data cannot be used.
     """
-    loaded, seed = compose(site, briefing, client)
+    loaded, seed = compose(site, run_spec, client)
     found: list[str] = []
-    handler = handler_of(loaded, bench.resident, _rows(loaded, seed, client, site, found))
-    return replace(bench, client=client, handler=handler, rows_hash=found[-1])
+    handler = handler_of(loaded, runtime.resident, _rows(loaded, seed, client, site, found))
+    return replace(runtime, client=client, handler=handler, rows_hash=found[-1])
 
 
 def _different(batches: Iterator[torch.Tensor], most: int) -> int:
@@ -165,11 +165,11 @@ def _rows(loaded: Loaded, seed: int, client: ClientId, site: SiteConfig, hashes:
     return rows_alone(replace(data, clients=clients), client)
 
 
-def _check_labels(data: FederatedData, briefing: Briefing) -> None:
-    if data.labels != briefing.labels:
-        ours, theirs = len(data.labels), len(briefing.labels)
+def _check_labels(data: FederatedData, run_spec: RunSpec) -> None:
+    if data.labels != run_spec.labels:
+        ours, theirs = len(data.labels), len(run_spec.labels)
         counts = f"{theirs} labels of the run, {ours} here" if ours != theirs else "others, or in another order"
-        log.error("the run's labels are %s; those of the rows here are %s", briefing.labels[:50], data.labels[:50])
+        log.error("the run's labels are %s; those of the rows here are %s", run_spec.labels[:50], data.labels[:50])
         raise ClientError(
             f"the run's labels are not those of the rows here ({counts}); the site's own worker.log lists both"
         )

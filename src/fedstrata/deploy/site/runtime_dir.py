@@ -1,4 +1,4 @@
-"""A site's room: a private folder in which its worker and those who call it find each other.
+"""A site's runtime folder: a private folder in which its worker and those who call it find each other.
 
     <runtime folder>/fedstrata-<uid>/<digest of the site file's path>/
         socket    where the worker listens
@@ -35,7 +35,7 @@ _SHARED = "/tmp"
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class RuntimeDir:
     """Where a site's worker is found.
 
     Attributes:
@@ -94,8 +94,8 @@ class Room:
             draft.unlink()
 
 
-def room_of(site_file: Path) -> Room:
-    """Return the room of a site, which is made if it is not there.
+def runtime_dir_of(site_file: Path) -> RuntimeDir:
+    """Return the runtime folder of a site, which is made if it is not there.
 
     Args:
         site_file: The site's own file; links and ``..`` make no difference.
@@ -106,7 +106,7 @@ def room_of(site_file: Path) -> Room:
     name = sha256(f"{os.getuid()} {site_file.resolve()}".encode()).hexdigest()[:16]
     path = runtime_folder() / name
     _private(path)
-    return Room(path)
+    return RuntimeDir(path)
 
 
 def runtime_folder() -> Path:

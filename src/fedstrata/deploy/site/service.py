@@ -1,4 +1,4 @@
-"""A site's office: what a server asks comes in, what may leave goes out, and is written down before it does.
+"""A site's service: what a server asks comes in, what may leave goes out, and is written down before it does.
 
     join    a declaration: rows, budget, refused layers, hashes of what is at hand
     work    a frame: the answer to a probe, a training or an evaluation; or the names of blocks that are missing
@@ -16,15 +16,15 @@ from typing import Any
 
 from fedstrata.deploy.site import audit_messages as wording
 from fedstrata.deploy.site.answer import Answer, refused
-from fedstrata.deploy.site.audit_log import WORK, Leaving, kinds_of, quoted
+from fedstrata.deploy.site.audit_log import WORK, AuditLog, kinds_of, quoted
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.frames import failed, framed, sentence
 from fedstrata.deploy.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.deploy.site.plans import check_request
-from fedstrata.deploy.site.run_spec import digest_of, read_briefing
-from fedstrata.deploy.site.runtime import Bench, open_bench, renamed
-from fedstrata.deploy.site.sizes import check_briefing, check_head, client_of, run_of
+from fedstrata.deploy.site.run_spec import digest_of, read_run_spec
+from fedstrata.deploy.site.runtime import Runtime, open_runtime, renamed
+from fedstrata.deploy.site.sizes import check_head, check_run_spec, client_of, run_of
 from fedstrata.deploy.site.timer import OutOfTime, within
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer
@@ -64,7 +64,7 @@ class _Done:
     worked: bool = False
 
 
-class Office:
+class Service:
     """Answers for a site; one message at a time.
 
     The name of a site in a run: a share's is fixed by the site's file. With its own rows it is the one that the
@@ -77,21 +77,21 @@ class Office:
 
     def __init__(self, site: SiteConfig) -> None:
         self._site = site
-        self._log = Leaving(site.state)
+        self._log = AuditLog(site.state)
         self._cache = LayerCache(site.state / "layers", site.cache_bytes)
-        self._bench: Bench | None = None
-        self._briefing = ""
+        self._runtime: Runtime | None = None
+        self._run_spec = ""
 
     def answer(self, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
         """Return the answer to a message, after it was written down; whatever a server says, it does not raise.
 
         Args:
-            said: ``kind``, ``run``, ``briefing``, and what the kind needs.
+            said: ``kind``, ``run``, ``run_spec``, and what the kind needs.
             layers: A safetensors blob per block that the server thinks the site lacks.
         """
         try:
             run = run_of(said)
-            check_briefing(said.get("briefing"))
+            check_run_spec(said.get("run_spec"))
         except ClientError as error:
             return self._refuse(NAMELESS, sentence(error))
         match said.get("kind"):
@@ -104,10 +104,10 @@ class Office:
     def _join(self, said: Mapping[str, Any], run: str) -> Answer:
         try:
             with within(self._site.limits.seconds):
-                bench = self._open(said, run, said.get("client"))
-            if len(bench.rows.train) < self._site.limits.min_rows:
+                runtime = self._open(said, run, said.get("client"))
+            if len(runtime.rows.train) < self._site.limits.min_rows:
                 raise ClientError("it has fewer training rows than its own limits allow (limits.min_rows)")
-            word = bench.declaration(self._site)
+            word = runtime.declaration(self._site)
         except Exception as error:
             return self._refuse(run, sentence(error))
         answer = Answer({"kind": "declaration", **word.to_json()})
@@ -126,14 +126,14 @@ class Office:
         done = _Done()
         try:
             with within(self._site.limits.seconds):
-                bench, weights, missing = self._ready(said, run, request, manifest, layers)
+                runtime, weights, missing = self._ready(said, run, request, manifest, layers)
                 done = _Done(missing=missing, worked=not missing)
                 if done.worked:
-                    done = self._do(bench, from_json(said["request"], weights))
+                    done = self._do(runtime, from_json(said["request"], weights))
         except Exception as error:
             done = _Done(failed(request, error), worked=done.worked)
             if isinstance(error.__cause__, OutOfTime):
-                self._bench = None  # it was left wherever it was
+                self._runtime = None  # it was left wherever it was
         answer = self._sent(done, request, run)
         return Answer({**answer.said, "seconds": perf_counter() - start}, answer.parts, answer.blocks)
 
@@ -144,30 +144,30 @@ class Office:
         request: Request,
         manifest: Mapping[Any, Any],
         layers: Mapping[str, bytes],
-    ) -> tuple[Bench, Weights, tuple[str, ...]]:
+    ) -> tuple[Runtime, Weights, tuple[str, ...]]:
         """Return what the work needs, and the blocks that are missing for it.
 
         Raises:
             ClientError: The site's limits forbid it.
         """
-        bench = self._open(said, run, request.client)
-        check_request(request, bench.layers)
+        runtime = self._open(said, run, request.client)
+        check_request(request, runtime.layers)
         check_limits(
             request,
             self._site.limits,
-            rows=len(bench.rows.train),
-            held_out=len(bench.rows.held_out),
-            refused=bench.refused,
-            layers=bench.layers,
+            rows=len(runtime.rows.train),
+            held_out=len(runtime.rows.held_out),
+            refused=runtime.refused,
+            layers=runtime.layers,
             past=self._log.past(run),
         )
-        return bench, *bench.holdings.weights(manifest, layers)
+        return runtime, *runtime.layer_store.weights(manifest, layers)
 
-    def _do(self, bench: Bench, request: Request) -> _Done:
-        reply = bench.handler.handle(request)
-        blocks = bench.layers.blocks(request.mask) if isinstance(request, Train) else ()
-        told = {index: name for index, name in enumerate(bench.layers.names) if index not in bench.refused}
-        return _Done(withheld(reply, bench.refused), blocks, told, bench.rows_of(request), worked=True)
+    def _do(self, runtime: Runtime, request: Request) -> _Done:
+        reply = runtime.handler.handle(request)
+        blocks = runtime.layers.blocks(request.mask) if isinstance(request, Train) else ()
+        told = {index: name for index, name in enumerate(runtime.layers.names) if index not in runtime.refused}
+        return _Done(withheld(reply, runtime.refused), blocks, told, runtime.rows_of(request), worked=True)
 
     def _sent(self, done: _Done, request: Request, run: str) -> Answer:
         """Write down what leaves and return it; what cannot be framed or written down does not leave."""
@@ -212,29 +212,29 @@ class Office:
     def _with_rows(self, run: str, words: str, facts: Mapping[str, Any]) -> wording.Told:
         """Add which rows a message tells of, and say so if they are not those that the run's last message told of."""
         tells = facts["kind"] in (*WORK, "declaration") or "worked" in facts
-        if self._bench is None or not tells:
+        if self._runtime is None or not tells:
             return words, facts
-        mark, before = self._log.mark(self._bench.rows_hash), self._log.rows(run)
+        mark, before = self._log.mark(self._runtime.rows_hash), self._log.rows(run)
         if before in (None, mark):
             return words, {**facts, "rows_hash": mark}
         changed = "its rows, or how they are read, have changed since the last message of this run"
         log.warning("run %s: %s; start a new run, or put back the rows that it began with", quoted(run), changed)
         return f"{words}; {changed}", {**facts, "rows_hash": mark, "rows_changed": True}
 
-    def _open(self, said: Mapping[str, Any], run: str, client: object) -> Bench:
-        """Return the bench for a briefing and a name; another briefing takes the place of the last one."""
-        terms = said.get("briefing")
+    def _open(self, said: Mapping[str, Any], run: str, client: object) -> Runtime:
+        """Return the runtime for a run specification and a name; another takes the place of the last."""
+        terms = said.get("run_spec")
         digest = digest_of(terms)
-        if self._bench is not None and digest == self._briefing and client is None:
-            return self._bench
+        if self._runtime is not None and digest == self._run_spec and client is None:
+            return self._runtime
         name = self._named(run, client)
-        if self._bench is None or digest != self._briefing:
-            self._bench = None  # its memory is needed
-            self._bench = open_bench(self._site, read_briefing(terms), name, self._cache)
-            self._briefing = digest
-        elif name != self._bench.client:
-            self._bench = renamed(self._bench, self._site, read_briefing(terms), name)
-        return self._bench
+        if self._runtime is None or digest != self._run_spec:
+            self._runtime = None  # its memory is needed
+            self._runtime = open_runtime(self._site, read_run_spec(terms), name, self._cache)
+            self._run_spec = digest
+        elif name != self._runtime.client:
+            self._runtime = renamed(self._runtime, self._site, read_run_spec(terms), name)
+        return self._runtime
 
     def _named(self, run: str, client: object) -> ClientId:
         """Return the site's name in a run.

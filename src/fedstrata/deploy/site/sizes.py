@@ -11,8 +11,8 @@ from fedstrata.errors import ClientError
 
 MOST_NAME = 200
 """Letters of a run's name, and of each text in a request."""
-MOST_BRIEFING = 4 * 2**20
-"""Letters of a briefing, written as JSON."""
+MOST_RUN_SPEC = 4 * 2**20
+"""Letters of a run specification, written as JSON."""
 MOST_ROUND = 10_000_000
 """Rounds and attempts of a run."""
 _SHOWN = 40
@@ -61,8 +61,8 @@ def check_head(request: Mapping[str, Any]) -> None:
             raise ClientError(f"a round or an attempt is {_shown(count)}; it is a whole number up to {MOST_ROUND:,}")
 
 
-def check_briefing(said: object) -> None:
-    """Make sure that a briefing is short enough to be kept.
+def check_run_spec(said: object) -> None:
+    """Make sure that a run specification is short enough to be kept.
 
     Raises:
         ClientError: It is longer.
@@ -70,9 +70,9 @@ def check_briefing(said: object) -> None:
     try:
         size = len(json.dumps(said))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ClientError("the run's briefing cannot be used: it is no JSON") from error
-    if size > MOST_BRIEFING:
-        raise ClientError(f"the run's briefing has {size:,} letters; it may have {MOST_BRIEFING:,}")
+        raise ClientError("the run's specification cannot be used: it is no JSON") from error
+    if size > MOST_RUN_SPEC:
+        raise ClientError(f"the run's specification has {size:,} letters; it may have {MOST_RUN_SPEC:,}")
 
 
 def _text(value: object, what: str, *, empty: bool = False) -> str:

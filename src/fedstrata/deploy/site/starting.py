@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from fedstrata.deploy.site.ending import last_words
-from fedstrata.deploy.site.runtime_dir import READY, Room
+from fedstrata.deploy.site.runtime_dir import READY, RuntimeDir
 from fedstrata.files import private_file
 
 _PATHS = ("PYTHONPATH", "FEDSTRATA_CACHE", "TMPDIR", "XDG_RUNTIME_DIR")
@@ -30,11 +30,11 @@ class NoWorkerError(Exception):
         self.words = words
 
 
-def start(room: Room, site_file: Path, worker: Sequence[str], *, within: float) -> None:
-    """Start a worker and wait until it serves; whoever calls holds the room's door.
+def start(runtime_dir: RuntimeDir, site_file: Path, worker: Sequence[str], *, within: float) -> None:
+    """Start a worker and wait until it serves; whoever calls holds the runtime folder's door.
 
     Args:
-        room: Where it will be found.
+        runtime_dir: Where it will be found.
         site_file: The site's own file.
         worker: Command that starts it; the file and a descriptor are added.
         within: Seconds to wait.
@@ -46,7 +46,7 @@ def start(room: Room, site_file: Path, worker: Sequence[str], *, within: float) 
     end = monotonic() + within
     reading, writing = os.pipe()
     try:
-        _launch([*worker, str(site_file), str(writing)], writing, room, site_file.parent, within)
+        _launch([*worker, str(site_file), str(writing)], writing, runtime_dir, site_file.parent, within)
         told = _heard(reading, end - monotonic())
     except TimeoutError:
         raise
@@ -55,13 +55,13 @@ def start(room: Room, site_file: Path, worker: Sequence[str], *, within: float) 
     finally:
         os.close(reading)
     if told != READY:
-        raise NoWorkerError("the site's worker does not start", last_words(room.words))
+        raise NoWorkerError("the site's worker does not start", last_words(runtime_dir.words))
 
 
-def _launch(command: Sequence[str], ready: int, room: Room, folder: Path, within: float) -> None:
+def _launch(command: Sequence[str], ready: int, runtime_dir: RuntimeDir, folder: Path, within: float) -> None:
     """Start a process that leaves a worker behind, and wait for its end."""
     try:
-        with private_file(room.words).open("wb") as words:
+        with private_file(runtime_dir.words).open("wb") as words:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

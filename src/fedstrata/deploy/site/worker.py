@@ -22,7 +22,7 @@ from typing import Any
 from fedstrata.deploy.site.answer import Answer, Answering
 from fedstrata.deploy.site.config import SiteConfig, fingerprint, load_site
 from fedstrata.deploy.site.ending import write_ending
-from fedstrata.deploy.site.runtime_dir import READY, Room, room_of
+from fedstrata.deploy.site.runtime_dir import READY, RuntimeDir, runtime_dir_of
 from fedstrata.deploy.site.serving import Reception, listen
 from fedstrata.errors import FedstrataError
 from fedstrata.files import private_folder, write_private
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str], make: Make | None = None) -> None:
 
     Args:
         arguments: The site's file, and the descriptor that is told.
-        make: Makes what answers; by default the site's office.
+        make: Makes what answers; by default the site's service.
     """
     path, ready = Path(arguments[0]), int(arguments[1])
     if os.fork():
@@ -50,23 +50,23 @@ def main(arguments: Sequence[str], make: Make | None = None) -> None:
     os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        room = room_of(path)
-        site, mark = _moved_in(path, room)
+        runtime_dir = runtime_dir_of(path)
+        site, mark = _moved_in(path, runtime_dir)
     except (FedstrataError, OSError) as error:
         raise SystemExit(str(error)) from error
     words = _log_of(site)
     child = os.fork()
     if child == 0:
-        _serve(site, mark, room, words, ready, make or _office)
+        _serve(site, mark, runtime_dir, words, ready, make or _service)
         logging.shutdown()
         os._exit(0)  # torch takes its time to be taken apart
     os.close(ready)
     write_ending(words, os.waitpid(child, 0)[1])
 
 
-def _moved_in(path: Path, room: Room) -> tuple[SiteConfig, str]:
+def _moved_in(path: Path, runtime_dir: RuntimeDir) -> tuple[SiteConfig, str]:
     """Return the site's file and its digest; no other worker of the site can move in before both processes end."""
-    life = Lock(room.life)
+    life = Lock(runtime_dir.life)
     if not life.take(within=_OTHER):
         raise SystemExit("another worker of this site lives and does not answer")
     site = load_site(path)
@@ -86,33 +86,33 @@ def _log_of(site: SiteConfig) -> Path:
     return path
 
 
-def _serve(site: SiteConfig, mark: str, room: Room, words: Path, ready: int, make: Make) -> None:
+def _serve(site: SiteConfig, mark: str, runtime_dir: RuntimeDir, words: Path, ready: int, make: Make) -> None:
     """Serve callers until there is a reason to end."""
     hello = {"pid": os.getpid(), "version": version("fedstrata"), "log": str(words), "state": str(site.state)}
-    office, key = cache(partial(make, site)), room.key()
+    service, key = cache(partial(make, site)), runtime_dir.key()
     reception = Reception(
         key=key,
         hello=hello,
-        stale=lambda: _useless(site, mark, room, key),
+        stale=lambda: _useless(site, mark, runtime_dir, key),
         idle=site.idle,
-        answer=lambda said, layers: _watched(office(), site.limits.seconds, said, layers),
+        answer=lambda said, layers: _watched(service(), site.limits.seconds, said, layers),
     )
-    write_private(room.pid, str(os.getpid()))
-    room.socket.unlink(missing_ok=True)
-    with listen(str(room.socket)) as listening:
+    write_private(runtime_dir.pid, str(os.getpid()))
+    runtime_dir.socket.unlink(missing_ok=True)
+    with listen(str(runtime_dir.socket)) as listening:
         _speak_into(words)
         log.info("worker %d of site %s serves (fedstrata %s)", os.getpid(), site.name, hello["version"])
         os.write(ready, READY)
         os.close(ready)
         why = reception.serve(listening)
-        room.socket.unlink(missing_ok=True)
+        runtime_dir.socket.unlink(missing_ok=True)
     log.info("the worker ends: %s", why)
 
 
 def _watched(answer: Answering, seconds: float, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
     """Answer a message, or end this process if it takes far longer than the site's file allows.
 
-    The office stops its work by itself; this is for work that does not come back from compiled code to be stopped.
+    The service stops its work by itself; this is for work that does not come back from compiled code to be stopped.
     """
     faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
     try:
@@ -131,20 +131,20 @@ def _speak_into(words: Path) -> None:
     logging.getLogger("fedstrata").setLevel(logging.INFO)
 
 
-def _useless(site: SiteConfig, mark: str, room: Room, key: bytes) -> str | None:
+def _useless(site: SiteConfig, mark: str, runtime_dir: RuntimeDir, key: bytes) -> str | None:
     """Return why this worker cannot be of use any more, or ``None``."""
     try:
         if fingerprint(site) != mark:
             return "the site's file is another one now"
-        return None if room.socket.exists() and room.key() == key else "its socket or key is gone"
+        return None if runtime_dir.socket.exists() and runtime_dir.key() == key else "its socket or key is gone"
     except OSError as error:
-        return f"the site's file or room cannot be read: {error.strerror}"
+        return f"the site's file or runtime folder cannot be read: {error.strerror}"
 
 
-def _office(site: SiteConfig) -> Answering:
-    from fedstrata.deploy.site.service import Office
+def _service(site: SiteConfig) -> Answering:
+    from fedstrata.deploy.site.service import Service
 
-    return Office(site).answer
+    return Service(site).answer
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.channel import Channel, StrangerError
 from fedstrata.deploy.site.ending import last_words, read_ending
-from fedstrata.deploy.site.runtime_dir import Room, room_of
+from fedstrata.deploy.site.runtime_dir import RuntimeDir, runtime_dir_of
 from fedstrata.deploy.site.starting import NoWorkerError, start
 from fedstrata.errors import StorageError, TrainingError
 from fedstrata.locks import Lock
@@ -92,20 +92,20 @@ def stop(site_file: Path, *, timeout: float = 30.0) -> bool:
         TrainingError: It does not end.
         StorageError: The folder where it would be found cannot be used.
     """
-    room = room_of(site_file)
-    life = Lock(room.life)
-    with Lock(room.door, within=timeout):
+    runtime_dir = runtime_dir_of(site_file)
+    life = Lock(runtime_dir.life)
+    with Lock(runtime_dir.door, within=timeout):
         if life.take(within=0):
             there = False
         else:
             there = True
             told = _dismissed(site_file)
-            if not (told and life.take(within=_GLANCE)) and not _killed(room, life, signal.SIGTERM, timeout / 2):
-                _killed(room, life, signal.SIGKILL, timeout / 2)
+            if not (told and life.take(within=_GLANCE)) and not _killed(runtime_dir, life, signal.SIGTERM, timeout / 2):
+                _killed(runtime_dir, life, signal.SIGKILL, timeout / 2)
         try:
             if not life.held:
                 raise TrainingError(f"the worker of {site_file} does not end; its log says what it does")
-            room.socket.unlink(missing_ok=True)
+            runtime_dir.socket.unlink(missing_ok=True)
         finally:
             life.release()
     return there
@@ -122,7 +122,7 @@ class _Caller:
 
     def __init__(self, path: Path, limit: float, worker: Sequence[str]) -> None:
         self._path, self._limit, self._worker = path, limit, worker
-        self._room = room_of(path)
+        self._runtime_dir = runtime_dir_of(path)
 
     def ask(self, said: Mapping[str, Any], layers: Mapping[str, bytes]) -> Answer:
         """Find a worker or start one, and have it answer."""
@@ -137,7 +137,7 @@ class _Caller:
                 if found is not None:
                     return self._asked(*found, said, layers)
             self._wait_for_end("the site's worker turned this caller away")
-        raise NoWorkerError("the site's worker does not stay", last_words(self._room.words))
+        raise NoWorkerError("the site's worker does not stay", last_words(self._runtime_dir.words))
 
     def connected(self) -> socket.socket:
         """Return a connection to the worker, which may still be busy with somebody else.
@@ -148,7 +148,7 @@ class _Caller:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             end.settimeout(self._left())
-            end.connect(str(self._room.socket))
+            end.connect(str(self._runtime_dir.socket))
         except OSError:
             end.close()
             raise
@@ -157,7 +157,7 @@ class _Caller:
     def greeted(self, end: socket.socket) -> tuple[Channel, dict[str, Any]]:
         """Wait for this caller's turn, and return what the worker says of itself."""
         channel = Channel(end, self._left())
-        channel.introduce(self._room.key())
+        channel.introduce(self._runtime_dir.key())
         return channel, channel.receive()[0]
 
     def _found(self, end: socket.socket) -> tuple[Channel, dict[str, Any]] | None:
@@ -192,18 +192,18 @@ class _Caller:
         Raises:
             NoWorkerError: It stays, and did not speak to this caller.
         """
-        life = Lock(self._room.life)
+        life = Lock(self._runtime_dir.life)
         if not life.take(within=min(_END, self._left())):
             raise NoWorkerError(otherwise)
         life.release()
 
     def _start(self) -> None:
         """Start a worker, unless somebody else just did."""
-        with Lock(self._room.door, within=self._left()):
+        with Lock(self._runtime_dir.door, within=self._left()):
             with suppress(FileNotFoundError, ConnectionRefusedError):
                 self.connected().close()
                 return
-            start(self._room, self._path, self._worker, within=self._left())
+            start(self._runtime_dir, self._path, self._worker, within=self._left())
 
     def _left(self) -> float:
         left = self._limit - monotonic()
@@ -228,8 +228,8 @@ def _dismissed(site_file: Path) -> bool:
         return False
 
 
-def _killed(room: Room, life: Lock, how: signal.Signals, within: float) -> bool:
+def _killed(runtime_dir: RuntimeDir, life: Lock, how: signal.Signals, within: float) -> bool:
     """Send the worker a signal, and return whether it is gone."""
     with suppress(OSError, ValueError):
-        os.kill(int(room.pid.read_text()), how)
+        os.kill(int(runtime_dir.pid.read_text()), how)
     return life.take(within=within)

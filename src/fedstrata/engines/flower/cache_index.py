@@ -16,7 +16,7 @@ MOST_KNOWN = 4096
 """Contents that are remembered per client; more only costs a transfer."""
 
 
-class Holdings:
+class CacheIndex:
     """What each client is known to hold, by content hash, and the blobs of what it lacks.
 
     Args:

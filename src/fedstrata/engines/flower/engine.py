@@ -19,11 +19,11 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
-from fedstrata.engines.flower.cache_index import Holdings
+from fedstrata.engines.flower.cache_index import CacheIndex
 from fedstrata.engines.flower.envelope import Envelope, words
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
-from fedstrata.engines.flower.transport import Lost, Post, Sent
+from fedstrata.engines.flower.transport import Lost, Sent, Transport
 from fedstrata.engines.local import failure
 from fedstrata.wire.codec import frame_limit
 from fedstrata.wire.expected import asked_of
@@ -71,7 +71,7 @@ class FlowerEngine:
         sites: Who is who.
         layers: All blocks.
         held: Content hashes that each site said that it holds.
-        said: What every message says: the run and the briefing.
+        said: What every message says: the run and its specification.
         note: Is told of each exchange.
         clock: The clock of deadlines.
         patience: Seconds that a site may take to come back once it is gone; within the deadline in any case.
@@ -97,7 +97,7 @@ class FlowerEngine:
         wait: Callable[[float], None] = sleep,
     ) -> None:
         self._grid, self._sites, self._layers, self._said = grid, sites, layers, said
-        self._holdings, self._post, self._note = Holdings(layers, held), Post(grid), note
+        self._cache_index, self._transport, self._note = CacheIndex(layers, held), Transport(grid), note
         self._clock, self._patience, self._poll, self._wait = clock, patience, poll, wait
 
     @property
@@ -121,7 +121,7 @@ class FlowerEngine:
         looked = self._clock.now()
         try:
             while waiting and not deadline.passed():
-                for sent, answer in self._post.receive():
+                for sent, answer in self._transport.receive():
                     if sent.client in waiting:
                         self._take(waiting[sent.client], sent, answer, deadline)
                 if self._clock.now() - looked >= _LOOK:
@@ -132,7 +132,7 @@ class FlowerEngine:
                 if waiting:
                     self._wait(min(self._poll, deadline.left()))
         finally:
-            self._post.forget()
+            self._transport.forget()
 
     def close(self) -> None:
         """Nothing is held."""
@@ -143,13 +143,13 @@ class FlowerEngine:
         if node is None:
             return
         one.asked += 1
-        manifest = self._holdings.manifest(request.weights)
-        names = tuple(dict.fromkeys([*self._holdings.lacked(request.client, manifest), *extra]))
+        manifest = self._cache_index.manifest(request.weights)
+        names = tuple(dict.fromkeys([*self._cache_index.lacked(request.client, manifest), *extra]))
         said = {**self._said, "kind": "work", "request": to_json(request), "manifest": manifest}
-        envelope = Envelope(said, self._holdings.blobs(names, manifest, request.weights))
+        envelope = Envelope(said, self._cache_index.blobs(names, manifest, request.weights))
         left = deadline.left()
         ttl = None if isinf(left) else left + _GRACE
-        if self._post.send(request.client, node, KINDS[phase_of(request)], envelope, ttl=ttl):
+        if self._transport.send(request.client, node, KINDS[phase_of(request)], envelope, ttl=ttl):
             one.down = names
         else:
             one.why = "Flower did not take the message"
@@ -158,7 +158,7 @@ class FlowerEngine:
         """Settle a request by its answer, or ask again."""
         if isinstance(answer, Lost):
             one.why, one.since = answer.why, self._clock.now()
-            if not self._post.sent_to(sent.client) and (not answer.again or one.asked >= MOST_ASKED):
+            if not self._transport.sent_to(sent.client) and (not answer.again or one.asked >= MOST_ASKED):
                 one.reply = failure(one.request, Reason.CLIENT_ERROR, answer.why)
         elif answer.said.get("kind") == "missing" and one.asked < MOST_ASKED:
             self._ask_for_more(one, answer, deadline)
@@ -174,22 +174,22 @@ class FlowerEngine:
             return failure(request, Reason.CLIENT_ERROR, why)
         if answer.bytes > (limit := frame_limit(asked_of(request, self._layers))):
             return failure(request, Reason.SIZE, f"an answer of {answer.bytes} bytes; at most {limit} were asked for")
-        self._holdings.got(request.client, self._holdings.manifest(request.weights))
+        self._cache_index.got(request.client, self._cache_index.manifest(request.weights))
         return Frame(request.client, b"".join(answer.blobs.values()))
 
     def _ask_for_more(self, one: _Open, answer: Envelope, deadline: Deadline) -> None:
         """Send the blocks that a site turned out to lack."""
         request = one.request
-        manifest, blocks = self._holdings.manifest(request.weights), answer.said.get("blocks")
+        manifest, blocks = self._cache_index.manifest(request.weights), answer.said.get("blocks")
         named = [name for name in manifest if isinstance(blocks, list) and name in blocks]
-        self._holdings.lost(request.client, named, manifest)
+        self._cache_index.lost(request.client, named, manifest)
         self._ask(one, deadline, named)
 
     def _look_after(self, waiting: Mapping[ClientId, _Open], deadline: Deadline) -> None:
         """Ask again who is back, and give up who has been away for too long."""
         self._sites.refresh(self._grid)
         for client, one in waiting.items():
-            node, sent = self._sites.node(client), self._post.sent_to(client)
+            node, sent = self._sites.node(client), self._transport.sent_to(client)
             if one.reply is not None:
                 continue
             if node is not None and all(s.node != node for s in sent):

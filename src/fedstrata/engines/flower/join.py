@@ -14,7 +14,7 @@ from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.flower.envelope import Envelope, words
 from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
-from fedstrata.engines.flower.transport import Lost, Post, Sent
+from fedstrata.engines.flower.transport import Lost, Sent, Transport
 from fedstrata.wire.declaration import Declaration
 
 KIND = "query.join"
@@ -74,7 +74,7 @@ def join(
     Args:
         grid: Flower's.
         sites: Who may take part.
-        said: What every message says: the run and the briefing.
+        said: What every message says: the run and its specification.
         note: Is told of each exchange.
         tell: Is told what happens, in sentences.
         timeout: Seconds to wait for sites that are not there.
@@ -82,7 +82,7 @@ def join(
         poll: Seconds between two looks for answers.
         wait: Sleeps.
     """
-    joined, post, deadline = Joined(), Post(grid), Deadline.after(timeout, clock)
+    joined, transport, deadline = Joined(), Transport(grid), Deadline.after(timeout, clock)
     asked: dict[ClientId, Node] = {}
     lost: dict[ClientId, str] = {}
     looked = -_LOOK + clock.now()
@@ -90,8 +90,8 @@ def join(
         if clock.now() - looked >= _LOOK:
             looked = clock.now()
             sites.refresh(grid)
-            _ask(sites, asked, joined, post=post, said=said, ttl=deadline.left() + 60.0)
-        for sent, answer in post.receive():
+            _ask(sites, asked, joined, transport=transport, said=said, ttl=deadline.left() + 60.0)
+        for sent, answer in transport.receive():
             if asked.get(sent.client) != sent.node:
                 continue  # the site was started anew since, and is asked anew
             if isinstance(answer, Lost) and answer.again:
@@ -115,7 +115,7 @@ def _ask(
     asked: dict[ClientId, Node],
     joined: Joined,
     *,
-    post: Post,
+    transport: Transport,
     said: Mapping[str, Any],
     ttl: float,
 ) -> None:
@@ -125,7 +125,7 @@ def _ask(
         if node is None or asked.get(name) == node or name in joined.declarations:
             continue
         joined.refused.pop(name, None)  # it was started anew: perhaps with what it lacked
-        if post.send(name, node, KIND, Envelope({**said, "kind": "join", "client": name}, {}), ttl=ttl):
+        if transport.send(name, node, KIND, Envelope({**said, "kind": "join", "client": name}, {}), ttl=ttl):
             asked[name] = node
 
 

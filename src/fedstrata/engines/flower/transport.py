@@ -57,7 +57,7 @@ class Lost:
     again: bool = False
 
 
-class Post:
+class Transport:
     """The messages of one run over a grid.
 
     Args:

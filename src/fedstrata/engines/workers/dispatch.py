@@ -9,7 +9,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
-from fedstrata.engines.workers.pool import Crew
+from fedstrata.engines.workers.pool import Pool
 from fedstrata.engines.workers.process import Task
 from fedstrata.wire.messages import Failure, Frame, Request
 
@@ -18,16 +18,16 @@ class Dispatch:
     """The requests of one ``send`` that are drawn and not yet answered.
 
     Args:
-        crew: The workers.
+        pool: The workers.
         arena: The weights that they see.
         requests: Drawn when a worker is free, and at most ``2 * workers + 2`` beyond the oldest without a reply.
         deadline: When work that is not done is late.
     """
 
-    def __init__(self, crew: Crew, arena: Arena, requests: Iterable[Request], deadline: Deadline) -> None:
-        self._crew, self._arena, self._deadline = crew, arena, deadline
+    def __init__(self, pool: Pool, arena: Arena, requests: Iterable[Request], deadline: Deadline) -> None:
+        self._pool, self._arena, self._deadline = pool, arena, deadline
         self._source = iter(requests)
-        self._most = 2 * crew.size + 2
+        self._most = 2 * pool.size + 2
         self._window: deque[Task] = deque()
         self._waiting: deque[Task] = deque()
 
@@ -37,10 +37,10 @@ class Dispatch:
         However it ends, no worker goes on with what was asked here: it would answer into the next ``send``.
         """
         try:
-            self._crew.wait(0.0)  # workers that ended since the last send get no work
+            self._pool.wait(0.0)  # workers that ended since the last send get no work
             self._hand_out()
             while self._window:
-                self._crew.wait(0.0 if self._window[0].reply else self._deadline.left())
+                self._pool.wait(0.0 if self._window[0].reply else self._deadline.left())
                 if self._deadline.passed():
                     self._expire()
                 self._hand_out()  # before the server takes the next reply, which may keep it busy
@@ -49,18 +49,18 @@ class Dispatch:
                     yield reply
                     self._hand_out()
         finally:
-            self._crew.stop(self._window)
+            self._pool.stop(self._window)
 
     def _hand_out(self) -> None:
         """Give waiting requests to free workers."""
         while self._draw():
             task = self._waiting[0]
             if self._arena.lacks(task.request.weights):
-                if self._crew.busy:
+                if self._pool.busy:
                     return  # they still read the weights that would be overwritten
                 self._arena.publish(task.request.weights)
-            if not self._crew.give(task):
-                self._crew.raise_to(len(self._waiting))
+            if not self._pool.give(task):
+                self._pool.raise_to(len(self._waiting))
                 return
             self._waiting.popleft()
 
@@ -69,7 +69,7 @@ class Dispatch:
         if self._deadline.passed():
             self._draw_late()
             return False
-        free = self._crew.size - self._crew.busy  # another send may have work for all of them
+        free = self._pool.size - self._pool.busy  # another send may have work for all of them
         while (len(self._waiting) < free or not self._window) and len(self._window) < self._most:
             request = next(self._source, None)
             if request is None:
@@ -86,7 +86,7 @@ class Dispatch:
 
     def _expire(self) -> None:
         """End what is at work; everything without a reply is late."""
-        self._crew.stop(self._window)
+        self._pool.stop(self._window)
         for task in self._window:
             if task.reply is None:
                 word = "started" if task in self._waiting else "done"

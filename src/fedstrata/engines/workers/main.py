@@ -3,7 +3,7 @@
     python -m fedstrata.engines.workers.start PIPE ARENA AREA BYTES PARENT
 
 PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
-are written to. When the worker starts, AREA holds BYTES of briefing. PARENT is the server's process id.
+are written to. When the worker starts, AREA holds BYTES of spec. PARENT is the server's process id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fedstrata.engines.workers.arena import Mount
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.engines.workers.shared import read_at, write_at
-from fedstrata.engines.workers.worker_spec import Briefing
+from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.parents import begin_as_worker
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Reply, Request, Train
@@ -37,16 +37,16 @@ def main(arguments: Sequence[str]) -> None:
     for descriptor in (pipe, arena, area):
         os.set_inheritable(descriptor, False)  # a program that a client starts must not keep them open
     try:
-        _serve(Pipe(socket.socket(fileno=pipe)), arena, area, Briefing.from_bytes(read_at(area, length)))
+        _serve(Pipe(socket.socket(fileno=pipe)), arena, area, WorkerSpec.from_bytes(read_at(area, length)))
     except BrokenPipeError:
         return
 
 
-def _serve(pipe: Pipe, arena: int, area: int, briefing: Briefing) -> None:
-    layout = briefing.layout
+def _serve(pipe: Pipe, arena: int, area: int, spec: WorkerSpec) -> None:
+    layout = spec.layout
     try:
-        mount = Mount(layout, arena, torch.device(briefing.device))
-        handler = briefing.recipe.make()
+        mount = Mount(layout, arena, torch.device(spec.device))
+        handler = spec.recipe.make()
     except Exception as error:
         pipe.send({"broken": told(error)})
         raise

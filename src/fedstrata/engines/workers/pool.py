@@ -12,7 +12,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
 from fedstrata.engines.workers.process import Task, WorkerProcess
-from fedstrata.engines.workers.worker_spec import Briefing
+from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -21,11 +21,11 @@ _MOST_FAILED_STARTS = 3
 _PATIENCE = 2.0  # seconds in which workers without work may end by themselves
 
 
-class Crew:
+class Pool:
     """Worker processes by place; a place is empty while its process has ended and nobody needs another.
 
     Args:
-        briefing: What each is told.
+        spec: What each is told.
         arena: The weights.
         folder: Where their files lie.
         environments: Variables of each place beyond this process's own; as many as there are places.
@@ -38,7 +38,7 @@ class Crew:
 
     def __init__(
         self,
-        briefing: Briefing,
+        spec: WorkerSpec,
         *,
         arena: Arena,
         folder: Path,
@@ -46,7 +46,7 @@ class Crew:
         stall: float,
         start_timeout: float,
     ) -> None:
-        self._briefing, self._arena, self._folder = briefing, arena, folder
+        self._run_spec, self._arena, self._folder = spec, arena, folder
         self._environments, self._stall, self._start_timeout = environments, stall, start_timeout
         self._period = min(1.0, stall / 8)
         self._failed_starts = 0
@@ -78,7 +78,7 @@ class Crew:
         """Start workers in empty places until so many have no work, as far as there are places.
 
         Raises:
-            TrainingError: The system starts no process, or the crew is closed.
+            TrainingError: The system starts no process, or the pool is closed.
         """
         if self._closed:
             raise TrainingError("the engine is closed; make another")
@@ -86,7 +86,7 @@ class Crew:
         empty = [place for place, worker in enumerate(self._places) if worker is None]
         for place in empty[: max(wanted - free, 0)]:
             worker = WorkerProcess(
-                self._briefing,
+                self._run_spec,
                 arena=self._arena.descriptor,
                 folder=self._folder,
                 environment=self._environments[place],

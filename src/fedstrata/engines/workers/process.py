@@ -18,7 +18,7 @@ from fedstrata.domain.versions import Manifest
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
 from fedstrata.engines.workers.watchdog import Watchdog, glimpse
-from fedstrata.engines.workers.worker_spec import Briefing
+from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
 from fedstrata.wire.messages import Failure, Frame, Request
 from fedstrata.wire.requests import to_json
@@ -42,7 +42,7 @@ class WorkerProcess:
     """A fresh interpreter that serves one request at a time.
 
     Args:
-        briefing: What it is told.
+        spec: What it is told.
         arena: Descriptor of the weights.
         folder: Where its files lie.
         environment: Variables beyond this process's own.
@@ -55,7 +55,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        briefing: Briefing,
+        spec: WorkerSpec,
         *,
         arena: int,
         folder: Path,
@@ -75,7 +75,7 @@ class WorkerProcess:
         here.settimeout(_SEND_LIMIT)
         self.pipe = Pipe(here)
         try:
-            self._process = _start(briefing, there.fileno(), arena, self._area, self._words, environment)
+            self._process = _start(spec, there.fileno(), arena, self._area, self._words, environment)
         except OSError as error:
             self._let_go()
             raise TrainingError(f"cannot start a worker process: {error}; try fewer workers") from error
@@ -184,10 +184,10 @@ class WorkerProcess:
 
 
 def _start(
-    briefing: Briefing, pipe: int, arena: int, area: SharedFile, words: SharedFile, environment: Mapping[str, str]
+    spec: WorkerSpec, pipe: int, arena: int, area: SharedFile, words: SharedFile, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start an interpreter that imports what this one imports; in its own group, so that Ctrl-C does not reach it."""
-    told = briefing.to_bytes()
+    told = spec.to_bytes()
     write_at(area.descriptor, told, 0)
     numbers = [pipe, arena, area.descriptor, len(told), os.getpid()]
     return subprocess.Popen(

@@ -32,7 +32,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Briefing:
+class WorkerSpec:
     """Everything that does not change while a worker lives.
 
     Attributes:
@@ -42,8 +42,8 @@ class Briefing:
 
     Example:
         >>> from fedstrata.domain.layers import LayerMap
-        >>> told = Briefing(Layout.of(LayerMap(()), {}), Recipe("module:function", {"seed": 1}))
-        >>> Briefing.from_bytes(told.to_bytes()) == told
+        >>> told = WorkerSpec(Layout.of(LayerMap(()), {}), Recipe("module:function", {"seed": 1}))
+        >>> WorkerSpec.from_bytes(told.to_bytes()) == told
         True
     """
 
