@@ -25,7 +25,7 @@ from fedstrata.domain.seeds import Phase
 from fedstrata.engines.local import LocalEngine
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
-from fedstrata.server.state import initial_state
+from fedstrata.server.run import initial_state
 
 PAIRS = 7
 

@@ -22,9 +22,10 @@ from fedstrata.config.workplace import handler_of
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.engines.protocol import Engine
+from fedstrata.runs.state import ServerState
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
-from fedstrata.server.state import ServerState, initial_state
+from fedstrata.server.run import initial_state
 
 TURNS = 5
 CASES = ((60, 32), (20, 32), (2, 8))

@@ -16,8 +16,8 @@ from zlib import crc32
 from driver import Target, main
 from fedstrata.errors import FedstrataError
 from fedstrata.report import write_report
-from fedstrata.report.folder import read_run
 from fedstrata.report.outcome import outcome_of
+from fedstrata.runs.reading import read_run
 from texts import json_lines
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

@@ -25,16 +25,16 @@ import torch
 from driver import Target, main
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.config.inputs import Inputs, read_inputs, write_inputs
-from fedstrata.config.sites_file import read_sites, write_sites
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import FedstrataError
 from fedstrata.report.compare_inputs import gather
-from fedstrata.server.checkpoint import Place, generations, load, save
-from fedstrata.server.folder import LogDigest, RunFolder
-from fedstrata.server.journal import FileJournal
-from fedstrata.server.state import Best, Measured, ServerState
+from fedstrata.runs.checkpoint import Place, generations, load, save
+from fedstrata.runs.folder import LogDigest, RunFolder
+from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.sites_file import read_sites, write_sites
+from fedstrata.runs.state import Best, Measured, ServerState
 from fedstrata.wire.declaration import Declaration
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Reject

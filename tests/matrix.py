@@ -28,10 +28,10 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import ClientProfile
 from fedstrata.engines.local import LocalEngine
+from fedstrata.runs.folder import RunFolder
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules

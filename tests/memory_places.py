@@ -18,7 +18,7 @@ from fedstrata.data.tensors import TensorRows
 
 READERS = (
     "fedstrata.wire.codec.load_blob",
-    "fedstrata.server.checkpoint.load_tensors",
+    "fedstrata.runs.checkpoint.load_tensors",
     "fedstrata.deploy.site.layer_store.load_blob",
     "fedstrata.data.cache.load_file",
 )

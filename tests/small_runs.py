@@ -21,9 +21,9 @@ from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
+from fedstrata.runs.folder import RunFolder
 from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top
-from fedstrata.server.folder import RunFolder
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult, Schedule

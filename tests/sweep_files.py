@@ -12,7 +12,7 @@ import yaml
 from fedstrata.config.inputs import Inputs, model_files, write_inputs
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Sweep, load_sweep
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping import pool as pool
 from report.synthetic_run import write_run
 from small_runs import digits

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from small_models import save_bert, save_text
 from small_runs import digits, write_config
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from fedstrata.config.sites_file import write_sites
 from fedstrata.deploy.flower import services
 from fedstrata.deploy.flower.sites import SiteBook
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import TrainingError
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
+from fedstrata.runs.sites_file import write_sites
 from fedstrata.wire.declaration import Declaration
 
 Cli = Callable[..., Any]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fedstrata.config.build import reopen
-from fedstrata.config.sites_file import read_sites
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import CheckpointError
+from fedstrata.runs.sites_file import read_sites
 from fedstrata.wire.declaration import Declaration
 from site_rows import offices, play, remote, words
 from small_runs import after, essence

@@ -12,7 +12,7 @@ import fedstrata
 from fedstrata.config.build import prepare_run
 from fedstrata.config.exports import best_weights
 from fedstrata.config.load import check_config
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from small_runs import digits
 
 

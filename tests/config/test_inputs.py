@@ -17,7 +17,7 @@ from fedstrata.config.inputs import INPUTS, Inputs, check_inputs, inputs_of
 from fedstrata.config.output import begun
 from fedstrata.config.workplace import open_workplace
 from fedstrata.errors import CheckpointError, DataError, ModelError
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from small_models import save_bert
 from small_runs import after, digits, resume, start
 

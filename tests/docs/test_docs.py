@@ -36,7 +36,7 @@ from fedstrata.domain.records import (
     RoundRecord,
     TheoryRecord,
 )
-from fedstrata.server.tables import COLUMNS
+from fedstrata.runs.tables import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

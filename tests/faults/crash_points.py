@@ -13,15 +13,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import fedstrata.server.checkpoint as checkpoint
-import fedstrata.server.folder as folder
-import fedstrata.server.journal as journal
+import fedstrata.runs.checkpoint as checkpoint
+import fedstrata.runs.folder as folder
+import fedstrata.runs.journal as journal
+import fedstrata.runs.tables as tables
 import fedstrata.server.round as rounds
 import fedstrata.server.session as session
-import fedstrata.server.tables as tables
 from fedstrata.client.handler import Handler
-from fedstrata.server.folder import RunFolder
-from fedstrata.server.journal import FileJournal
+from fedstrata.runs.folder import RunFolder
+from fedstrata.runs.journal import FileJournal
 
 When = Literal["before", "after"]
 Chosen = Callable[..., bool]

@@ -18,10 +18,10 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
-from fedstrata.server.checkpoint import Place, load, save
-from fedstrata.server.journal import FileJournal
+from fedstrata.runs.checkpoint import Place, load, save
+from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.state import Best, ServerState
 from fedstrata.server.run import RunResult
-from fedstrata.server.state import Best, ServerState
 
 Taken = Literal["refused", "the same"]
 W = TensorName("w")

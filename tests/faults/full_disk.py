@@ -18,10 +18,10 @@ import pytest
 from safetensors import SafetensorError
 
 import fedstrata.config.build as build
-import fedstrata.server.checkpoint as checkpoint
-import fedstrata.server.folder as folder_module
-import fedstrata.server.journal as journal_module
-import fedstrata.server.tables as tables
+import fedstrata.runs.checkpoint as checkpoint
+import fedstrata.runs.folder as folder_module
+import fedstrata.runs.journal as journal_module
+import fedstrata.runs.tables as tables
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOMY = 64 * 2**20

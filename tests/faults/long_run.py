@@ -19,8 +19,8 @@ import torch
 
 from faults.killing import MEMORY
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
+from fedstrata.runs.folder import RunFolder
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.folder import RunFolder
 from fedstrata.server.run import Run, Schedule
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model

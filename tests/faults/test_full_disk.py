@@ -17,7 +17,7 @@ from commands import Said
 from faults.full_disk import NO_SPACE, ROOMY, Room, disk, mount, pretend, watch
 from faults.variants import VARIANTS, outcome, play, prepared
 from fedstrata.errors import StorageError
-from fedstrata.server.checkpoint import generations, load
+from fedstrata.runs.checkpoint import generations, load
 from fedstrata.wire.messages import Weights
 from small_runs import digits, essence, write_config
 

@@ -19,14 +19,14 @@ from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask, Role
 from fedstrata.engines.clock import Deadline
 from fedstrata.models.partition import partition
-from fedstrata.server.journal import MemoryJournal
+from fedstrata.runs.journal import MemoryJournal
 from fedstrata.server.observers import Quiet
 from fedstrata.server.quorum import with_quorum
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Replies
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
-from fedstrata.server.state import initial_state
+from fedstrata.server.run import initial_state
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import raw
 from fedstrata.wire.messages import TrainPlan, Update, Weights

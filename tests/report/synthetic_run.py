@@ -13,7 +13,7 @@ import yaml
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, Metrics, RoundRecord
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 
 LAYER_BYTES, HEAD_BYTES = 133_120, 2_600
 PEAK_LIMIT = 40e6

@@ -12,11 +12,11 @@ import torch
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import ClientRecord, RoundRecord
 from fedstrata.report.blocks import Note
-from fedstrata.report.events import read_log
-from fedstrata.report.folder import read_run
 from fedstrata.report.outliers import FEWEST, Outlier, outliers
-from fedstrata.report.records import Log, RunHeader
 from fedstrata.report.sections.fairness import fairness
+from fedstrata.runs.events import read_log
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Log, RunHeader
 from fedstrata.selectors.full import Full
 from fedstrata.server.method import Setting
 from report.synthetic_run import write_run

@@ -17,13 +17,13 @@ from fedstrata.report.comparison import Rules
 from fedstrata.report.grouping import group
 from fedstrata.report.html import render
 from fedstrata.report.pareto import Standing
-from fedstrata.report.records import Run
 from fedstrata.report.results import CurvePoint
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.frontier import SAME_COST, costs_and_accuracy
 from fedstrata.report.tradeoff import tradeoff
+from fedstrata.runs.records import Run
 from report.made_outcomes import several
 from report.synthetic_run import write_run
 

@@ -13,7 +13,6 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Check, Fold, Meter, Pictures, Table, Text
 from fedstrata.report.grouping import group
-from fedstrata.report.records import ClientData, DataCard
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.report.sections.config import config
@@ -23,6 +22,7 @@ from fedstrata.report.sections.data import data
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
+from fedstrata.runs.records import ClientData, DataCard
 from report.synthetic_run import write_run
 
 

@@ -14,9 +14,9 @@ import pytest
 from fedstrata.domain.records import Metrics
 from fedstrata.errors import TrainingError
 from fedstrata.report import write_report
-from fedstrata.report.folder import read_run
 from fedstrata.report.outcome import outcome_of
 from fedstrata.report.progress import PlainProgress
+from fedstrata.runs.reading import read_run
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
 from fedstrata.wire.messages import Train

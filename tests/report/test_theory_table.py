@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from fedstrata.domain.records import RoundRecord, TheoryRecord
 from fedstrata.errors import DataError
-from fedstrata.report.folder import read_run
 from fedstrata.report.theory_table import (
     MEASURES,
     TheoryLine,
@@ -22,6 +21,7 @@ from fedstrata.report.theory_table import (
     within_rounds,
     write_theory,
 )
+from fedstrata.runs.reading import read_run
 from report.synthetic_run import write_run
 
 

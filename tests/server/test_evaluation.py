@@ -10,8 +10,8 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
+from fedstrata.runs.state import ServerState
 from fedstrata.server.evaluation import Evaluation, evaluate_all
-from fedstrata.server.state import ServerState
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
 from toys import named

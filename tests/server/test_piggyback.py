@@ -12,12 +12,12 @@ import pytest
 from fedstrata.client.handler import Handler
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
+from fedstrata.runs.state import Measured
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.warmup import Warmup
-from fedstrata.server.state import Measured
 from fedstrata.wire.messages import (
     Probe,
     Probed,

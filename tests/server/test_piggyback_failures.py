@@ -16,7 +16,7 @@ from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.rules import Rules
-from fedstrata.server.state import initial_state
+from fedstrata.server.run import initial_state
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Probe, Reply, Request, Train, Update
 from riding_runs import STATISTICS, in_training, noting, play, riding

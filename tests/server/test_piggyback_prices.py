@@ -17,7 +17,7 @@ from fedstrata.selectors.protocol import SelectorState
 from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
-from fedstrata.server.state import initial_state
+from fedstrata.server.run import initial_state
 from fedstrata.wire.messages import Request, Train
 from riding_runs import STATISTICS, noting, play, riding, tolled
 from small_runs import SIZES

@@ -270,7 +270,7 @@ class Protocol(RuleBasedStateMachine):
 def play_sequences(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Play so many sequences of up to fifty events."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # processes die here, not machines
-    monkeypatch.setattr(logging.getLogger("fedstrata.server.journal"), "disabled", True)
+    monkeypatch.setattr(logging.getLogger("fedstrata.runs.journal"), "disabled", True)
     run_state_machine_as_test(
         Protocol,
         settings=settings(max_examples=count, stateful_step_count=50, deadline=None, derandomize=True, database=None),

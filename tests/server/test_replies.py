@@ -12,7 +12,7 @@ from answering import ORIGIN, flipped, frame, training, update
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline, VirtualClock
-from fedstrata.server.journal import MemoryJournal
+from fedstrata.runs.journal import MemoryJournal
 from fedstrata.server.replies import Replies
 from fedstrata.wire.messages import Failure, Frame, Probed, Reject, Reply, Update
 from toys import named

@@ -15,6 +15,7 @@ from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator, AggregatorState
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import CheckpointError
+from fedstrata.runs.folder import RunFolder
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.full import Full
 from fedstrata.selectors.independent import Independent
@@ -23,7 +24,6 @@ from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.random import Random
 from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
-from fedstrata.server.folder import RunFolder
 from fedstrata.wire.messages import Weights
 from small_runs import after, essence, events, toy_run
 from toys import same_bits

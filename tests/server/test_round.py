@@ -14,6 +14,7 @@ from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import AbandonedError, SelectionError
+from fedstrata.runs.state import ServerState
 from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.head_only import HeadOnly
@@ -22,7 +23,7 @@ from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
-from fedstrata.server.state import ServerState, initial_state
+from fedstrata.server.run import initial_state
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Failure, Frame, Reply, Request, Train, TrainPlan, Update

@@ -10,7 +10,7 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import RoundRecord, TheoryRecord
-from fedstrata.report.events import read_log
+from fedstrata.runs.events import read_log
 from fedstrata.selectors.both import Both
 from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.bound import Bound

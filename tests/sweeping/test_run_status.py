@@ -10,7 +10,7 @@ import yaml
 
 from fedstrata.config.inputs import write_inputs
 from fedstrata.config.sweep import Job
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from sweep_files import MADE_OF, loaded

@@ -14,7 +14,7 @@ from fedstrata.config.sources import load_rows
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.data.tensors import FederatedData
 from fedstrata.errors import ConfigError, DataError
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run import play_sweep
 from fedstrata.sweeping.run_status import Standing, standing

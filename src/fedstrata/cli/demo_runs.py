@@ -205,7 +205,7 @@ def _show(progress: Progress, task: TaskID, shift: str, line: Mapping[str, Any],
 
 def _results(out: Path) -> list[dict[str, Any]]:
     """Return one entry per shift and method, read from the run folders."""
-    from fedstrata.server.folder import RunFolder
+    from fedstrata.runs.folder import RunFolder
 
     results = []
     for shift in SHIFTS:

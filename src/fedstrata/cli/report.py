@@ -13,7 +13,7 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; by default report.html in RUN.")] = None,
 ) -> None:
     """Write a self-contained report: verdict, curves, layer heatmaps, costs, proof of training."""
-    from fedstrata.report.folder import events_of
+    from fedstrata.runs.reading import events_of
 
     for run in runs:
         events_of(run)  # before what draws is imported, which takes a second

@@ -16,9 +16,9 @@ from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
 from fedstrata.engines.protocol import Engine
 from fedstrata.files import argument
-from fedstrata.report.events import read_log
 from fedstrata.report.outliers import outliers
 from fedstrata.report.progress import PlainProgress, megabytes
+from fedstrata.runs.events import read_log
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 

@@ -32,7 +32,6 @@ from fedstrata.config.problems import config_error
 from fedstrata.config.provenance import environment, header, identity, model_card, resolved
 from fedstrata.config.setting import Prepared, prepare_setting
 from fedstrata.config.shared import ALONE, Shared
-from fedstrata.config.sites_file import Sites, changes, read_sites, write_sites
 from fedstrata.config.sources import check_kind, model_problem
 from fedstrata.config.workplace import Workplace, open_workplace
 from fedstrata.costs.protocol import Workload
@@ -50,8 +49,9 @@ from fedstrata.models.failing import blaming_the_model
 from fedstrata.models.hub import save_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.objective import Classification
+from fedstrata.runs.folder import RunFolder
+from fedstrata.runs.sites_file import Sites, changes, read_sites, write_sites
 from fedstrata.server.evaluation import CentralTest
-from fedstrata.server.folder import RunFolder
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.run import SAME, Run, RunResult, Schedule

@@ -12,7 +12,7 @@ from fedstrata.files import argument
 from fedstrata.models.export import save_weights, sentence
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.report.progress import megabytes
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.messages import Weights
 
 

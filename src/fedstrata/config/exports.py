@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.config.provenance import after_last
-from fedstrata.server.best import BestWeights
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.best import BestWeights
+from fedstrata.runs.folder import RunFolder
 from fedstrata.server.run import RunResult
 from fedstrata.wire.messages import Weights
 

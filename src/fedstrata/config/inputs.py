@@ -27,7 +27,7 @@ from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
 from fedstrata.models.place import is_custom, model_folder
 from fedstrata.reading.json_text import read_json
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.digests import hashed
 
 INPUTS = "inputs.json"

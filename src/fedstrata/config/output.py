@@ -12,7 +12,7 @@ from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.errors import CheckpointError, ConfigError, nearest
 from fedstrata.files import argument, private_folder, too_long
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 
 
 def output_folder(loaded: Loaded) -> RunFolder:

@@ -12,13 +12,13 @@ from fedstrata.config.paths import expanded
 from fedstrata.config.problems import Problem, config_error
 from fedstrata.config.remote import lengths_of, remote_workload
 from fedstrata.config.setting import probe_plan, train_plan
-from fedstrata.config.sites_file import Sites
 from fedstrata.config.workplace import Workplace
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.kinds import Digits
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
+from fedstrata.runs.sites_file import Sites
 
 _SHOWN = 5
 

@@ -17,8 +17,8 @@ from fedstrata.config.provenance import resolved
 from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.locks import Lock
-from fedstrata.server.checkpoint import generations, round_of
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.checkpoint import generations, round_of
+from fedstrata.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

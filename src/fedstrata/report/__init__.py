@@ -15,13 +15,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedstrata.report.folder import read_run as read_run
     from fedstrata.report.html import write_report as write_report
-    from fedstrata.report.records import Run as Run
     from fedstrata.report.tables import Result as Result
     from fedstrata.report.tables import layers_chosen as layers_chosen
     from fedstrata.report.tables import markdown_table as markdown_table
     from fedstrata.report.tables import terminal_table as terminal_table
+    from fedstrata.runs.reading import read_run as read_run
+    from fedstrata.runs.records import Run as Run
 
 __all__ = [
     "Result",
@@ -35,10 +35,10 @@ __all__ = [
 
 _HOME = {
     "Result": "fedstrata.report.tables",
-    "Run": "fedstrata.report.records",
+    "Run": "fedstrata.runs.records",
     "layers_chosen": "fedstrata.report.tables",
     "markdown_table": "fedstrata.report.tables",
-    "read_run": "fedstrata.report.folder",
+    "read_run": "fedstrata.runs.reading",
     "terminal_table": "fedstrata.report.tables",
     "write_report": "fedstrata.report.html",
 }

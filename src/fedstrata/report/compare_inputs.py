@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedstrata.errors import CheckpointError, DataError
-from fedstrata.report.folder import EVENTS, read_run
 from fedstrata.report.formatting import listing, plural
 from fedstrata.report.grouping import Group, group, settings
 from fedstrata.report.outcome import Outcome, outcome_of
-from fedstrata.report.records import Run
 from fedstrata.report.results import is_results_file, read_outcomes
+from fedstrata.runs.reading import EVENTS, read_run
+from fedstrata.runs.records import Run
 
 RESULTS = "results.csv"
 """The results file that a sweep keeps in its folder."""

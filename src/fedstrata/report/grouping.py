@@ -11,8 +11,8 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.errors import ConfigError
 from fedstrata.reading.yaml_text import yaml_value
 from fedstrata.report.formatting import listing
-from fedstrata.report.records import Run
 from fedstrata.report.totals import largest_peak, predicted_flops
+from fedstrata.runs.records import Run
 
 Settings = Mapping[str, str]
 _IDENTITY = ("seed", "output")

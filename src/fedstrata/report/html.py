@@ -9,11 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
-from fedstrata.report.folder import read_run
 from fedstrata.report.formatting import listing, percent, plural
 from fedstrata.report.grouping import Group, final_accuracy, group
 from fedstrata.report.marks import SWATCHES
-from fedstrata.report.records import DataCard, Run
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.classes import classes
 from fedstrata.report.sections.comparison import comparison
@@ -30,6 +28,8 @@ from fedstrata.report.sections.proof import passed, proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.theory import theory
 from fedstrata.report.sections.verdict import verdict
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import DataCard, Run
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:

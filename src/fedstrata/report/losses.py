@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fedstrata.domain.reasons import Reason
-from fedstrata.report.records import Log
+from fedstrata.runs.records import Log
 
 BEFORE = 0
 """The evaluation before the first round."""

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from fedstrata.errors import CheckpointError
 from fedstrata.report.grouping import Point, trajectory, uploaded
-from fedstrata.report.records import Run
 from fedstrata.report.spread import Spread, spread, spread_of
 from fedstrata.report.totals import predicted_flops
+from fedstrata.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)

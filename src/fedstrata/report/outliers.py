@@ -15,7 +15,7 @@ from statistics import fmean, median
 
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.formatting import number
-from fedstrata.report.records import Log
+from fedstrata.runs.records import Log
 
 FEWEST = 8
 """Clients below which nobody can be said to stand out."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)

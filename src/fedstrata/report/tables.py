@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fedstrata.report.formatting import clean, duration, megabytes, percent, short_names
-from fedstrata.report.records import Run
 from fedstrata.report.terminal import TerminalTable
+from fedstrata.runs.records import Run
 
 _HEAD = ("method", "accuracy", "best", "MB up", "time", "layers chosen")
 

@@ -15,7 +15,7 @@ from scipy import stats
 from fedstrata.errors import DataError
 from fedstrata.files import write_atomic
 from fedstrata.report.cells import cell, text_of
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedstrata.domain.records import ClientRecord
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 
 def turns(run: Run) -> Iterator[ClientRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.protocol import Engine
-from fedstrata.server.journal import Journal
+from fedstrata.runs.journal import Journal
 from fedstrata.server.replies import Accepted, Loss, Replies
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import Request

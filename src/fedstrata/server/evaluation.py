@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
+from fedstrata.runs.journal import MemoryJournal
+from fedstrata.runs.state import ServerState
 from fedstrata.server.assign import to_evaluate
 from fedstrata.server.collect import collect
-from fedstrata.server.journal import MemoryJournal
-from fedstrata.server.state import ServerState
 from fedstrata.wire.messages import Evaluate, Evaluated, Reject, Weights
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.errors import AbandonedError, StorageError
-from fedstrata.server.journal import Journal
+from fedstrata.runs.journal import Journal
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.rules import Rules
 from fedstrata.wire.assignment import Assignment

@@ -20,10 +20,10 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.domain.selection import Selection
 from fedstrata.domain.theory import chi2
+from fedstrata.runs.state import Measured, ServerState
 from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.replies import Loss
-from fedstrata.server.state import Measured, ServerState
 from fedstrata.server.theory import sketched_moments, theory_record
 from fedstrata.wire.admission import Norms
 from fedstrata.wire.messages import PhaseName, Probed, Reject, Update, Weights

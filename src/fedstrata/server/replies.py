@@ -19,7 +19,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.errors import StorageError
-from fedstrata.server.journal import Journal
+from fedstrata.runs.journal import Journal
 from fedstrata.wire.admission import Norms, admit, admit_update, belongs
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.codec import unframe

@@ -15,9 +15,10 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.selection import check
 from fedstrata.engines.protocol import Engine
+from fedstrata.runs.journal import Journal, MemoryJournal
+from fedstrata.runs.state import ServerState
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.collect import collect
-from fedstrata.server.journal import Journal, MemoryJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.piggyback import Ride, more
@@ -25,7 +26,6 @@ from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Accepted
 from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
-from fedstrata.server.state import ServerState
 from fedstrata.wire.admission import Norms
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of

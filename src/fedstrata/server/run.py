@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.domain.ids import LayerName
+from fedstrata.domain.versions import Versions
 from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import argument
 from fedstrata.locks import Lock
-from fedstrata.server.best import BestWeights
-from fedstrata.server.checkpoint import Place, generations, load, strays
+from fedstrata.runs.best import BestWeights
+from fedstrata.runs.checkpoint import Place, generations, load, strays
+from fedstrata.runs.folder import LogDigest, RunFolder
+from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.state import ServerState
 from fedstrata.server.evaluation import CentralTest
-from fedstrata.server.folder import LogDigest, RunFolder
-from fedstrata.server.journal import FileJournal
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.session import Session
-from fedstrata.server.state import ServerState, initial_state
 from fedstrata.server.theory import Instrument
+from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Weights
 
 log = logging.getLogger(__name__)
@@ -231,6 +233,19 @@ class Run:
             if then != value:
                 was = "another one" if name == "configuration" else f"{then}, now {value}"
                 log.warning("%s was %s when the checkpoint was written; the bits may differ from here on", name, was)
+
+
+def initial_state(setting: Setting, weights: Weights, *, run: str = "") -> ServerState:
+    """Return the state of a run that has not begun."""
+    always = [block.name for block in setting.layers.always]
+    return ServerState(
+        round=0,
+        weights=weights,
+        selector=setting.method.selector.init(setting.layers),
+        aggregator=setting.method.aggregator.init(weights, setting.layers),
+        versions=Versions.at(manifest_of(setting.layers.trainable, weights), always=always),
+        run=run,
+    )
 
 
 def _check_same(lock: Lock, folder: RunFolder) -> None:

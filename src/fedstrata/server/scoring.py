@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
+from fedstrata.runs.state import Measured
 from fedstrata.scores.protocol import Score
 from fedstrata.server.recorder import Recorder
-from fedstrata.server.state import Measured
 from fedstrata.wire.messages import Probed, Reject
 
 _MESSAGE = "the score of its statistics is not finite for every layer; if it happens to all, use another score"

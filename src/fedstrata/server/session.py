@@ -17,13 +17,13 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord, TheoryRecord
 from fedstrata.errors import AbandonedError, StorageError, TrainingError
 from fedstrata.files import argument
-from fedstrata.server.checkpoint import Place, generations, round_of, save
+from fedstrata.runs.checkpoint import Place, generations, round_of, save
+from fedstrata.runs.folder import Event, LogDigest, round_events
+from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.state import Best, ServerState
+from fedstrata.runs.tables import write_tables
 from fedstrata.server.evaluation import Evaluation, evaluate_all
-from fedstrata.server.folder import Event, LogDigest, round_events
-from fedstrata.server.journal import FileJournal
 from fedstrata.server.round import play_round
-from fedstrata.server.state import Best, ServerState
-from fedstrata.server.tables import write_tables
 from fedstrata.server.theory import measured
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import StorageError
 from fedstrata.files import new_folder, write_atomic
 from fedstrata.reading.yaml_text import yaml_value
-from fedstrata.server.checkpoint import clear
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.checkpoint import clear
+from fedstrata.runs.folder import RunFolder
 from fedstrata.server.run import RunResult
 
 

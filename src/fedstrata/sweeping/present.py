@@ -21,7 +21,7 @@ from fedstrata.config.load import Loaded, check_config
 from fedstrata.config.sweep import Job
 from fedstrata.config.workplace import LoadRows
 from fedstrata.errors import CheckpointError, FedstrataError
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.rows import LatestRows
 
 

@@ -15,7 +15,7 @@ from fedstrata.config.sweep import Job
 from fedstrata.errors import FedstrataError, StorageError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
 
 _BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json", "inputs.json"})

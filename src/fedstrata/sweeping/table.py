@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, StorageError
-from fedstrata.report.folder import read_run
-from fedstrata.report.records import Run
 from fedstrata.report.results import Outcome, merge_local_only, outcome_of, write_outcomes
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 
 Line = tuple[str, str, int]
 """Method, budget and seed: what one line of the table is about."""

@@ -11,9 +11,9 @@ from fedstrata.domain.records import ClientRecord
 from fedstrata.domain.units import UNITS, shown
 from fedstrata.report.blocks import Block, Check, Meter, Note, TableCell
 from fedstrata.report.formatting import NOTHING, listing, plural, quantity
-from fedstrata.report.records import Run
 from fedstrata.report.sections.predicted import measured
 from fedstrata.report.totals import turns
+from fedstrata.runs.records import Run
 
 _MEASURED = ("bytes_up", "bytes_peak", "seconds")
 _NAMES = {

@@ -7,7 +7,7 @@ from math import isfinite
 
 from fedstrata.report.blocks import Block, Table, Text, folded
 from fedstrata.report.formatting import NOTHING, number, plural
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 _ROUNDING = 1e-9
 """A gap that is nothing but rounding in the last digits."""

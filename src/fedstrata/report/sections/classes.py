@@ -10,7 +10,7 @@ from statistics import fmean
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
 from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
-from fedstrata.report.records import Confusion, Run
+from fedstrata.runs.records import Confusion, Run
 
 _MOST_DRAWN = 30
 """Classes up to which every pair is drawn."""

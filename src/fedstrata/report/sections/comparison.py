@@ -8,11 +8,11 @@ from fedstrata.report.comparison import Rules
 from fedstrata.report.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.grouping import Group, Series, final_accuracy
 from fedstrata.report.outcome import outcome_of
-from fedstrata.report.records import Run
 from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.spread import spread
 from fedstrata.report.tables import layers_chosen
+from fedstrata.runs.records import Run
 
 _HEAD = (
     "method",

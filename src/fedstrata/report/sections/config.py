@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from fedstrata.report.blocks import Block, Code, Fold, Text
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 
 def config(run: Run) -> tuple[Block, ...]:

@@ -11,8 +11,8 @@ from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
 from fedstrata.report.formatting import MEGABYTE, listing, megabytes, percent, plural
 from fedstrata.report.grouping import Group, Point, measure, trajectory
 from fedstrata.report.plots import Line, line_chart
-from fedstrata.report.records import Run
 from fedstrata.report.sections.verdict import measured_on
+from fedstrata.runs.records import Run
 
 Path = tuple[Point, ...]
 

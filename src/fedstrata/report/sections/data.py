@@ -8,7 +8,7 @@ from fedstrata.report.bars import Segment, stacked
 from fedstrata.report.blocks import Block, Key, Note, Picture, Pictures, Table, Text, folded
 from fedstrata.report.formatting import NOTHING, plural
 from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
-from fedstrata.report.records import ClientData, Count, DataCard
+from fedstrata.runs.records import ClientData, Count, DataCard
 
 _MOST_PARTS = 10
 _MOST_BARS = 40

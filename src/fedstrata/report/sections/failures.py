@@ -9,8 +9,8 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.report.blocks import Block, Check, Note, Pictures, Table, Text, folded
 from fedstrata.report.formatting import NOTHING, listing, plural
 from fedstrata.report.losses import Tally, losses_by_round, lost_clients, tally, turns_asked
-from fedstrata.report.records import Log, Run
 from fedstrata.report.sections.losses import strip
+from fedstrata.runs.records import Log, Run
 
 MEANING: Mapping[str, str] = {
     Reason.LATE: "no sound answer came in time",

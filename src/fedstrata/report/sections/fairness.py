@@ -8,8 +8,8 @@ from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, 
 from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.outliers import outliers
 from fedstrata.report.plots import Line, line_chart
-from fedstrata.report.records import Run
 from fedstrata.report.spread import spread_of
+from fedstrata.runs.records import Run
 
 FEW_ROWS = 30
 """Held-out rows below which a client's accuracy is called coarse."""

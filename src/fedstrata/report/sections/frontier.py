@@ -10,10 +10,10 @@ from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
 from fedstrata.report.formatting import listing, percent, quantity
 from fedstrata.report.grouping import Group, Series, final_accuracy, uploaded
 from fedstrata.report.pareto import Standing, alike, frontier
-from fedstrata.report.records import Run
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.report.totals import client_seconds, predicted_flops
 from fedstrata.report.tradeoff import tradeoff
+from fedstrata.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fedstrata.report.blocks import Block, Fold, Note, Table
 from fedstrata.report.formatting import NOTHING, listing, plural
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 _STATES = {"broken off": "broken off (the log has no end: killed, or still running)"}
 

@@ -9,7 +9,7 @@ from fedstrata.report.blocks import Picture
 from fedstrata.report.formatting import plural
 from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
 from fedstrata.report.losses import BEFORE, in_order
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 _MOST_ROUNDS = 60
 _TOP = "abandoned"

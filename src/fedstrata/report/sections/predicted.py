@@ -10,9 +10,9 @@ from statistics import median
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
 from fedstrata.report.formatting import number, plural
-from fedstrata.report.records import Run
 from fedstrata.report.scatter import BAND, Pair, agreement
 from fedstrata.report.totals import seconds_of, turns
+from fedstrata.runs.records import Run
 
 _NAMES = {
     "bytes_up": "Bytes up",

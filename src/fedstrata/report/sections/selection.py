@@ -8,7 +8,7 @@ from fedstrata.domain.records import RoundRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
 from fedstrata.report.formatting import plural, short_names
 from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 _MOST_ROUNDS = 60
 _MOST_CLIENTS = 120

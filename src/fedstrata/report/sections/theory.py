@@ -10,8 +10,8 @@ from statistics import median
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Table, Text, folded
 from fedstrata.report.formatting import NOTHING, number, plural
 from fedstrata.report.plots import Line, line_chart
-from fedstrata.report.records import Run
 from fedstrata.report.theory_table import Correlation, TheoryLine, correlation, theory_lines
+from fedstrata.runs.records import Run
 
 _HEAD = ("# round", "# E", "# E1", "# E2", "# E / (E1 + E2)", "# f before", "# f after", "# decrease")
 

@@ -15,7 +15,7 @@ from fedstrata.report.grouping import (
     trajectory,
     uploaded,
 )
-from fedstrata.report.records import Run
+from fedstrata.runs.records import Run
 
 _MEASURES = {"test": "test accuracy", "validation": "accuracy on the clients' held-out rows"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.errors import CheckpointError, StorageError
-from fedstrata.server.best import BestWeights
+from fedstrata.runs.best import BestWeights
 from fedstrata.server.run import Run
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Evaluate, Evaluated, Reply, Request

@@ -12,7 +12,7 @@ import pytest
 
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
-from fedstrata.report.events import read_log
+from fedstrata.runs.events import read_log
 from report.synthetic_run import events_of, write_run
 
 

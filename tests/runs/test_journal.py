@@ -13,7 +13,7 @@ import pytest
 from answering import flipped, frame, training, update
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import StorageError
-from fedstrata.server.journal import FileJournal
+from fedstrata.runs.journal import FileJournal
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Failure, Reject, Update
 from toys import same_bits

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedstrata.files import private_file, sync, write_atomic
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 
 COLUMNS = (
     "round",

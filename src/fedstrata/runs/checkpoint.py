@@ -31,7 +31,7 @@ from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
 from fedstrata.reading.bounded import read_bytes
 from fedstrata.reading.json_text import json_value
-from fedstrata.server.state import Best, Measured, ServerState
+from fedstrata.runs.state import Best, Measured, ServerState
 from fedstrata.wire.messages import Weights
 
 SCHEMA = 5

@@ -29,7 +29,7 @@ class BestWeights:
         folder: Made when it is first needed.
 
     Example:
-        See ``tests/server/test_best.py``.
+        See ``tests/runs/test_best.py``.
     """
 
     folder: Path

@@ -10,7 +10,7 @@ import pytest
 
 from fedstrata.domain.records import SCHEMA
 from fedstrata.errors import CheckpointError
-from fedstrata.server.folder import LogDigest, RunFolder
+from fedstrata.runs.folder import LogDigest, RunFolder
 
 
 def test_events_come_back_with_their_schema(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
-from fedstrata.server import checkpoint
-from fedstrata.server.checkpoint import Place, clear, generations, load, save
-from fedstrata.server.state import Best, Measured, ServerState
+from fedstrata.runs import checkpoint
+from fedstrata.runs.checkpoint import Place, clear, generations, load, save
+from fedstrata.runs.state import Best, Measured, ServerState
 
 W = TensorName("w")
 

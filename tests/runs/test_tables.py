@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from fedstrata.runs.folder import RunFolder
+from fedstrata.runs.tables import COLUMNS, summarise, write_tables
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.top import Top
-from fedstrata.server.folder import RunFolder
-from fedstrata.server.tables import COLUMNS, summarise, write_tables
 from small_runs import events, toy_run
 
 SUMMARY = {

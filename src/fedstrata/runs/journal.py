@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
 from fedstrata.reading.bounded import read_part
-from fedstrata.server.journal_records import FRAMES, LONGEST, Accepted, Begun, Lost, Record, key_of, line_of, record_of
+from fedstrata.runs.journal_records import FRAMES, LONGEST, Accepted, Begun, Lost, Record, key_of, line_of, record_of
 from fedstrata.wire.assignment import Assignment, Key
 from fedstrata.wire.codec import encode, unframe
 from fedstrata.wire.digests import content_of

@@ -9,7 +9,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.errors import CheckpointError
 from fedstrata.files import write_atomic
 from fedstrata.reading.json_text import read_json
-from fedstrata.server.folder import RunFolder
+from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.declaration import Declaration
 
 SITES = "sites.json"

@@ -9,8 +9,6 @@ from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.versions import Versions
 from fedstrata.selectors.protocol import SelectorState
-from fedstrata.server.method import Setting
-from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Origin, Weights
 
 
@@ -79,16 +77,3 @@ class ServerState:
     def origin(self) -> Origin:
         """Origin of the messages of the next round."""
         return Origin(self.run, self.attempt, self.versions.base)
-
-
-def initial_state(setting: Setting, weights: Weights, *, run: str = "") -> ServerState:
-    """Return the state of a run that has not begun."""
-    always = [block.name for block in setting.layers.always]
-    return ServerState(
-        round=0,
-        weights=weights,
-        selector=setting.method.selector.init(setting.layers),
-        aggregator=setting.method.aggregator.init(weights, setting.layers),
-        versions=Versions.at(manifest_of(setting.layers.trainable, weights), always=always),
-        run=run,
-    )

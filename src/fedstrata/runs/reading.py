@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fedstrata.errors import CheckpointError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.json_text import MOST_BYTES, json_value
-from fedstrata.report.events import problem, read_log
-from fedstrata.report.records import Confusion, DataCard, Log, Run
+from fedstrata.runs.events import problem, read_log
+from fedstrata.runs.records import Confusion, DataCard, Log, Run
 
 EVENTS = "events.jsonl"
 

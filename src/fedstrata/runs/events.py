@@ -15,7 +15,7 @@ from fedstrata.domain.units import UNITS
 from fedstrata.errors import CheckpointError, nearest
 from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import MOST_BYTES, json_value
-from fedstrata.report.records import Log, RunHeader
+from fedstrata.runs.records import Log, RunHeader
 
 T = TypeVar("T")
 
