@@ -35,7 +35,8 @@ from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
-from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.server.run import Run, RunResult
+from fedstrata.server.setup import Schedule
 from fedstrata.testing.faults import EVERY_PHASE, Exactly, Plan
 from fedstrata.testing.faulty import FaultyEngine
 from fedstrata.wire.messages import PhaseName, ProbePlan, TrainPlan, Update, Weights

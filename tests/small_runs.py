@@ -26,7 +26,8 @@ from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
-from fedstrata.server.run import Run, RunResult, Schedule
+from fedstrata.server.run import Run, RunResult
+from fedstrata.server.setup import Schedule
 from fedstrata.wire.messages import TrainPlan, Weights
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model, toy_rows

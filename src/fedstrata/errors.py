@@ -22,6 +22,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended early; it is saved and can be resumed."""
+
 
 class FedstrataError(Exception):
     """The base of every error that a caller may act on."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commands import Said
-from fedstrata.cli.run import engine_overrides
+from fedstrata.cli.options import engine_overrides
 from fedstrata.config.build import prepare_run
 from fedstrata.config.engine import engine_of
 from fedstrata.config.flower import FlowerSection, client_names

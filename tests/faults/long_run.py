@@ -21,7 +21,8 @@ from faults.killing import MEMORY
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.runs.folder import RunFolder
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.run import Run, Schedule
+from fedstrata.server.run import Run
+from fedstrata.server.setup import Schedule
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedstrata.cli.run import Set
+from fedstrata.cli.options import Set
 from fedstrata.errors import ConfigError, nearest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstrata.cli.run import Json, Quiet, Set
+from fedstrata.cli.options import Json, Quiet, Set
 from fedstrata.errors import ConfigError, FedstrataError
 
 if TYPE_CHECKING:

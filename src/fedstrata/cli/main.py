@@ -21,13 +21,13 @@ from fedstrata.cli.plan import plan
 from fedstrata.cli.reach import out_of_reach
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
-from fedstrata.cli.run import INTERRUPTED, run
+from fedstrata.cli.run import run
 from fedstrata.cli.shortage import out_of_memory
 from fedstrata.cli.signals import ended_by, ending_well
 from fedstrata.cli.sites import sites
 from fedstrata.cli.streams import forgiving, lost, open_all
 from fedstrata.cli.sweep import sweep
-from fedstrata.errors import FedstrataError, StorageError
+from fedstrata.errors import INTERRUPTED, FedstrataError, StorageError
 
 _OF_FLOWER = frozenset({"flwr", "cryptography", "httpx"})
 """Packages that come with the extra ``flower``."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedstrata.cli.run import INTERRUPTED
 from fedstrata.cli.session import last_words
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
@@ -18,6 +17,7 @@ from fedstrata.deploy.flower.control_channel import Result
 from fedstrata.deploy.flower.launch import Launched, launched
 from fedstrata.deploy.flower.services import Home
 from fedstrata.deploy.flower.sites import roster
+from fedstrata.errors import INTERRUPTED
 from fedstrata.files import argument
 from fedstrata.server.run import RunResult
 

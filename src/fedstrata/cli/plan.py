@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstrata.cli.run import Set
+from fedstrata.cli.options import Set
 from fedstrata.errors import ConfigError
 
 if TYPE_CHECKING:

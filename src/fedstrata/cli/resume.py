@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedstrata.cli.run import Engine, Json, Quiet, Set, Workers, engine_overrides
+from fedstrata.cli.options import Engine, Json, Quiet, Set, Workers, engine_overrides
 
 
 def resume(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstrata.cli.run import Quiet, Set
+from fedstrata.cli.options import Quiet, Set
 
 if TYPE_CHECKING:
     from fedstrata.config.load import Loaded

@@ -54,7 +54,8 @@ from fedstrata.runs.sites_file import Sites, changes, read_sites, write_sites
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
-from fedstrata.server.run import SAME, Run, RunResult, Schedule
+from fedstrata.server.run import SAME, Run, RunResult
+from fedstrata.server.setup import Schedule
 from fedstrata.server.theory import Instrument
 from fedstrata.wire.declaration import Declaration
 from fedstrata.wire.messages import Weights

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedstrata.domain.ids import LayerName
 from fedstrata.domain.versions import Versions
-from fedstrata.engines.protocol import Engine
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import argument
 from fedstrata.locks import Lock
-from fedstrata.runs.best import BestWeights
 from fedstrata.runs.checkpoint import Place, generations, load, strays
 from fedstrata.runs.folder import LogDigest, RunFolder
 from fedstrata.runs.journal import FileJournal
 from fedstrata.runs.state import ServerState
-from fedstrata.server.evaluation import CentralTest
 from fedstrata.server.method import Setting
-from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.session import Session
-from fedstrata.server.theory import Instrument
+from fedstrata.server.setup import RunSetup
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Weights
 
@@ -34,21 +29,6 @@ log = logging.getLogger(__name__)
 
 SAME = "rows and model"
 """The part of a run's identity without which it does not go on; what else differs is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long a run lasts and how often it looks and saves.
-
-    Attributes:
-        rounds: Number of rounds.
-        evaluate_every: Evaluate after every so many rounds, and after the last.
-        checkpoint_every: Checkpoint after every so many rounds, and after the last.
-    """
-
-    rounds: int
-    evaluate_every: int = 1
-    checkpoint_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +49,8 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A run and everything that it needs; it can be started or resumed once.
-
-    Attributes:
-        setting: Method, clients, plans, rules.
-        schedule: Rounds, evaluations, checkpoints.
-        engine: Where clients execute; closed when the run ends, however it ends.
-        test: Evaluates weights on the central test set.
-        folder: Where the run is written.
-        header: Facts for the log's first event (model, data, layer names).
-        observer: Is told what happens.
-        stop: Asked after each round; true ends the run early with everything saved.
-        frozen: Measures the drift of the ``never`` blocks, by block name.
-        identity: What the bits depend on besides the seed: hash of the configuration, versions of packages.
-        best: Keeps the weights of the best round; ``None`` where nobody wants them in the end.
-        instrument: Measures each round's error and its bound; ``None`` for no measurement.
-    """
-
-    setting: Setting
-    schedule: Schedule
-    engine: Engine
-    test: CentralTest
-    folder: RunFolder
-    header: Mapping[str, Any]
-    observer: Observer = field(default_factory=Quiet)
-    stop: Callable[[], bool] = lambda: False
-    frozen: Callable[[], Mapping[LayerName, float]] = dict
-    identity: Mapping[str, str] = field(default_factory=dict)
-    best: BestWeights | None = None
-    instrument: Instrument | None = None
+class Run(RunSetup):
+    """A run and everything that it needs; it can be started or resumed once."""
 
     def start(self, weights: Weights) -> RunResult:
         """Run from the beginning.

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.records import Abandoned, LayerRecord, RoundRecord, TheoryRecord
@@ -24,10 +24,8 @@ from fedstrata.runs.state import Best, ServerState
 from fedstrata.runs.tables import write_tables
 from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.server.round import play_round
+from fedstrata.server.setup import RunSetup
 from fedstrata.server.theory import measured
-
-if TYPE_CHECKING:
-    from fedstrata.server.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Session:
     """
 
     def __init__(
-        self, run: Run, state: ServerState, log_bytes: int, journal: FileJournal, check: Callable[[], None]
+        self, run: RunSetup, state: ServerState, log_bytes: int, journal: FileJournal, check: Callable[[], None]
     ) -> None:
         self.run, self.state, self.journal, self._check = run, state, journal, check
         self._log_bytes, self._digest = log_bytes, LogDigest(run.folder.events)

@@ -31,12 +31,9 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.engine import FlowerEngine
 from fedstrata.engines.flower.join import Joined, join
 from fedstrata.engines.flower.roster import Roster
-from fedstrata.errors import ConfigError, FedstrataError, TrainingError
+from fedstrata.errors import INTERRUPTED, ConfigError, FedstrataError, TrainingError
 from fedstrata.report.progress import PlainProgress
 from fedstrata.wire.declaration import Declaration
-
-INTERRUPTED = 130
-"""Exit code of a run that was asked to stop."""
 
 
 def server_app(file: str) -> ServerApp:
