@@ -27,14 +27,14 @@ import yaml
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullLocator
 
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.intervals import estimate
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.outcome import Outcome
+from fedstrata.comparison.results import read_outcomes
 from fedstrata.files import write_atomic
 from fedstrata.report import read_run
-from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import markdown
-from fedstrata.report.comparison import Rules
-from fedstrata.report.intervals import estimate
-from fedstrata.report.outcome import Outcome
-from fedstrata.report.results import read_outcomes
 from fedstrata.report.theory_table import (
     MEASURES,
     TheoryLine,

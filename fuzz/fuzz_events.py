@@ -14,9 +14,9 @@ from tempfile import mkdtemp
 from zlib import crc32
 
 from driver import Target, main
+from fedstrata.comparison.outcome import outcome_of
 from fedstrata.errors import FedstrataError
 from fedstrata.report import write_report
-from fedstrata.report.outcome import outcome_of
 from fedstrata.runs.reading import read_run
 from texts import json_lines
 

@@ -24,12 +24,12 @@ import torch
 
 from driver import Target, main
 from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.comparison.inputs import gather
 from fedstrata.config.inputs import Inputs, read_inputs, write_inputs
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import FedstrataError
-from fedstrata.report.compare_inputs import gather
 from fedstrata.runs.checkpoint import Place, generations, load, save
 from fedstrata.runs.folder import LogDigest, RunFolder
 from fedstrata.runs.journal import FileJournal

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.comparison.compare import compare as compared
+from fedstrata.comparison.inputs import gather
+from fedstrata.comparison.methods import Contest, Rules
 from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.plan import Plan, make_plan
@@ -20,9 +23,6 @@ from fedstrata.errors import ConfigError, ModelError
 from fedstrata.models.fake import fake_model
 from fedstrata.models.loaded import Lora, Task
 from fedstrata.models.step import measure_model
-from fedstrata.report.compare import compare as compared
-from fedstrata.report.compare_inputs import gather
-from fedstrata.report.comparison import Contest, Rules
 from fedstrata.report.front import paths
 from fedstrata.report.front import report as report
 from fedstrata.report.progress import PlainProgress

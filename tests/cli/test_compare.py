@@ -11,8 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fedstrata.cli.compare import compare
+from fedstrata.comparison.results import read_outcomes, write_outcomes
 from fedstrata.errors import ConfigError, FedstrataError, StorageError
-from fedstrata.report.results import read_outcomes, write_outcomes
 from fedstrata.selectors.full import Full
 from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.top import Top

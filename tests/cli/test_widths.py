@@ -20,11 +20,11 @@ from fedstrata.cli.layers import _view
 from fedstrata.cli.main import app
 from fedstrata.cli.sites_table import show_nodes, show_sites
 from fedstrata.cli.sweep_progress import SweepProgress
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.outcome import CurvePoint
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
-from fedstrata.report.compare import compare
 from fedstrata.report.compare_views import terminal_views
-from fedstrata.report.comparison import Rules
-from fedstrata.report.outcome import CurvePoint
 from fedstrata.report.tables import Result, terminal_table
 from report.made_outcomes import several
 

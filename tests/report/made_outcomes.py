@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fedstrata.report.results import CurvePoint, Outcome
+from fedstrata.comparison.results import CurvePoint, Outcome
 
 SEEDS = range(6)
 

@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.grouping import group
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.results import Outcome
 from fedstrata.report import read_run
 from fedstrata.report.blocks import Pictures
-from fedstrata.report.compare import compare
 from fedstrata.report.compare_html import write_page
-from fedstrata.report.comparison import Rules
-from fedstrata.report.grouping import group
-from fedstrata.report.results import Outcome
 from fedstrata.report.rows import Bar, Row, row_chart
 from fedstrata.report.sections.comparison import comparison
 from report.made_outcomes import outcome, several

@@ -10,11 +10,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from fedstrata.report.compare import compare
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.results import CurvePoint, Outcome
 from fedstrata.report.compare_tables import sheets
 from fedstrata.report.compare_views import json_values, markdown, terminal_views
-from fedstrata.report.comparison import Rules
-from fedstrata.report.results import CurvePoint, Outcome
 from report.made_outcomes import outcome, several
 
 CURVE = (CurvePoint(0, 0.125, 0, 0.0), CurvePoint(2, 0.5, 1_000_000, 2e9))

@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from fedstrata.comparison.grouping import group
+from fedstrata.comparison.pareto import Standing
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
-from fedstrata.report.grouping import group
-from fedstrata.report.pareto import Standing
 from fedstrata.report.sections.frontier import costs_and_accuracy
 from fedstrata.report.tradeoff import tradeoff
 from report.synthetic_run import write_run

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.grouping import group
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.pareto import Standing
+from fedstrata.comparison.results import CurvePoint
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import read_run
 from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
-from fedstrata.report.compare import compare
 from fedstrata.report.compare_tables import sheets
-from fedstrata.report.comparison import Rules
-from fedstrata.report.grouping import group
 from fedstrata.report.html import render
-from fedstrata.report.pareto import Standing
-from fedstrata.report.results import CurvePoint
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.fairness import fairness

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.grouping import group
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Check, Fold, Meter, Pictures, Table, Text
-from fedstrata.report.grouping import group
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.report.sections.config import config

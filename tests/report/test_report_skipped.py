@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.grouping import group
 from fedstrata.domain.records import RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.report import Run, read_run, write_report
 from fedstrata.report.blocks import Note, Pictures, Table, Text
-from fedstrata.report.grouping import group
 from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.identity import identity, state

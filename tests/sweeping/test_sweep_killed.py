@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.results import Outcome, read_outcomes
 from fedstrata.config.shared import Shared
 from fedstrata.config.sweep import Sweep, load_sweep
 from fedstrata.locks import Lock
-from fedstrata.report.results import Outcome, read_outcomes
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.run import clients_of, play_sweep

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import fedstrata
+from fedstrata.comparison.results import Outcome, read_outcomes
 from fedstrata.config.sweep import Job
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.locks import Lock
-from fedstrata.report.results import Outcome, read_outcomes
 from fedstrata.sweeping import pool as pool
 from fedstrata.sweeping.run import play_sweep
 from sweep_files import loaded, sweep_file, with_toy_workers

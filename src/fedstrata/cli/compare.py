@@ -13,8 +13,8 @@ import typer
 from fedstrata.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from fedstrata.report.compare_inputs import Gathered
-    from fedstrata.report.comparison import Contest
+    from fedstrata.comparison.inputs import Gathered
+    from fedstrata.comparison.methods import Contest
 
 
 class Order(StrEnum):
@@ -60,11 +60,11 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare methods over seeds: means with intervals, paired differences, clients, costs, layers."""
-    from fedstrata.report.compare_inputs import gather
+    from fedstrata.comparison.inputs import gather
 
     found = gather(runs)  # before intervals and plots are imported, which takes a second
-    from fedstrata.report.compare import compare as compared
-    from fedstrata.report.comparison import Rules
+    from fedstrata.comparison.compare import compare as compared
+    from fedstrata.comparison.methods import Rules
 
     rules = Rules(reference, _share(target), oracle, tuple(budget or ()), by_mean=sort is Order.MEAN)
     contests = compared(found.outcomes, rules)
@@ -98,10 +98,10 @@ def _write(
     notes: Sequence[str],
 ) -> Iterator[Path]:
     """Write the files that are asked for, and yield their paths."""
+    from fedstrata.comparison.results import write_outcomes
     from fedstrata.files import write_atomic
     from fedstrata.report.compare_html import write_page
     from fedstrata.report.compare_views import markdown as as_markdown
-    from fedstrata.report.results import write_outcomes
 
     writers: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
         (csv, lambda path: write_outcomes(path, found.outcomes)),

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fedstrata.cli.terminal import say
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
-from fedstrata.report.formatting import clean
+from fedstrata.domain.formatting import clean
 from fedstrata.report.terminal import TerminalTable
 
 _MOST_LAYERS = 2

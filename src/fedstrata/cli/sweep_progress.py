@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from fedstrata.cli.terminal import say, wrapping
+from fedstrata.comparison.results import Outcome
 from fedstrata.config.sweep import Job
 from fedstrata.report.progress import megabytes, time_left
-from fedstrata.report.results import Outcome
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedstrata.comparison.methods import Contest
+from fedstrata.domain.formatting import clean, listing
 from fedstrata.files import write_atomic
 from fedstrata.report.blocks import Section, Text
 from fedstrata.report.compare_tables import HOW
-from fedstrata.report.comparison import Contest
-from fedstrata.report.formatting import clean, listing
 from fedstrata.report.html import page
 from fedstrata.report.sections.paired import paired_blocks
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fedstrata.report.comparison import Contest, Line, Reached
-from fedstrata.report.formatting import NOTHING, megabytes, number, percent, short_names
-from fedstrata.report.intervals import CONFIDENCE, FEWEST_SEEDS, GENERATOR_SEED, RESAMPLES, Estimate, Paired
-from fedstrata.report.outcome import Outcome
+from fedstrata.comparison.intervals import CONFIDENCE, FEWEST_SEEDS, GENERATOR_SEED, RESAMPLES, Estimate, Paired
+from fedstrata.comparison.methods import Contest, Line, Reached
+from fedstrata.comparison.outcome import Outcome
+from fedstrata.domain.formatting import NOTHING, megabytes, number, percent, short_names
 
 _GIGA = 1e9
 _MOST_LAYERS = 16

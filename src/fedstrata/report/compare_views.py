@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
+from fedstrata.comparison.intervals import Paired
+from fedstrata.comparison.methods import Contest, Line
+from fedstrata.domain.formatting import clean
 from fedstrata.report.compare_tables import HOW, Sheet, layer_shares, sheets
-from fedstrata.report.comparison import Contest, Line
-from fedstrata.report.formatting import clean
-from fedstrata.report.intervals import Paired
 from fedstrata.report.tables import escaped
 from fedstrata.report.terminal import TerminalTable
 

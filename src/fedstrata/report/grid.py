@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
+from fedstrata.domain.formatting import clip
 from fedstrata.report import svg
-from fedstrata.report.formatting import clip
 
 LEVELS = 10
 """Shades above zero."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fedstrata.comparison.grouping import Group, final_accuracy, group
+from fedstrata.domain.formatting import listing, percent, plural
 from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
-from fedstrata.report.formatting import listing, percent, plural
-from fedstrata.report.grouping import Group, final_accuracy, group
 from fedstrata.report.marks import SWATCHES
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.classes import classes

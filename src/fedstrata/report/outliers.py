@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import exp, isfinite, log, sqrt
 from statistics import fmean, median
 
+from fedstrata.domain.formatting import number
 from fedstrata.domain.records import ClientRecord
-from fedstrata.report.formatting import number
 from fedstrata.runs.records import Log
 
 FEWEST = 8

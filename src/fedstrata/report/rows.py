@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
+from fedstrata.domain.formatting import clip
 from fedstrata.report import svg
 from fedstrata.report.axes import SHARE, Scale
-from fedstrata.report.formatting import clip
 from fedstrata.report.marks import mark
 
 _LABEL = 34

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from fedstrata.report.formatting import clean
+from fedstrata.domain.formatting import clean
 
 _FLOAT = re.compile(r"-?\d+\.\d+")
 _REFERENCE = re.compile(r"(^|\()#([\w.]+)")

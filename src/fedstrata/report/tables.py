@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fedstrata.report.formatting import clean, duration, megabytes, percent, short_names
+from fedstrata.domain.formatting import clean, duration, megabytes, percent, short_names
 from fedstrata.report.terminal import TerminalTable
 from fedstrata.runs.records import Run
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from fedstrata.report.formatting import clean
+from fedstrata.domain.formatting import clean
 
 _GAP = 2
 _WORDS = re.compile(r" (?![A-Za-z%]{1,6}(?:[\s,;:.)]|$))|(?<![0-9.]) ")

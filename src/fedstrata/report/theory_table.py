@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from fedstrata.comparison.cells import cell, text_of
 from fedstrata.errors import DataError
 from fedstrata.files import write_atomic
-from fedstrata.report.cells import cell, text_of
 from fedstrata.runs.records import Run
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fedstrata.comparison.results import Outcome
 from fedstrata.config.sweep import Job
-from fedstrata.report.results import Outcome
 
 
 class SweepObserver(Protocol):

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedstrata.comparison.results import Outcome
 from fedstrata.config.load import Loaded
 from fedstrata.config.sources import load_rows
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import private_folder
 from fedstrata.locks import Lock
-from fedstrata.report.results import Outcome
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 from fedstrata.sweeping.pool import Pool
 from fedstrata.sweeping.present import Present

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from fedstrata.comparison.results import Outcome, merge_local_only, outcome_of, write_outcomes
 from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, StorageError
-from fedstrata.report.results import Outcome, merge_local_only, outcome_of, write_outcomes
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
 

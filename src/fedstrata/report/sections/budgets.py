@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from fedstrata.comparison.totals import turns
 from fedstrata.domain.cost import Cost
+from fedstrata.domain.formatting import NOTHING, listing, plural, quantity
 from fedstrata.domain.records import ClientRecord
 from fedstrata.domain.units import UNITS, shown
 from fedstrata.report.blocks import Block, Check, Meter, Note, TableCell
-from fedstrata.report.formatting import NOTHING, listing, plural, quantity
 from fedstrata.report.sections.predicted import measured
-from fedstrata.report.totals import turns
 from fedstrata.runs.records import Run
 
 _MEASURED = ("bytes_up", "bytes_peak", "seconds")

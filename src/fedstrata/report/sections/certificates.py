@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from fedstrata.domain.formatting import NOTHING, number, plural
 from fedstrata.report.blocks import Block, Table, Text, folded
-from fedstrata.report.formatting import NOTHING, number, plural
 from fedstrata.runs.records import Run
 
 _ROUNDING = 1e-9

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
-from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
 from fedstrata.runs.records import Confusion, Run
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.grouping import Group, Series, final_accuracy
+from fedstrata.comparison.methods import Rules
+from fedstrata.comparison.outcome import outcome_of
+from fedstrata.comparison.spread import spread
+from fedstrata.domain.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
-from fedstrata.report.compare import compare
-from fedstrata.report.comparison import Rules
-from fedstrata.report.formatting import NOTHING, duration, megabytes, percent, plural, quantity
-from fedstrata.report.grouping import Group, Series, final_accuracy
-from fedstrata.report.outcome import outcome_of
 from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
-from fedstrata.report.spread import spread
 from fedstrata.report.tables import layers_chosen
 from fedstrata.runs.records import Run
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from math import isfinite, nan
 from statistics import fmean
 
+from fedstrata.comparison.grouping import Group, Point, measure, trajectory
+from fedstrata.domain.formatting import MEGABYTE, listing, megabytes, percent, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
-from fedstrata.report.formatting import MEGABYTE, listing, megabytes, percent, plural
-from fedstrata.report.grouping import Group, Point, measure, trajectory
 from fedstrata.report.plots import Line, line_chart
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run

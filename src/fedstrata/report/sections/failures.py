@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fedstrata.domain.formatting import NOTHING, listing, plural
 from fedstrata.domain.reasons import Reason
 from fedstrata.report.blocks import Block, Check, Note, Pictures, Table, Text, folded
-from fedstrata.report.formatting import NOTHING, listing, plural
 from fedstrata.report.losses import Tally, losses_by_round, lost_clients, tally, turns_asked
 from fedstrata.report.sections.losses import strip
 from fedstrata.runs.records import Log, Run

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fedstrata.comparison.spread import spread_of
+from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
-from fedstrata.report.formatting import NOTHING, percent, plural
 from fedstrata.report.outliers import outliers
 from fedstrata.report.plots import Line, line_chart
-from fedstrata.report.spread import spread_of
 from fedstrata.runs.records import Run
 
 FEW_ROWS = 30

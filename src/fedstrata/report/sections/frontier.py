@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from fedstrata.comparison.grouping import Group, Series, final_accuracy, uploaded
+from fedstrata.comparison.pareto import Standing, alike, frontier
+from fedstrata.comparison.totals import client_seconds, predicted_flops
+from fedstrata.domain.formatting import listing, percent, quantity
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
-from fedstrata.report.formatting import listing, percent, quantity
-from fedstrata.report.grouping import Group, Series, final_accuracy, uploaded
-from fedstrata.report.pareto import Standing, alike, frontier
 from fedstrata.report.sections.verdict import measured_on
-from fedstrata.report.totals import client_seconds, predicted_flops
 from fedstrata.report.tradeoff import tradeoff
 from fedstrata.runs.records import Run
 

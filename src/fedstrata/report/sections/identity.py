@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fedstrata.domain.formatting import NOTHING, listing, plural
 from fedstrata.report.blocks import Block, Fold, Note, Table
-from fedstrata.report.formatting import NOTHING, listing, plural
 from fedstrata.runs.records import Run
 
 _STATES = {"broken off": "broken off (the log has no end: killed, or still running)"}

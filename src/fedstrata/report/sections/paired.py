@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from fedstrata.comparison.methods import Contest, Line
+from fedstrata.comparison.outcome import Outcome
+from fedstrata.comparison.pareto import Standing, alike, frontier
+from fedstrata.domain.formatting import NOTHING, listing, percent, plural, quantity, short_names
 from fedstrata.report.blocks import Block, Fold, Key, Note, Picture, Pictures, Table, Text
 from fedstrata.report.compare_tables import (
     Sheet,
@@ -16,11 +20,7 @@ from fedstrata.report.compare_tables import (
     sheets,
     whole_percent,
 )
-from fedstrata.report.comparison import Contest, Line
-from fedstrata.report.formatting import NOTHING, listing, percent, plural, quantity, short_names
 from fedstrata.report.grid import Cell, Grid, draw, level_of_share
-from fedstrata.report.outcome import Outcome
-from fedstrata.report.pareto import Standing, alike, frontier
 from fedstrata.report.rows import Bar, Row, row_chart
 from fedstrata.report.sections.frontier import SAME_COST
 from fedstrata.report.tradeoff import tradeoff

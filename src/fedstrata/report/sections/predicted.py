@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 
+from fedstrata.comparison.totals import seconds_of, turns
+from fedstrata.domain.formatting import number, plural
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
-from fedstrata.report.formatting import number, plural
 from fedstrata.report.scatter import BAND, Pair, agreement
-from fedstrata.report.totals import seconds_of, turns
 from fedstrata.runs.records import Run
 
 _NAMES = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite, sqrt
 
-from fedstrata.report.formatting import listing, megabytes, percent, plural, points
-from fedstrata.report.grouping import (
+from fedstrata.comparison.grouping import (
     Group,
     Series,
     chosen_accuracy,
@@ -15,6 +14,7 @@ from fedstrata.report.grouping import (
     trajectory,
     uploaded,
 )
+from fedstrata.domain.formatting import listing, megabytes, percent, plural, points
 from fedstrata.runs.records import Run
 
 _MEASURES = {"test": "test accuracy", "validation": "accuracy on the clients' held-out rows"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.inputs import gather
+from fedstrata.comparison.results import write_outcomes
 from fedstrata.errors import CheckpointError, DataError
-from fedstrata.report.compare_inputs import gather
-from fedstrata.report.results import write_outcomes
 from report.made_outcomes import outcome
 from report.synthetic_run import write_run
 

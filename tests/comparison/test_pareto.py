@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstrata.report.pareto import Standing, frontier
+from fedstrata.comparison.pareto import Standing, frontier
 
 
 def at(label: str, cost: float, accuracy: float) -> Standing:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from fedstrata.comparison.grouping import Point, trajectory, uploaded
+from fedstrata.comparison.spread import Spread, spread, spread_of
+from fedstrata.comparison.totals import predicted_flops
 from fedstrata.errors import CheckpointError
-from fedstrata.report.grouping import Point, trajectory, uploaded
-from fedstrata.report.spread import Spread, spread, spread_of
-from fedstrata.report.totals import predicted_flops
 from fedstrata.runs.records import Run
 
 
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def outcome_of(run: Run, *, row: str, size: str, method: str, budget: str) -> Outcome:
-    """Return what a run came to; see ``tests/report/test_report_results.py``."""
+    """Return what a run came to; see ``tests/comparison/test_results.py``."""
     path = trajectory(run, "test")
     last = path[-1].metrics if path and path[-1].rounds else None
     fair = spread(run)

@@ -9,11 +9,11 @@ from math import isfinite
 from operator import attrgetter
 from statistics import fmean
 
+from fedstrata.comparison.intervals import FEWEST_SEEDS, Estimate, Paired, estimate, holm, paired, smallest_p
+from fedstrata.comparison.methods import Contest, Line, Reached, Rules
+from fedstrata.comparison.outcome import Outcome
+from fedstrata.domain.formatting import listing, percent, plural
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.report.comparison import Contest, Line, Reached, Rules
-from fedstrata.report.formatting import listing, percent, plural
-from fedstrata.report.intervals import FEWEST_SEEDS, Estimate, Paired, estimate, holm, paired, smallest_p
-from fedstrata.report.outcome import Outcome
 
 FULL = "full"
 """The method that trains every layer: no budget matters to it, so it stands for every budget of its row."""
@@ -26,7 +26,7 @@ _LOSSES: Callable[[Line], Mapping[int, float]] = attrgetter("losses")
 
 
 def compare(outcomes: Sequence[Outcome], rules: Rules) -> tuple[Contest, ...]:
-    """Compare outcomes of one row, size and budget with one another; see ``tests/report/test_report_compare.py``.
+    """Compare outcomes of one row, size and budget with one another; see ``tests/comparison/test_compare.py``.
 
     Args:
         outcomes: At most one of each row, size, method, budget and seed.

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedstrata.comparison.grouping import Group, group, settings
+from fedstrata.comparison.outcome import Outcome, outcome_of
+from fedstrata.comparison.results import is_results_file, read_outcomes
+from fedstrata.domain.formatting import listing, plural
 from fedstrata.errors import CheckpointError, DataError
-from fedstrata.report.formatting import listing, plural
-from fedstrata.report.grouping import Group, group, settings
-from fedstrata.report.outcome import Outcome, outcome_of
-from fedstrata.report.results import is_results_file, read_outcomes
 from fedstrata.runs.reading import EVENTS, read_run
 from fedstrata.runs.records import Run
 
@@ -27,7 +27,7 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """Read what is to be compared; see ``tests/report/test_report_compare_inputs.py``.
+    """Read what is to be compared; see ``tests/comparison/test_inputs.py``.
 
     A results file names the rows, sizes, methods and budgets of its runs. Run folders are sorted by their data and
     model, and named by their method and the settings in which they differ, as in a report.

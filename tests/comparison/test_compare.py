@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from fedstrata.comparison.compare import compare
+from fedstrata.comparison.methods import Contest, Line, Rules
+from fedstrata.comparison.results import CurvePoint, Outcome
 from fedstrata.errors import ConfigError
-from fedstrata.report.compare import compare
-from fedstrata.report.comparison import Contest, Line, Rules
-from fedstrata.report.results import CurvePoint, Outcome
 from report.made_outcomes import outcome, several
 
 SIX = [0.5, 0.51, 0.52, 0.53, 0.54, 0.55]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedstrata.report.intervals import FEWEST_SEEDS, estimate, holm, paired, signed_rank, smallest_p
+from fedstrata.comparison.intervals import FEWEST_SEEDS, estimate, holm, paired, signed_rank, smallest_p
 
 SKEWED = [0.60, 0.61, 0.61, 0.62, 0.64, 0.70]
 

@@ -11,11 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstrata.domain.ids import ClientId
-from fedstrata.domain.records import Metrics, RoundRecord
-from fedstrata.errors import CheckpointError, DataError
-from fedstrata.report import Run, read_run
-from fedstrata.report.results import (
+from fedstrata.comparison.results import (
     COLUMNS,
     CurvePoint,
     Outcome,
@@ -25,6 +21,10 @@ from fedstrata.report.results import (
     read_outcomes,
     write_outcomes,
 )
+from fedstrata.domain.ids import ClientId
+from fedstrata.domain.records import Metrics, RoundRecord
+from fedstrata.errors import CheckpointError, DataError
+from fedstrata.report import Run, read_run
 from report.synthetic_run import lost_attempt, write_run
 
 BEFORE, AFTER = Metrics(0.2, 2.0, 50), Metrics(0.5, 1.25, 50)

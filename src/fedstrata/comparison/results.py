@@ -20,10 +20,10 @@ from urllib.parse import quote, unquote
 
 from pydantic import TypeAdapter
 
+from fedstrata.comparison.cells import cell, text_of
+from fedstrata.comparison.outcome import CurvePoint, Outcome, merge_local_only, outcome_of
 from fedstrata.errors import DataError, nearest
 from fedstrata.files import write_atomic
-from fedstrata.report.cells import cell, text_of
-from fedstrata.report.outcome import CurvePoint, Outcome, merge_local_only, outcome_of
 
 __all__ = [
     "COLUMNS",
@@ -43,7 +43,7 @@ _OUTCOME = TypeAdapter(Outcome)
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Replace a results file at once; see ``tests/report/test_report_results.py``."""
+    """Replace a results file at once; see ``tests/comparison/test_results.py``."""
     lines = [_line(COLUMNS), *(_line([_written(getattr(one, name)) for name in COLUMNS]) for one in outcomes)]
     write_atomic(path, "".join(lines), shared=True)
 

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.comparison.grouping import (
+    chosen_accuracy,
+    final_accuracy,
+    group,
+    measure,
+    settings,
+    trajectory,
+    uploaded,
+)
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import Run, read_run
-from fedstrata.report.grouping import chosen_accuracy, final_accuracy, group, measure, settings, trajectory, uploaded
 from report.synthetic_run import write_run
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from fedstrata.report.intervals import Estimate, Paired
-from fedstrata.report.outcome import Outcome
+from fedstrata.comparison.intervals import Estimate, Paired
+from fedstrata.comparison.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
