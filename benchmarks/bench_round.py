@@ -16,9 +16,9 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from fedstrata.assembly.run import PreparedRun, prepare_run
 from fedstrata.client.handler import Handler
 from fedstrata.client.train import batches
-from fedstrata.config.build import PreparedRun, prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.seeds import Phase

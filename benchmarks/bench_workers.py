@@ -15,10 +15,10 @@ from time import perf_counter
 
 import torch
 
-from fedstrata.config.build import PreparedRun, prepare_run
+from fedstrata.assembly.run import PreparedRun, prepare_run
+from fedstrata.assembly.runtime import handler_of
+from fedstrata.assembly.worker import recipe
 from fedstrata.config.load import check_config
-from fedstrata.config.worker import recipe
-from fedstrata.config.workplace import handler_of
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.engines.protocol import Engine

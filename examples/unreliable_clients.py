@@ -13,7 +13,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from fedstrata.config.build import finish, prepare_run
+from fedstrata.assembly.run import finish, prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.report.html import write_report
 from fedstrata.server.observers import Quiet

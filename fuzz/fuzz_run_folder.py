@@ -24,8 +24,8 @@ import torch
 
 from driver import Target, main
 from fedstrata.aggregators.protocol import AggregatorState
+from fedstrata.assembly.inputs import Inputs, read_inputs, write_inputs
 from fedstrata.comparison.inputs import gather
-from fedstrata.config.inputs import Inputs, read_inputs, write_inputs
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.versions import Versions

@@ -16,9 +16,9 @@ from tempfile import mkdtemp
 
 from driver import Target, main
 from fedstrata.config.load import load_config
-from fedstrata.config.sweep_file import read_sweep
 from fedstrata.deploy.site.config import load_site
 from fedstrata.errors import ConfigError
+from fedstrata.sweeping.file import read_sweep
 from texts import yaml_text
 
 CONFIG = b"""\

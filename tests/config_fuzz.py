@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from config_cases import configuration
-from fedstrata.config.build import finish, prepare_run
+from fedstrata.assembly.run import finish, prepare_run
 from fedstrata.config.load import check_config, load_config
 from fedstrata.config.schema import Config
 from fedstrata.errors import FedstrataError, TrainingError

@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
 def pytest_runtest_setup() -> None:
     """Have runs know the steps that other runs of the suite have measured, once something imports what that takes."""
-    pricing = sys.modules.get("fedstrata.config.pricing")
+    pricing = sys.modules.get("fedstrata.assembly.pricing")
     if pricing is not None and not hasattr(pricing, "known"):
         from known_steps import Known
 

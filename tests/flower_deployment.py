@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from fedstrata.assembly.provenance import resolved
+from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import load_config
-from fedstrata.config.provenance import resolved
-from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower.trial import Trial
 from waiting import HANG, until
 

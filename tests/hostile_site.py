@@ -19,10 +19,10 @@ import torch
 import yaml
 from torch import Tensor
 
+from fedstrata.assembly.runtime import Workplace
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, batches
 from fedstrata.config.load import Loaded
-from fedstrata.config.workplace import Workplace
 from fedstrata.data.card import DataCard
 from fedstrata.data.kinds import Own
 from fedstrata.data.load import _client

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.assembly.run import OpenedRun, PreparedRun, finish, open_run
+from fedstrata.assembly.runtime import handler_of
+from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
-from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.sources import load_network, load_rows
-from fedstrata.config.workplace import handler_of
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.protocol import Engine

@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import save
 from torch import Tensor
 
+from fedstrata.assembly.runtime import handler_of, open_workplace
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site

@@ -15,9 +15,9 @@ import torch
 import yaml
 
 from fedstrata.aggregators.protocol import Aggregator
+from fedstrata.assembly.run import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.exact import ExactGradients
-from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import check_config
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine

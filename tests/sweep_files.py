@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.config.inputs import Inputs, model_files, write_inputs
+from fedstrata.assembly.inputs import Inputs, model_files, write_inputs
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.sweep import Sweep, load_sweep
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping import pool as pool
+from fedstrata.sweeping.sweep import Sweep, load_sweep
 from report.synthetic_run import write_run
 from small_runs import digits
 

@@ -33,7 +33,7 @@ from typing import IO, NoReturn, Self
 
 LARGEST = 2**17
 """Bytes of an order; most of them are its environment."""
-_IMPORTED = ("transformers", "fedstrata.config.build", "fedstrata.report", "fedstrata.sweeping.worker")
+_IMPORTED = ("transformers", "fedstrata.assembly.run", "fedstrata.report", "fedstrata.sweeping.worker")
 STARTERS = ("fedstrata.engines.workers.process", "fedstrata.sweeping.pool")
 """Modules that start processes of workers."""
 _PATH = tuple(sys.path)

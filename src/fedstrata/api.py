@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.assembly.revise import Revision, revise
+from fedstrata.assembly.run import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.comparison.compare import compare as compared
 from fedstrata.comparison.inputs import gather
 from fedstrata.comparison.methods import Contest, Rules
-from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
 from fedstrata.config.load import Loaded, check_config, load_config
-from fedstrata.config.plan import Plan, make_plan
-from fedstrata.config.plan_subject import Assumed
-from fedstrata.config.revise import Revision, revise
-from fedstrata.config.sweep import load_sweep
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ConfigError, ModelError
 from fedstrata.models.fake import fake_model
 from fedstrata.models.loaded import Lora, Task
 from fedstrata.models.step import measure_model
+from fedstrata.planning.plan import Plan, make_plan
+from fedstrata.planning.subject import Assumed
 from fedstrata.report.front import paths
 from fedstrata.report.front import report as report
 from fedstrata.report.progress import PlainProgress
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 from fedstrata.sweeping.run import SweepResult, clients_of, play_sweep
+from fedstrata.sweeping.sweep import load_sweep
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from commands import Said
+from fedstrata.assembly.devices import read_device
 from fedstrata.cli import bench_cases
 from fedstrata.cli.bench_cases import bench, cases, training_case
 from fedstrata.client.speed import Work
-from fedstrata.config.devices import read_device
 from fedstrata.costs.measured import Measured
 from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.domain.cost import ClientRound

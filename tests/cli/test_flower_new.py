@@ -16,8 +16,8 @@ import yaml
 from flwr.cli.build import build_fab_from_disk
 from flwr.cli.config_utils import load_and_validate
 
+from fedstrata.assembly.run import open_run
 from fedstrata.cli.main import app as command_line
-from fedstrata.config.build import open_run
 from fedstrata.config.load import load_config
 from fedstrata.data.kinds import Remote
 from fedstrata.deploy.flower import server

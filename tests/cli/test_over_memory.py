@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from commands import Said
+from fedstrata.assembly import runtime as workplace
 from fedstrata.client import meter
 from fedstrata.client.meter import Peak
-from fedstrata.config import workplace
 from small_runs import digits, write_config
 
 LIMIT, HELD = 500 * 10**6, 531 * 10**6

@@ -12,7 +12,7 @@ import pytest
 from commands import Said
 from fedstrata.blame import OWN, own_code
 from fedstrata.config.catalog import CATALOG, load_object
-from fedstrata.config.interface import PROTOCOLS, missing
+from fedstrata.extensions.interface import PROTOCOLS, missing
 from small_runs import digits, write_config
 
 CODE = """

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedstrata.cli.plan_clients import client_rows
-from fedstrata.config.plan import Means
-from fedstrata.config.plan_masks import Affordable
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
+from fedstrata.planning.masks import Affordable
+from fedstrata.planning.plan import Means
 
 ONE = Affordable((4, 5), 2, 2, most_exact=True, cheapest=Cost(flops=4), dearest=Cost(flops=6))
 

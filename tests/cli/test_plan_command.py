@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fedstrata.cli.plan_table import show
 from fedstrata.config.load import check_config
-from fedstrata.config.plan import Plan, make_plan
+from fedstrata.planning.plan import Plan, make_plan
 from small_runs import digits, write_config
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from fedstrata.assembly.provenance import resolved
 from fedstrata.budgets.fixed import Fixed
 from fedstrata.budgets.unlimited import Unlimited
 from fedstrata.config.catalog import CATALOG, build, describe
 from fedstrata.config.load import Loaded, check_config, load_config
-from fedstrata.config.provenance import resolved
-from fedstrata.config.read import read_yaml
 from fedstrata.data.kinds import Files
 from fedstrata.errors import ConfigError
+from fedstrata.reading.yaml_file import read_yaml
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.full import Full
 from fedstrata.selectors.periodic import Periodic

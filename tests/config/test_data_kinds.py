@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.config.build import open_run, prepare_run, reopen_run
+from fedstrata.assembly.run import open_run, prepare_run, reopen_run
 from fedstrata.config.load import check_config
-from fedstrata.config.plan import make_plan
-from fedstrata.config.plan_subject import Assumed
 from fedstrata.errors import ConfigError
+from fedstrata.planning.plan import make_plan
+from fedstrata.planning.subject import Assumed
 from site_rows import of_remote, of_site, remote, words
 
 

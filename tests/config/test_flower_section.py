@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from commands import Said
+from fedstrata.assembly.engine import engine_of
+from fedstrata.assembly.provenance import identity, model_card, resolved
+from fedstrata.assembly.run import prepare_run
 from fedstrata.cli.options import engine_overrides
-from fedstrata.config.build import prepare_run
-from fedstrata.config.engine import engine_of
 from fedstrata.config.flower import FlowerSection, client_names
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.provenance import identity, model_card, resolved
 from fedstrata.engines.local import LocalEngine
 from fedstrata.errors import ConfigError
 from fedstrata.server.observers import Quiet

@@ -23,7 +23,6 @@ import fedstrata.errors
 from fedstrata.cli.main import app
 from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
 from fedstrata.config.schema import Config
-from fedstrata.config.sweep_schema import MethodSection, SweepSection
 from fedstrata.deploy.site.keys import SiteSection
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import (
@@ -37,6 +36,7 @@ from fedstrata.domain.records import (
     TheoryRecord,
 )
 from fedstrata.runs.tables import COLUMNS
+from fedstrata.sweeping.schema import MethodSection, SweepSection
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

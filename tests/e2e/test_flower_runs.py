@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.config.load import load_config
-from fedstrata.config.sources import load_network, load_rows
 from fedstrata.deploy.flower.inside import ARGUMENTS
 from fedstrata.deploy.flower.trial import Trial
 from fedstrata.deploy.site.runtime_dir import runtime_dir_of

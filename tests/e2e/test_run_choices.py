@@ -12,18 +12,18 @@ import pytest
 import torch
 import transformers as tf
 
+from fedstrata.assembly.run import prepare_run
+from fedstrata.assembly.runtime import handler_of, open_workplace
+from fedstrata.assembly.sources import load_network, load_rows
+from fedstrata.assembly.worker import recipe
 from fedstrata.cli.bench_cases import bench_of
-from fedstrata.config.build import prepare_run
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.plan import make_plan
-from fedstrata.config.plan_subject import Assumed
-from fedstrata.config.sources import load_network, load_rows
-from fedstrata.config.worker import recipe
-from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.data.choice import PROMPT
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
+from fedstrata.planning.plan import make_plan
+from fedstrata.planning.subject import Assumed
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 from questions import bytewise, gpt2, llama, questions, save_causal, save_questions, score, sentencewise

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedstrata.assembly.run import finish, prepare_run
 from fedstrata.client.evaluate import evaluate
-from fedstrata.config.build import finish, prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.server.observers import Quiet
 from small_models import save_bert, save_images, save_text, save_vit

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
-from fedstrata.config.build import finish, prepare_run, reopen_run
+from fedstrata.assembly.run import finish, prepare_run, reopen_run
+from fedstrata.assembly.runtime import handler_of
 from fedstrata.config.load import check_config
-from fedstrata.config.workplace import handler_of
 from fedstrata.domain.ids import ClientId
 from fedstrata.models.folder import EMBEDDED
 from fedstrata.server.observers import Quiet

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
-import fedstrata.config.build as build
+import fedstrata.assembly.run as build
 import fedstrata.runs.checkpoint as checkpoint
 import fedstrata.runs.folder as folder_module
 import fedstrata.runs.journal as journal_module

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from drawn_rows import Notes, watch
-from fedstrata.config.build import prepare_run
-from fedstrata.config.engine import engine_of
+from fedstrata.assembly.engine import engine_of
+from fedstrata.assembly.run import prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.server.observers import Quiet
 from small_runs import digits, events, never

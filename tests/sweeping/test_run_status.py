@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.config.inputs import write_inputs
-from fedstrata.config.sweep import Job
+from fedstrata.assembly.inputs import write_inputs
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run_status import Standing, clear, standing
+from fedstrata.sweeping.sweep import Job
 from sweep_files import MADE_OF, loaded
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.config import inputs
+from fedstrata.assembly import inputs
+from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.sources import load_rows
-from fedstrata.config.sweep import Job, Sweep
 from fedstrata.data.tensors import FederatedData
 from fedstrata.errors import ConfigError, DataError
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run import play_sweep
 from fedstrata.sweeping.run_status import Standing, standing
+from fedstrata.sweeping.sweep import Job, Sweep
 from small_models import save_bert
 from small_runs import digits
 from sweep_files import loaded, with_toy_workers

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fedstrata.assembly.provenance import resolved
+from fedstrata.assembly.shared import ALONE, Shared
 from fedstrata.config.load import check_config
-from fedstrata.config.provenance import resolved
-from fedstrata.config.shared import ALONE, Shared
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.steps import KnownSteps

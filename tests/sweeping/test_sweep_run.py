@@ -11,11 +11,11 @@ import pytest
 
 import fedstrata
 from fedstrata.comparison.results import Outcome, read_outcomes
-from fedstrata.config.sweep import Job
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.locks import Lock
 from fedstrata.sweeping import pool as pool
 from fedstrata.sweeping.run import play_sweep
+from fedstrata.sweeping.sweep import Job
 from sweep_files import loaded, sweep_file, with_toy_workers
 
 TOP: dict[str, Any] = {"set": {"selector": "top"}}

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.sources import load_network, load_rows
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.profile import StepProfile

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedstrata.comparison.results import read_outcomes
-from fedstrata.config.sweep import Job
 from fedstrata.errors import CheckpointError, StorageError
+from fedstrata.sweeping.sweep import Job
 from fedstrata.sweeping.table import Table
 from report.synthetic_run import write_run
 from sweep_files import loaded

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.config.shared import ALONE
+from fedstrata.assembly.shared import ALONE
 from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.sweeping import worker
 

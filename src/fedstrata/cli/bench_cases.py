@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedstrata.assembly.provenance import short
+from fedstrata.assembly.setting import train_plan
+from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.speed import Case, Work
 from fedstrata.client.train import batches, optimizer_of, train
 from fedstrata.config.load import Loaded
-from fedstrata.config.provenance import short
-from fedstrata.config.setting import train_plan
-from fedstrata.config.sources import load_network, load_rows
 from fedstrata.costs import compute
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import ClientRows, TensorRows

@@ -136,8 +136,8 @@ def _say_why(trial: Trial, say: Callable[[str], None]) -> None:
 
 def _loaded(path: Path, overrides: list[str]) -> Loaded:
     """Return the configuration of a new run, or of one that has begun."""
+    from fedstrata.assembly.output import begun
     from fedstrata.config.load import load_config
-    from fedstrata.config.output import begun
 
     return begun(path, overrides)[0] if path.is_dir() else load_config(path, overrides)
 

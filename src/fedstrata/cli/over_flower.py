@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedstrata.assembly.output import output_folder
 from fedstrata.cli.session import last_words
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
-from fedstrata.config.output import output_folder
 from fedstrata.deploy.flower.control_channel import Result
 from fedstrata.deploy.flower.launch import Launched, launched
 from fedstrata.deploy.flower.services import Home

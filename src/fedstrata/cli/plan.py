@@ -11,7 +11,7 @@ from fedstrata.cli.options import Set
 from fedstrata.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedstrata.config.plan_subject import Assumed
+    from fedstrata.planning.subject import Assumed
 
 
 def plan(
@@ -29,8 +29,8 @@ def plan(
     Nothing is trained, no weights are read, and no run folder is made. Where a run would refuse the budgets, the
     plan is printed all the same, and the exit code is the run's.
     """
+    from fedstrata.assembly.places import check_places
     from fedstrata.config.load import load_config
-    from fedstrata.config.places import check_places
 
     loaded = load_config(config, set or [])
     check_places(loaded, weights=False, rows=clients is None)
@@ -38,8 +38,8 @@ def plan(
 
     from fedstrata.cli.plan_table import show
     from fedstrata.cli.terminal import output
-    from fedstrata.config.plan import make_plan
-    from fedstrata.config.plan_json import plan_json
+    from fedstrata.planning.plan import make_plan
+    from fedstrata.planning.values import plan_json
 
     made = make_plan(loaded, assumed=_assumed(clients, rows, length), selectors=selector or [])
     if json:
@@ -51,7 +51,7 @@ def plan(
 
 
 def _assumed(clients: int | None, rows: int | None, length: int | None) -> Assumed | None:
-    from fedstrata.config.plan_subject import Assumed
+    from fedstrata.planning.subject import Assumed
 
     if clients is not None and rows is not None:
         return Assumed(clients, rows, length)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 
-from fedstrata.config.plan import Means
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.units import shown
+from fedstrata.planning.plan import Means
 
 MANY = 6
 """Different kinds of clients from which on only the poorest, the median and the richest are shown."""

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from fedstrata.cli.plan_clients import client_rows
 from fedstrata.cli.terminal import say
-from fedstrata.config.plan import Block, Plan
-from fedstrata.config.plan_forecast import Forecast
-from fedstrata.config.plan_json import cohort
-from fedstrata.config.plan_spans import Span
-from fedstrata.config.plan_warnings import plan_warnings
 from fedstrata.config.schema import ModelSection
 from fedstrata.domain.cost import Cost, spread
 from fedstrata.domain.units import UNITS, shown
+from fedstrata.planning.forecast import Forecast
+from fedstrata.planning.plan import Block, Plan
+from fedstrata.planning.spans import Span
+from fedstrata.planning.values import cohort
+from fedstrata.planning.warnings import plan_warnings
 from fedstrata.report.terminal import TerminalTable
 
 SHOWN = 9

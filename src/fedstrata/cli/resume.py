@@ -25,11 +25,11 @@ def resume(
 
     --set takes what every round reads anew, such as train.lr; all else is the run itself, and refused.
     """
-    from fedstrata.config.output import begun, run_folder
+    from fedstrata.assembly.output import begun, run_folder
 
     if rounds is not None or set:
         run_folder(folder)
-        from fedstrata.config.revise import Revision, revise
+        from fedstrata.assembly.revise import Revision, revise
 
         revise(folder, Revision(rounds, tuple(set or ())))
     overrides = engine_overrides(engine, workers)
@@ -38,7 +38,7 @@ def resume(
         from fedstrata.cli.over_flower import play_over_flower
 
         return play_over_flower(loaded, resume=folder, quiet=quiet or json, as_json=json)
+    from fedstrata.assembly.run import reopen_run
     from fedstrata.cli.session import play
-    from fedstrata.config.build import reopen_run
 
     return play(reopen_run(folder, overrides), resume=True, quiet=quiet or json, as_json=json)

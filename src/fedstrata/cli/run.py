@@ -22,8 +22,8 @@ def run(
 
     Ctrl-C once finishes the round and saves; 'fedstrata resume' goes on from there.
     """
+    from fedstrata.assembly.places import check_places
     from fedstrata.config.load import load_config
-    from fedstrata.config.places import check_places
 
     loaded = load_config(config, [*(set or []), *engine_overrides(engine, workers)])
     check_places(loaded)
@@ -31,7 +31,7 @@ def run(
         from fedstrata.cli.over_flower import play_over_flower
 
         return play_over_flower(loaded, resume=None, quiet=quiet or json, as_json=json)
+    from fedstrata.assembly.run import prepare_run
     from fedstrata.cli.session import play
-    from fedstrata.config.build import prepare_run
 
     return play(prepare_run(loaded), resume=False, quiet=quiet or json, as_json=json)

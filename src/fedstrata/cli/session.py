@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from fedstrata.assembly.run import PreparedRun, finish
 from fedstrata.cli.progress import LiveProgress
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say as say
-from fedstrata.config.build import PreparedRun, finish
 from fedstrata.domain.cost import spread
 from fedstrata.engines.protocol import Engine
 from fedstrata.files import argument

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedstrata.cli.terminal import say, wrapping
 from fedstrata.comparison.results import Outcome
-from fedstrata.config.sweep import Job
 from fedstrata.report.progress import megabytes, time_left
 from fedstrata.sweeping.observers import Quiet, SweepObserver
+from fedstrata.sweeping.sweep import Job
 
 
 def observer_of(console: Console, *, quiet: bool) -> SweepObserver:

@@ -17,10 +17,10 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.blame import note_own, place_of
-from fedstrata.config.held import HOLDERS, held
-from fedstrata.config.interface import missing
-from fedstrata.config.problems import Loc, Problem, dotted, problems_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
+from fedstrata.extensions.checked import HOLDERS, held
+from fedstrata.extensions.interface import missing
+from fedstrata.reading.problems import Loc, Problem, dotted, problems_of
 
 CATALOG: Mapping[str, Mapping[str, str]] = {
     "score": {

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedstrata.config.components import DEFAULTS
-from fedstrata.config.problems import Loc
 from fedstrata.errors import ConfigError
+from fedstrata.reading.problems import Loc
 from fedstrata.reading.yaml_text import yaml_value
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from fedstrata.aggregators.protocol import Aggregator
 from fedstrata.budgets.protocol import Budget
 from fedstrata.config.catalog import BuildError, build
-from fedstrata.config.paths import expanded
-from fedstrata.config.problems import Problem
 from fedstrata.costs.protocol import CostModel
 from fedstrata.data.kinds import Data
 from fedstrata.errors import ConfigError
 from fedstrata.imports import importable
+from fedstrata.reading.paths import expanded
+from fedstrata.reading.problems import Problem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 from fedstrata.config.changes import override
 from fedstrata.config.components import Components, build_components
 from fedstrata.config.flower import flower_problems
-from fedstrata.config.paths import expanded
-from fedstrata.config.problems import Loc, Marks, Problem, config_error, in_order, problems_of
-from fedstrata.config.read import read_yaml
 from fedstrata.config.schema import Config
-from fedstrata.config.texts import odd_texts
 from fedstrata.errors import ConfigError, nearest
+from fedstrata.reading.paths import expanded
+from fedstrata.reading.problems import Loc, Marks, Problem, config_error, in_order, problems_of
+from fedstrata.reading.texts import odd_texts
+from fedstrata.reading.yaml_file import read_yaml
 
 
 @dataclass(frozen=True, slots=True)

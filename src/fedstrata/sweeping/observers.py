@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedstrata.comparison.results import Outcome
-from fedstrata.config.sweep import Job
+from fedstrata.sweeping.sweep import Job
 
 
 class SweepObserver(Protocol):

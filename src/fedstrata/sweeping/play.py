@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedstrata.config.build import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.assembly.provenance import model_card
+from fedstrata.assembly.run import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.assembly.shared import Shared
 from fedstrata.config.load import check_config
-from fedstrata.config.problems import Marks
-from fedstrata.config.provenance import model_card
-from fedstrata.config.shared import Shared
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import StorageError
 from fedstrata.files import new_folder, write_atomic
+from fedstrata.reading.problems import Marks
 from fedstrata.reading.yaml_text import yaml_value
 from fedstrata.runs.checkpoint import clear
 from fedstrata.runs.folder import RunFolder

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fedstrata.config.inputs import (
+from fedstrata.assembly.inputs import (
     data_files,
     differing,
     listed,
@@ -17,12 +17,12 @@ from fedstrata.config.inputs import (
     read_inputs,
     rows_of,
 )
+from fedstrata.assembly.runtime import LoadRows
 from fedstrata.config.load import Loaded, check_config
-from fedstrata.config.sweep import Job
-from fedstrata.config.workplace import LoadRows
 from fedstrata.errors import CheckpointError, FedstrataError
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.rows import LatestRows
+from fedstrata.sweeping.sweep import Job
 
 
 @dataclass(slots=True)

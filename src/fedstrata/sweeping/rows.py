@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from fedstrata.assembly.provenance import resolved_values
+from fedstrata.assembly.runtime import LoadRows
+from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import Loaded
-from fedstrata.config.provenance import resolved_values
-from fedstrata.config.sources import load_rows
-from fedstrata.config.workplace import LoadRows
 from fedstrata.data.tensors import FederatedData
 
 _NOT_ABOUT_ROWS = frozenset(

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedstrata.assembly.sources import load_rows
 from fedstrata.comparison.results import Outcome
 from fedstrata.config.load import Loaded
-from fedstrata.config.sources import load_rows
-from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import private_folder
 from fedstrata.locks import Lock
@@ -20,6 +19,7 @@ from fedstrata.sweeping.pool import Pool
 from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from fedstrata.sweeping.schedule import Schedule
+from fedstrata.sweeping.sweep import Job, Sweep
 from fedstrata.sweeping.table import Table
 
 log = logging.getLogger(__name__)

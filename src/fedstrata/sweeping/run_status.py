@@ -9,14 +9,14 @@ from pathlib import Path
 
 import yaml
 
+from fedstrata.assembly.provenance import BITS_DO_NOT_DEPEND_ON, resolved_values
 from fedstrata.config.load import check_config
-from fedstrata.config.provenance import BITS_DO_NOT_DEPEND_ON, resolved_values
-from fedstrata.config.sweep import Job
 from fedstrata.errors import FedstrataError, StorageError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.present import Present
+from fedstrata.sweeping.sweep import Job
 
 _BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json", "inputs.json"})
 """What a run folder may hold before it has its configuration; hidden files are on their way to be one of these."""

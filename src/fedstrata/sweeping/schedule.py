@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from fedstrata.config.sweep import Job, Sweep
 from fedstrata.engines.workers.pipe import Message
 from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.sweeping.observers import SweepObserver
 from fedstrata.sweeping.pool import Pool, Worker
 from fedstrata.sweeping.present import Present
+from fedstrata.sweeping.sweep import Job, Sweep
 from fedstrata.sweeping.table import Table
 
 _TRIES = 2

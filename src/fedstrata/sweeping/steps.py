@@ -8,8 +8,8 @@ from hashlib import sha256
 
 from torch import Tensor
 
-from fedstrata.config.pricing import lengths_of, measured
-from fedstrata.config.shared import MeasureStep
+from fedstrata.assembly.pricing import lengths_of, measured
+from fedstrata.assembly.shared import MeasureStep
 from fedstrata.costs.protocol import Workload
 from fedstrata.domain.profile import StepProfile
 from fedstrata.models.loaded import LoadedModel
@@ -32,7 +32,7 @@ class KnownSteps:
     def __call__(
         self, network: LoadedModel, sample: Mapping[str, Tensor], workloads: Sequence[Workload]
     ) -> tuple[StepProfile, ...]:
-        """Return what a step costs; see ``fedstrata.config.pricing.measured``."""
+        """Return what a step costs; see ``fedstrata.assembly.pricing.measured``."""
         key = _key(network, sample, workloads)
         if key not in self._known:
             self._known[key] = self.measure(network, sample, workloads)

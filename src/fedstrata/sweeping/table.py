@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from fedstrata.comparison.results import Outcome, merge_local_only, outcome_of, write_outcomes
-from fedstrata.config.sweep import Job, Sweep
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
+from fedstrata.sweeping.sweep import Job, Sweep
 
 Line = tuple[str, str, int]
 """Method, budget and seed: what one line of the table is about."""

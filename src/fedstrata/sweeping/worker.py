@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.assembly.shared import Shared
 from fedstrata.blame import told
-from fedstrata.config.shared import Shared
 from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import FedstrataError
 from fedstrata.parents import begin_as_worker

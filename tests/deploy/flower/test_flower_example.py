@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from fedstrata.assembly.sources import load_rows
 from fedstrata.cli.main import app
 from fedstrata.config.load import load_config
-from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower.keys import make_site_key
 from fedstrata.deploy.flower.sites import roster
 from fedstrata.deploy.site.config import load_site

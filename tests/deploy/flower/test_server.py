@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fedstrata.assembly.provenance import resolved
 from fedstrata.config.load import load_config
-from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS
 from fedstrata.deploy.flower.client import enveloped
 from fedstrata.deploy.flower.control_channel import ControlChannel, Result

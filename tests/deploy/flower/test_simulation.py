@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 
-from fedstrata.config.build import prepare_run
+from fedstrata.assembly.provenance import resolved
+from fedstrata.assembly.run import prepare_run
 from fedstrata.config.load import check_config
-from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.host import Place
 from fedstrata.deploy.flower.simulation import _quiet, _rays_folder, simulate
 from fedstrata.domain.ids import ClientId

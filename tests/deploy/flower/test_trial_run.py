@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import load_config
-from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower import trial_run
 from fedstrata.deploy.flower.run_spec import run_spec
 from fedstrata.deploy.flower.trial import Trial

@@ -85,8 +85,8 @@ class Host:
 @cache
 def _host(place: Place) -> Host:
     """Return the actor's host, kept for the life of the actor."""
+    from fedstrata.assembly.runtime import handler_of, open_workplace
     from fedstrata.config.load import check_config
-    from fedstrata.config.workplace import handler_of, open_workplace
     from fedstrata.deploy.site.cache import LayerCache
     from fedstrata.deploy.site.layer_store import LayerStore
     from fedstrata.reading.yaml_text import yaml_value

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
+from fedstrata.assembly.provenance import resolved
 from fedstrata.config.load import Loaded
-from fedstrata.config.paths import expanded
-from fedstrata.config.provenance import resolved
 from fedstrata.deploy.flower.app import SETTINGS, write_app
 from fedstrata.deploy.flower.control_channel import ControlChannel, Result
 from fedstrata.deploy.flower.services import Home, flwr, flwr_json
 from fedstrata.errors import TrainingError
 from fedstrata.files import argument, private_folder, write_private
+from fedstrata.reading.paths import expanded
 
 _POLL = 0.2
 _LOOK = 10.0  # seconds between two questions whether Flower still has the run going

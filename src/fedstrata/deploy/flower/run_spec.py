@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fedstrata.assembly.sources import task_of
 from fedstrata.config.load import Loaded
-from fedstrata.config.sources import task_of
 
 
 def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:

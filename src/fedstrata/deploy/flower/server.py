@@ -19,8 +19,8 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedstrata.assembly.run import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.blame import own_code
-from fedstrata.config.build import OpenedRun, PreparedRun, finish, open_run, reopen
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.app import SETTINGS
 from fedstrata.deploy.flower.control_channel import ControlChannel, Result

@@ -10,8 +10,6 @@ from typing import Any
 
 from fedstrata.config.flower import client_names, key_files
 from fedstrata.config.load import Loaded
-from fedstrata.config.paths import expanded
-from fedstrata.config.problems import Problem, config_error
 from fedstrata.deploy.flower.keys import public_key, read_public_key
 from fedstrata.deploy.flower.watch import STATUS, WIRE
 from fedstrata.domain.ids import ClientId
@@ -20,6 +18,8 @@ from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import append, write_atomic
 from fedstrata.reading.json_text import read_json
+from fedstrata.reading.paths import expanded
+from fedstrata.reading.problems import Problem, config_error
 
 _TEXT = "ecdsa-sha2-"
 """How a key begins that stands in the configuration itself."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fedstrata.assembly.provenance import resolved
+from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import Loaded
-from fedstrata.config.provenance import resolved
-from fedstrata.config.sources import load_rows
 from fedstrata.deploy.flower.trial import NAME, Trial, trial
 from fedstrata.errors import ConfigError
 

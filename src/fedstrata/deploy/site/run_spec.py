@@ -15,8 +15,6 @@ from pydantic import Field, ValidationError
 
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded, check_config, load_config
-from fedstrata.config.paths import expanded
-from fedstrata.config.problems import dotted, problems_of
 from fedstrata.config.schema import ModelSection
 from fedstrata.config.section import Section, Whole
 from fedstrata.deploy.site.config import SERVER, SiteConfig
@@ -25,6 +23,8 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import EMBEDDED
+from fedstrata.reading.paths import expanded
+from fedstrata.reading.problems import dotted, problems_of
 
 
 class RowTerms(Section):

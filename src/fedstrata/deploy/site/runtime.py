@@ -10,12 +10,12 @@ from importlib.metadata import version
 
 import torch
 
+from fedstrata.assembly.inputs import rows_hash
+from fedstrata.assembly.runtime import handler_of, open_workplace
+from fedstrata.assembly.sources import load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
-from fedstrata.config.inputs import rows_hash
 from fedstrata.config.load import Loaded
-from fedstrata.config.sources import load_rows
-from fedstrata.config.workplace import handler_of, open_workplace
 from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.deploy.site.cache import LayerCache

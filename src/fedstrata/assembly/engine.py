@@ -1,0 +1,63 @@
+"""The engine of a run: all clients in this process, or in worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from fedstrata.assembly.runtime import handler_of
+from fedstrata.assembly.worker import recipe
+from fedstrata.client.resident import ResidentModel
+from fedstrata.config.load import Loaded
+from fedstrata.data.tensors import FederatedData
+from fedstrata.engines.local import LocalEngine
+from fedstrata.engines.processes import ProcessEngine
+from fedstrata.engines.protocol import Engine
+
+_START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time, perhaps from a slow disk
+
+
+def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Engine:
+    """Return a new engine of this machine, which whoever plays the run has to close.
+
+    Raises:
+        ConfigError: This system has no worker processes.
+        TrainingError: The system starts no process.
+        RuntimeError: The engine is one of Flower's, which only the Flower app makes and hands to ``PreparedRun.run``.
+    """
+    if loaded.config.engine.startswith("flower"):
+        raise RuntimeError(f"engine {loaded.config.engine} is handed to PreparedRun.run, and not made here")
+    if loaded.config.engine == "local":
+        return LocalEngine(handler_of(loaded, resident, data))
+    device = resident.device.type
+    return ProcessEngine(
+        resident.layers,
+        resident.weights(),
+        recipe(loaded),
+        workers=loaded.config.workers or min(usual_workers(device, loaded.config.threads), len(data.clients)),
+        device=device,
+        start_timeout=_START_TIMEOUT,
+    )
+
+
+def usual_workers(device: str, threads: int) -> int:
+    """Return how many workers a machine takes: one per GPU, or on the CPU one per ``threads`` cores.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        threads: Threads of torch in each.
+
+    Example:
+        >>> usual_workers("cpu", 10_000), usual_workers("mps", 1)
+        (1, 1)
+    """
+    if device == "cpu":
+        return max(_cores() // threads, 1)
+    return max(torch.cuda.device_count(), 1)
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return len(allowed(0)) if allowed else os.cpu_count() or 1

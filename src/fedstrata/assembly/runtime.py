@@ -1,0 +1,96 @@
+"""Where clients work: rows, model and device of a configuration, the same in the server's process and in a worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from fedstrata.assembly.sources import load_network, load_rows
+from fedstrata.client.handler import Handler
+from fedstrata.client.meter import map_large_blocks
+from fedstrata.client.resident import ResidentModel
+from fedstrata.client.train import autocast_dtype
+from fedstrata.config.catalog import describe
+from fedstrata.config.load import Loaded
+from fedstrata.data.tensors import FederatedData
+from fedstrata.domain.seeds import Seeds
+from fedstrata.errors import ConfigError
+from fedstrata.models.loaded import LoadedModel
+from fedstrata.reading.problems import Problem, config_error
+
+LoadRows = Callable[[Loaded], FederatedData]
+"""Loads the rows of a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What clients need to work.
+
+    Attributes:
+        data: The rows of all of them.
+        network: The model, still where it was loaded.
+        device: Where they compute.
+    """
+
+    data: FederatedData
+    network: LoadedModel
+    device: torch.device
+
+    def resident(self) -> ResidentModel:
+        """Move the model to the device, and return it as the one that all clients train on."""
+        self.network.model.to(self.device)
+        network = self.network
+        return ResidentModel(network.model, network.layers, network.objective, checkpointing=network.checkpointing)
+
+
+def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
+    """Set torch up in this process, and load rows and model.
+
+    Args:
+        loaded: The configuration.
+        rows: Loads the rows; a site keeps its own alone.
+
+    Raises:
+        ConfigError: The device, the model or a layer term does not fit; with file and line.
+        DataError: The data cannot be used.
+    """
+    torch.set_num_threads(loaded.config.threads)
+    device = device_of(loaded)
+    if device.type == "cpu" and _limits_memory(loaded):
+        map_large_blocks()
+    data = rows(loaded)
+    return Workplace(data, load_network(loaded, data), device)
+
+
+def handler_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Handler:
+    """Return the clients' side of every request."""
+    return Handler(resident, data.clients, Seeds(loaded.config.seed), loaded.config.evaluate.batch_size)
+
+
+def device_of(loaded: Loaded) -> torch.device:
+    """Return the device, after making sure that it is there and has the precision."""
+    wanted = loaded.config.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[wanted]:
+        problem = Problem(
+            ("device",), f"'{wanted}' is asked for, and torch finds none on this machine; use auto or cpu"
+        )
+        raise config_error([problem], loaded.marks)
+    device = torch.device(wanted)
+    try:
+        autocast_dtype(loaded.config.train.precision, device)
+    except ConfigError as error:
+        message = str(error).removeprefix("train.precision: ")
+        raise config_error([Problem(("train", "precision"), message)], loaded.marks) from error
+    return device
+
+
+def _limits_memory(loaded: Loaded) -> bool:
+    """Return whether a budget may limit memory; one read from a file may."""
+    budget = describe(loaded.components.budget)
+    named = "bytes_peak" in str({key: value for key, value in budget.items() if value is not None})
+    return named or budget["kind"] == "device" or budget.get("file") is not None
