@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "fedstrata"
 EXAMPLES = {
-    "a selector": r"\bfull_depth\b",
+    "a selector": r"\bcyclic\b",
     "a key of train": r"\bclip_norm\b",
     "a field of a message": r"\bloss_first\b",
 }

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from commands import Said
-from site_rows import write_home
 
 GOOD = """\
 model:
@@ -48,16 +47,3 @@ def broken(cli: Callable[..., Said], tmp_path: Path) -> Fails:
         return said
 
     return run
-
-
-@pytest.fixture(scope="session")
-def sites_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with models and the rows of three sites."""
-    return write_home(tmp_path_factory.mktemp("sites"))
-
-
-@pytest.fixture
-def home(sites_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of the sites, which keeps prepared rows, too."""
-    monkeypatch.setenv("FEDSTRATA_CACHE", str(sites_home / "cache"))
-    return sites_home
