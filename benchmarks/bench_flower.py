@@ -98,13 +98,13 @@ def main() -> None:
     Path("run.yaml").write_text(CONFIG)
     with trial_of(load_config(Path("run.yaml"), ["engine=local"]), print) as (overrides, home):
         times = echo(home, folder / "echo")
-        for name, ride in (("two", "false"), ("riding", "true")):
-            over = load_config(Path("run.yaml"), [*overrides, f"output={name}", f"probe.ride={ride}"])
+        for name, piggyback in (("two", "false"), ("piggybacking", "true")):
+            over = load_config(Path("run.yaml"), [*overrides, f"output={name}", f"probe.piggyback={piggyback}"])
             assert play_over_flower(over, resume=None, quiet=True, as_json=False, home=home) == 0
     print(f"\n{os.cpu_count()} cores; seconds per exchange, median [least, most]")
     for kind, values in times.items():
         print(f"  {kind:22} {median(values):6.2f} [{min(values):.2f}, {max(values):.2f}]")
-    for name in ("two", "riding"):
+    for name in ("two", "piggybacking"):
         seconds, work = rounds(folder / name)
         left = [s - w for s, w in zip(seconds, work, strict=True)]
         print(f"  ours, {name:16} {median(seconds):6.2f} [{min(seconds):.2f}, {max(seconds):.2f}]", end="")

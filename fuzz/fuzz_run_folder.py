@@ -98,7 +98,7 @@ def _made(folder: Path) -> Path:
             best=Best(1, 0.5, 0.25, "held-out"),
             attempt=0,
             run="ab",
-            ridden={ClientId("b"): Measured(2, 0.5, (0.25, 1.0))},
+            piggybacked={ClientId("b"): Measured(2, 0.5, (0.25, 1.0))},
         )
         save(state, run.checkpoints, Place(77, "ef", 33, 5, {"torch": "2"}))
     journal = FileJournal(run.journal, keep=True)

@@ -32,10 +32,10 @@ def is_answer(reply: Reply, expected: Assignment) -> bool:
 
 
 def is_ridden(update: Update, expected: Assignment) -> bool:
-    """Return whether exactly those statistics ride on an update that were to."""
-    if update.ridden is None or expected.ridden is None:
-        return update.ridden is None and expected.ridden is None
-    return is_answer(update.ridden, expected.ridden)
+    """Return whether exactly those statistics are piggybacked on an update that were to."""
+    if update.piggybacked is None or expected.piggybacked is None:
+        return update.piggybacked is None and expected.piggybacked is None
+    return is_answer(update.piggybacked, expected.piggybacked)
 
 
 def is_update(update: Update, expected: Assignment) -> bool:

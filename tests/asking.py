@@ -45,8 +45,8 @@ def answer(request: Request) -> Reply:
             return replace(probed(), client=request.client, round=request.round)
         case Train():
             sent = as_received(deltas(), request.plan.encoding)
-            ridden = replace(probed(), client=request.client, round=request.round) if request.probe else None
-            return replace(update(), client=request.client, round=request.round, deltas=sent, ridden=ridden)
+            piggybacked = replace(probed(), client=request.client, round=request.round) if request.probe else None
+            return replace(update(), client=request.client, round=request.round, deltas=sent, piggybacked=piggybacked)
         case Evaluate():
             return Evaluated(request.client, request.round, 12.5, 3, 8)
 

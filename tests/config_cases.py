@@ -58,7 +58,7 @@ SOUND: Mapping[str, tuple[Any, ...]] = {
     "aggregator": ("layerwise-mean", {"kind": "layerwise-mean", "server_lr": 0.5}),
     "below_budget": ("head-only", "error"),
     "probe.batches": (0, 1, 3),
-    "probe.ride": (True, False),
+    "probe.piggyback": (True, False),
     "train.epochs": (1,),
     "train.batch_size": (0, 1, 64),
     "train.optimizer": ("sgd", "momentum", "adamw"),

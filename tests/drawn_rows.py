@@ -25,7 +25,7 @@ class Notes:
     now: tuple[str, int, str] = ("", -1, "")
 
     def train(self, steps: int) -> Drawn:
-        """Return the training batches alone: of a request with a probe that rides, the last ones."""
+        """Return the training batches alone: of a request with a probe that piggybacks, the last ones."""
         return {key: batches[-steps:] for key, batches in self.drawn.items() if key[0] == "train"}
 
 

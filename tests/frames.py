@@ -23,12 +23,12 @@ from fedstrata.wire.sizes import Encoding
 A = ClientId("a")
 ORIGIN = Origin("run-1", 2, "b" * 64)
 MASK = frozenset({0, 2})
-KINDS = ("update", "probed", "evaluated", "failure", "ridden")
+KINDS = ("update", "probed", "evaluated", "failure", "piggybacked")
 CASES = [
     *(("update", encoding) for encoding in Encoding),
     *((kind, Encoding.FLOAT32) for kind in KINDS if kind != "update"),
 ]
-"""Every kind of reply, an update in every encoding; ``ridden`` is one that statistics ride on."""
+"""Every kind of reply, an update in every encoding; ``piggybacked`` is one that statistics are piggybacked on."""
 
 
 def block(name: str, role: Role = Role.LAYER, **shapes: tuple[int, ...]) -> Layer:
@@ -50,7 +50,7 @@ def asked(kind: str = "update", encoding: Encoding = Encoding.FLOAT32) -> Assign
     if kind == "probed":
         return Assignment(A, 5, "probe", ORIGIN, blocks=LAYERS.layers, statistics=frozenset(Statistic), sketch=16)
     train = Assignment(A, 5, "train", ORIGIN, MASK, LAYERS.blocks(MASK), encoding, num_examples=7, max_norm=1e6)
-    return replace(train, ridden=asked("probed")) if kind == "ridden" else train
+    return replace(train, piggybacked=asked("probed")) if kind == "piggybacked" else train
 
 
 def deltas(assignment: Assignment | None = None, *, seed: int = 0) -> dict[TensorName, torch.Tensor]:
@@ -77,8 +77,8 @@ def reply(kind: str) -> Reply:
     match kind:
         case "update":
             return update()
-        case "ridden":
-            return replace(update(), ridden=probed())
+        case "piggybacked":
+            return replace(update(), piggybacked=probed())
         case "probed":
             return probed()
         case "evaluated":

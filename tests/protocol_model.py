@@ -66,8 +66,8 @@ def mask_of(client: ClientId, round: int, attempt: int) -> Mask:
     return frozenset(i for i in range(3) if bits >> i & 1)
 
 
-def rides(client: ClientId, round: int) -> bool:
-    """Return whether statistics are to ride on a client's update."""
+def piggybacks(client: ClientId, round: int) -> bool:
+    """Return whether statistics are to be piggybacked on a client's update."""
     return (rows_of(client) + round) % 3 == 0
 
 
@@ -94,14 +94,14 @@ def answer(a: Assignment, variant: int = 0) -> Reply:
         loss_mean=1.0,
         seconds=0.0,
         origin=a.origin,
-        ridden=_riding(a, variant),
+        piggybacked=_riding(a, variant),
     )
 
 
 def _riding(a: Assignment, variant: int) -> Probed | None:
-    if a.ridden is None:
+    if a.piggybacked is None:
         return None
-    found = answer(a.ridden, variant)
+    found = answer(a.piggybacked, variant)
     assert isinstance(found, Probed)
     return found
 
@@ -156,7 +156,9 @@ def spoiled(a: Assignment, how: str) -> Reply:
         return replace(sound, num_examples=sound.num_examples + 1)
     if how == "passenger":
         unasked = answer(replace(a, phase="probe"))
-        return replace(sound, ridden=unasked if sound.ridden is None and isinstance(unasked, Probed) else None)
+        return replace(
+            sound, piggybacked=unasked if sound.piggybacked is None and isinstance(unasked, Probed) else None
+        )
     last = list(sound.deltas)[-1]
     value = float("nan") if how == "value" else 1e30
     return replace(sound, deltas={**sound.deltas, last: torch.full_like(sound.deltas[last], value)})

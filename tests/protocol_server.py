@@ -24,7 +24,7 @@ from fedstrata.server.run import initial_state
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Frame, PhaseName, Reply, Update, Weights
-from protocol_model import BLOCKS, mask_of, rides, zero_weights
+from protocol_model import BLOCKS, mask_of, piggybacks, zero_weights
 
 SECONDS = 10.0
 """How long a phase may take."""
@@ -67,8 +67,8 @@ class Server:
             self.asked: Mapping[ClientId, Assignment] = {a.client: a for a in to_probe(present, state, self.setting)}
         else:
             masks = {c: mask_of(c, state.round, state.attempt) for c in present}
-            riders = [c for c in present if rides(c, state.round)]
-            self.asked = to_train(masks, state, self.setting, riders)
+            carriers = [c for c in present if piggybacks(c, state.round)]
+            self.asked = to_train(masks, state, self.setting, carriers)
         self.phase, self.taken, self.end = phase, list[Accepted](), self.clock.now() + SECONDS
         self.replies = Replies(
             list(self.asked.values()),

@@ -105,8 +105,8 @@ class Oracle:
                 assert max(one.plan.lr, one.plan.always_lr or 0) * one.plan.weight_decay <= 0.1
                 assert not [n for n in one.tensors if n.startswith(self._refused())]
         if isinstance(reply, Update):
-            assert [one.kind for one in used] == (["probe", "train"] if reply.ridden else ["train"])
-        probed = reply if isinstance(reply, Probed) else reply.ridden if isinstance(reply, Update) else None
+            assert [one.kind for one in used] == (["probe", "train"] if reply.piggybacked else ["train"])
+        probed = reply if isinstance(reply, Probed) else reply.piggybacked if isinstance(reply, Update) else None
         if probed is not None:
             self._withheld(probed)
         if isinstance(reply, Evaluated):

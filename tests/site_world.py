@@ -121,12 +121,12 @@ def train(
     client: str = CLIENT,
     round: int = 0,
     encoding: Encoding = Encoding.FLOAT32,
-    riding: ProbePlan | None = None,
+    piggybacking: ProbePlan | None = None,
     steps: int | None = 3,
 ) -> Train:
     """Return a training of a mask."""
     plan = TrainPlan(steps=steps, epochs=None if steps else 1, batch_size=8, lr=0.1, encoding=encoding)
-    return Train(ClientId(client), round, weights, frozenset(mask), plan, ORIGIN, riding)
+    return Train(ClientId(client), round, weights, frozenset(mask), plan, ORIGIN, piggybacking)
 
 
 def evaluation(weights: Weights, *, client: str = CLIENT, round: int = 0) -> Evaluate:

@@ -67,7 +67,7 @@ def toy_run(
     budget: float = 1,
     lr: float = 0.1,
     rules: Rules | None = None,
-    ride: bool = False,
+    piggyback: bool = False,
     exact: bool = False,
     sketch: int = 0,
 ) -> tuple[Run, Weights]:
@@ -83,7 +83,7 @@ def toy_run(
         per_round=per_round,
         train=TrainPlan(steps=2, epochs=None, batch_size=4, lr=lr),
         rules=rules,
-        ride=ride,
+        piggyback=piggyback,
         sketch=sketch,
     )
     rows = toy_rows(40, seed=9)

@@ -41,7 +41,7 @@ def toy_setting(
     lr_decay: float = 1.0,
     per_round: int | None = None,
     rules: Rules | None = None,
-    ride: bool = False,
+    piggyback: bool = False,
     sketch: int = 0,
 ) -> Setting:
     return Setting(
@@ -52,7 +52,7 @@ def toy_setting(
         sampler=Uniform(per_round),
         seeds=Seeds(seed),
         probe=ProbePlan(batches=0, batch_size=8),
-        ride=ride,
+        piggyback=piggyback,
         train=train or TrainPlan(steps=2, epochs=None, batch_size=4, lr=0.1),
         lr_decay=lr_decay,
         rules=rules or Rules(),

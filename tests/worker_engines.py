@@ -100,7 +100,7 @@ def assignment(request: Request, layers: LayerMap) -> Assignment:
             if request.probe is None:
                 return asked
             probe = Probe(request.client, request.round, request.weights, request.probe, request.origin)
-            return replace(asked, ridden=assignment(probe, layers))
+            return replace(asked, piggybacked=assignment(probe, layers))
         case Evaluate():
             return Assignment(*facts)
 

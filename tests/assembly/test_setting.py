@@ -75,9 +75,9 @@ def test_a_new_head_learns_ten_times_faster_under_adamw(
     assert train_plan(check_config(values), new_head=new_head).always_lr == (rate and pytest.approx(rate))
 
 
-def test_the_key_ride_reaches_the_setting() -> None:
-    assert not prepare().setting.ride
-    assert prepare(probe={"ride": True}).setting.ride
+def test_the_key_piggyback_reaches_the_setting() -> None:
+    assert not prepare().setting.piggyback
+    assert prepare(probe={"piggyback": True}).setting.piggyback
 
 
 def test_a_sampler_s_name_that_nobody_has_is_said_before_the_run() -> None:

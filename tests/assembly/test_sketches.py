@@ -39,7 +39,7 @@ def test_runs_of_one_seed_have_one_hash() -> None:
     [
         ({"theory": "exact", "engine": "flower"}, "engine: flower leaves the rows at the sites"),
         ({"theory": "exact", "engine": "flower-simulation"}, "set theory: sketch"),
-        ({"theory": "sketch", "probe": {"ride": True}}, "sketches that ride are one aggregate old"),
+        ({"theory": "sketch", "probe": {"piggyback": True}}, "piggybacked sketches are one aggregate old"),
         ({"theory": "both"}, "theory"),
         ({"selector": {"kind": "bound", "sketch": 100}}, "power of two from 16 to 4096"),
     ],

@@ -88,7 +88,12 @@ def test_the_run_passes_the_schema_check_as_it_is(app: Path) -> None:
     assert (config.engine, config.flower.superlink) == ("flower", "hospitals")
     assert isinstance(loaded.components.data, Remote)
     assert loaded.base == app
-    assert (config.probe.ride, config.evaluate.every, config.round.quorum, config.flower.min_sites) == (True, 5, 2, 2)
+    assert (config.probe.piggyback, config.evaluate.every, config.round.quorum, config.flower.min_sites) == (
+        True,
+        5,
+        2,
+        2,
+    )
     assert config.round.deadline == {"probe": 600.0, "train": 3600.0, "evaluate": 600.0}
 
 

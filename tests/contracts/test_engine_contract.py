@@ -139,7 +139,7 @@ def test_the_bits_are_those_of_the_local_engine(make: Callable[[ClientHandler], 
 
 
 @EVERY
-def test_what_rides_on_an_update_has_the_bits_of_a_probe_of_the_next_round(
+def test_what_is_piggybacked_on_an_update_has_the_bits_of_a_probe_of_the_next_round(
     make: Callable[[ClientHandler], Engine],
 ) -> None:
     measured = ProbePlan(0, 4, frozenset(Statistic))
@@ -149,10 +149,10 @@ def test_what_rides_on_an_update_has_the_bits_of_a_probe_of_the_next_round(
         assert isinstance(got, Update)
         assert isinstance(bare, Update)
         assert isinstance(probed, Probed)
-        assert got.ridden is not None
-        assert content_of(got.ridden) == content_of(probed)
-        assert (got.ridden.client, got.ridden.round) == (probed.client, 0)
-        assert content_of(replace(got, ridden=None)) == content_of(bare)
+        assert got.piggybacked is not None
+        assert content_of(got.piggybacked) == content_of(probed)
+        assert (got.piggybacked.client, got.piggybacked.round) == (probed.client, 0)
+        assert content_of(replace(got, piggybacked=None)) == content_of(bare)
 
 
 @EVERY

@@ -164,10 +164,10 @@ def test_the_socket_carries_what_is_counted_within_a_percent_and_64_kib(interrup
         assert exchange["bytes_up"] <= up <= 1.01 * exchange["bytes_up"] + SLACK, exchange
 
 
-def test_a_superlink_that_dies_costs_no_round_and_a_riding_probe_costs_no_exchange(world: World) -> None:
-    deployment, rides = world.deployment, "probe.ride=true"
-    run = deployment.folder / "riding"
-    process = deployment.start(f"output={run}", rides)
+def test_a_superlink_that_dies_costs_no_round_and_a_piggybacking_probe_costs_no_exchange(world: World) -> None:
+    deployment, piggybacks = world.deployment, "probe.piggyback=true"
+    run = deployment.folder / "piggybacking"
+    process = deployment.start(f"output={run}", piggybacks)
 
     def first_round_done() -> bool:
         return any(e["event"] == "round" for e in lines(run / "events.jsonl"))
@@ -185,7 +185,7 @@ def test_a_superlink_that_dies_costs_no_round_and_a_riding_probe_costs_no_exchan
     deployment.trial.start_link()
     code, said = deployment.run(verb=("resume", str(run)))
     assert code == 0, said
-    assert model_bits(run) == model_bits(here("local", rides))
+    assert model_bits(run) == model_bits(here("local", piggybacks))
     phases = [(e["phase"], e["round"]) for e in lines(run / "wire.jsonl") if e["client"] == TAPPED and e["round"] == 2]
     assert ("train", 2) in phases
     assert ("probe", 2) not in phases

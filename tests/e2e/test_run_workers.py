@@ -15,11 +15,11 @@ from warm import warm_workers
 OPTIONS: dict[str, Any] = {
     "seed": 5,
     "upload": {"encoding": "bf16"},
-    "probe": {"batch_size": 8, "ride": True},
+    "probe": {"batch_size": 8, "piggyback": True},
     "sampler": {"kind": "uniform", "clients_per_round": 2},
     "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
 }
-"""Every kind of request: probes of their own, probes that ride, training, evaluation."""
+"""Every kind of request: probes of their own, piggybacked probes, training, evaluation."""
 
 
 @pytest.fixture(scope="module")

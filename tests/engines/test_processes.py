@@ -50,7 +50,7 @@ def engine() -> Iterator[ProcessEngine]:
 
 
 def work(encoding: Encoding = Encoding.FLOAT32) -> list[Request]:
-    """Return for each client a probe, a training, an evaluation, and a training of the round before that it rides on.
+    """Return for each client a probe, a training, an evaluation, and the training that it is piggybacked on.
 
     Masks are from none to all.
     """
@@ -86,7 +86,7 @@ def test_the_bits_are_those_of_the_local_engine(engine: ProcessEngine, encoding:
     assert same_bits(one.deltas, other.deltas)
     for fresh, laden in zip(ours[:8], ours[24:], strict=True):
         assert isinstance(laden, Update)
-        assert content(laden.ridden) == content(fresh)
+        assert content(laden.piggybacked) == content(fresh)
 
 
 @pytest.mark.parametrize("count", [1, 3])

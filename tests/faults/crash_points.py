@@ -157,7 +157,7 @@ def generation(path: Path, *_args: object, **_options: object) -> bool:
 
 
 PROBING = ("plain", "kept", "layer quorum", "flaky", "flaky, kept", "flaky, layer quorum", "fickle")
-STEADY = ("plain", "kept", "layer quorum", "fickle", "riding")
+STEADY = ("plain", "kept", "layer quorum", "fickle", "piggybacking")
 KEPT = ("kept", "layer quorum", "flaky, kept", "flaky, layer quorum", "fickle")
 EVERY = ("plain", "layer quorum", "flaky", "flaky, layer quorum")
 LOSING = ("flaky", "flaky, kept", "flaky, layer quorum")

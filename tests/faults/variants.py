@@ -36,14 +36,14 @@ class Variant:
         rules: Quorums, retries, whether answers are kept.
         flaky: Whether some clients fail and some stay silent, by phase, round, attempt and client.
         fickle: Whether a client that is asked again in another process answers something else.
-        ride: Whether the probe for the next round rides on an update.
+        piggyback: Whether the probe for the next round is piggybacked on an update.
     """
 
     checkpoint_every: int = 1
     rules: Rules = field(default_factory=Rules)
     flaky: bool = False
     fickle: bool = False
-    ride: bool = False
+    piggyback: bool = False
 
 
 SKIPPING = Rules(quorum=2, retries=1, on_abandon="skip")
@@ -55,9 +55,9 @@ VARIANTS: Mapping[str, Variant] = {
     "flaky, kept": Variant(checkpoint_every=3, rules=replace(SKIPPING, keep_updates=True), flaky=True),
     "flaky, layer quorum": Variant(rules=replace(SKIPPING, layer_quorum=2), flaky=True),
     "fickle": Variant(checkpoint_every=2, fickle=True),
-    "riding": Variant(ride=True),
-    "riding, flaky, kept": Variant(
-        checkpoint_every=3, rules=replace(SKIPPING, keep_updates=True), flaky=True, ride=True
+    "piggybacking": Variant(piggyback=True),
+    "piggybacking, flaky, kept": Variant(
+        checkpoint_every=3, rules=replace(SKIPPING, keep_updates=True), flaky=True, piggyback=True
     ),
 }
 
@@ -129,7 +129,7 @@ def prepared(folder: Path, variant: Variant) -> tuple[Run, Weights]:
         dropout=0.2,
         per_round=3,
         rules=variant.rules,
-        ride=variant.ride,
+        piggyback=variant.piggyback,
     )
 
 

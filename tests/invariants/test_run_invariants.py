@@ -58,9 +58,11 @@ def play(
     framed: bool = False,
     stop: Callable[[], bool] = never,
     resumed: bool = False,
-    ride: bool = False,
+    piggyback: bool = False,
 ) -> RunResult:
-    run, weights = toy_run(path, selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=stop, ride=ride)
+    run, weights = toy_run(
+        path, selector=Consensus(), rounds=ROUNDS, dropout=0.2, per_round=3, stop=stop, piggyback=piggyback
+    )
     setting = replace(run.setting, train=replace(run.setting.train, encoding=encoding))
     engine = Framing(run.engine, setting.layers) if framed else run.engine
     run = replace(run, setting=setting, engine=engine)
@@ -76,22 +78,22 @@ def fingerprint(result: RunResult) -> tuple[str, object]:
     return total.hexdigest(), essence(result.folder)
 
 
-@pytest.mark.parametrize("ride", [False, True], ids=["plain", "ride"])
+@pytest.mark.parametrize("piggyback", [False, True], ids=["plain", "piggyback"])
 @pytest.mark.parametrize("encoding", Encoding)
 def test_p17_replies_as_values_and_as_frames_end_in_the_same_bits(
-    tmp_path: Path, encoding: Encoding, ride: bool
+    tmp_path: Path, encoding: Encoding, piggyback: bool
 ) -> None:
-    local = play(tmp_path / "local", encoding, ride=ride)
-    assert fingerprint(play(tmp_path / "frames", encoding, framed=True, ride=ride)) == fingerprint(local)
+    local = play(tmp_path / "local", encoding, piggyback=piggyback)
+    assert fingerprint(play(tmp_path / "frames", encoding, framed=True, piggyback=piggyback)) == fingerprint(local)
 
 
-@pytest.mark.parametrize("ride", [False, True], ids=["plain", "ride"])
+@pytest.mark.parametrize("piggyback", [False, True], ids=["plain", "piggyback"])
 @pytest.mark.parametrize("encoding", [Encoding.FLOAT32, Encoding.INT8])
 @pytest.mark.parametrize("at", [1, 3])
 def test_p17_a_run_resumed_as_frames_ends_in_the_bits_of_an_unbroken_one(
-    tmp_path: Path, encoding: Encoding, at: int, ride: bool
+    tmp_path: Path, encoding: Encoding, at: int, piggyback: bool
 ) -> None:
-    whole = play(tmp_path / "whole", encoding, ride=ride)
-    assert play(tmp_path / "broken", encoding, stop=after(at), ride=ride).state == "interrupted"
-    resumed = play(tmp_path / "broken", encoding, framed=True, resumed=True, ride=ride)
+    whole = play(tmp_path / "whole", encoding, piggyback=piggyback)
+    assert play(tmp_path / "broken", encoding, stop=after(at), piggyback=piggyback).state == "interrupted"
+    resumed = play(tmp_path / "broken", encoding, framed=True, resumed=True, piggyback=piggyback)
     assert fingerprint(resumed) == fingerprint(whole)

@@ -21,7 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "cyclic": {"selector": "cyclic"},
     "random": {"selector": {"kind": "random", "shared": False}, "budget": 2},
     "consensus": {"selector": "consensus"},
-    "consensus that rides": {"selector": "consensus", "budget": 3, "probe": {"batch_size": 8, "ride": True}},
+    "consensus that piggybacks": {"selector": "consensus", "budget": 3, "probe": {"batch_size": 8, "piggyback": True}},
 }
 
 

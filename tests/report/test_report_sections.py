@@ -58,13 +58,13 @@ def text_of(blocks: tuple[Block, ...]) -> str:
 
 
 def test_scores_that_are_a_round_old_are_said_to_be_and_others_are_not_mentioned(tmp_path: Path) -> None:
-    def ridden(r: RoundRecord) -> RoundRecord:
+    def piggybacked(r: RoundRecord) -> RoundRecord:
         return replace(r, clients=tuple(replace(c, probe_round=max(r.round - 1, 1)) for c in r.clients))
 
-    plain, riding = made(tmp_path / "a", rounds=3), made(tmp_path / "b", rounds=3, change=ridden)
-    assert "probe.ride" not in text_of(selection(plain))
-    sentence = "The scores of 20 of 30 client-rounds were measured one round earlier (probe.ride)."
-    assert text_of(selection(riding)).endswith(sentence)
+    plain, piggybacking = made(tmp_path / "a", rounds=3), made(tmp_path / "b", rounds=3, change=piggybacked)
+    assert "probe.piggyback" not in text_of(selection(plain))
+    sentence = "The scores of 20 of 30 client-rounds were measured one round earlier (probe.piggyback)."
+    assert text_of(selection(piggybacking)).endswith(sentence)
 
 
 def test_verdict_of_one_run_says_gain_upload_and_that_it_is_one_seed(tmp_path: Path) -> None:

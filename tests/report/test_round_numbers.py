@@ -20,7 +20,7 @@ from fedstrata.runs.reading import read_run
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules
 from fedstrata.wire.messages import Train
-from riding_runs import noting
+from piggyback_runs import noting
 from small_runs import events, toy_run
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return False
         return (request.round, request.origin.attempt) == (1, 0) or (request.round, request.client) == (2, "b")
 
-    run, weights = toy_run(path, selector=Consensus(), engine=noting([], lost), rules=Rules(retries=1), ride=True)
+    run, weights = toy_run(path, selector=Consensus(), engine=noting([], lost), rules=Rules(retries=1), piggyback=True)
     said: list[str] = []
     replace(run, observer=PlainProgress(said.append)).start(weights)
     (path / "said.txt").write_text("\n".join(said))

@@ -30,7 +30,10 @@ def state(round: int = 3) -> ServerState:
         best=Best(1, 0.5, 0.25, "held-out"),
         attempt=2,
         run="ab",
-        ridden={ClientId("b"): Measured(2, 0.1 + 0.2, (1 / 3, 5e-324, -0.0)), ClientId("a"): Measured(2, 1e-300, ())},
+        piggybacked={
+            ClientId("b"): Measured(2, 0.1 + 0.2, (1 / 3, 5e-324, -0.0)),
+            ClientId("a"): Measured(2, 1e-300, ()),
+        },
     )
 
 
@@ -40,7 +43,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     assert place == Place(77, "ef", 33, 5, {"torch": "2"})
     assert read.weights[W].numpy().tobytes() == state().weights[W].numpy().tobytes()
     assert torch.equal(read.aggregator.tensors[W], torch.ones(3))
-    for name in ("round", "selector", "versions", "best", "attempt", "run", "ridden"):
+    for name in ("round", "selector", "versions", "best", "attempt", "run", "piggybacked"):
         assert repr(getattr(read, name)) == repr(getattr(state(), name))  # minus zero and the order count
 
 
@@ -165,7 +168,7 @@ def test_something_else_by_a_files_name_is_refused_and_never_waited_for(tmp_path
         ("round", "3"),
         ("attempt", -1),
         ("log_bytes", None),
-        ("ridden", []),
+        ("piggybacked", []),
         ("versions", {"a": 1}),
         ("best", 3),
         ("identity", 3),

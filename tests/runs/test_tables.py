@@ -50,7 +50,7 @@ def test_the_selection_table_is_the_log(folder: Path) -> None:
 
 
 def test_the_selection_table_says_which_rounds_weights_a_score_is_of(tmp_path: Path) -> None:
-    run, weights = toy_run(tmp_path, selector=Consensus(), rounds=3, ride=True)
+    run, weights = toy_run(tmp_path, selector=Consensus(), rounds=3, piggyback=True)
     run.start(weights)
     rows = pq.read_table(tmp_path / "selection.parquet").to_pylist()
     assert {(r["round"], r["probe_round"]) for r in rows} == {(1, 1), (2, 1), (3, 2)}

@@ -106,17 +106,19 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 def test_an_interrupted_run_goes_on_with_the_scores_that_rode(
     tmp_path: Path, unbroken: Whole, selector: Selector, at: int
 ) -> None:
-    whole, there = unbroken(selector, ride=True)
-    assert same_bits(broken(tmp_path / "broken", selector, at=at, ride=True), whole)
+    whole, there = unbroken(selector, piggyback=True)
+    assert same_bits(broken(tmp_path / "broken", selector, at=at, piggyback=True), whole)
     assert essence(tmp_path / "broken") == essence(there)
     ages = {e["round"] - e["probe_round"] for e in events(there, "client") if e["scores"]}
     assert not ages or 1 in ages
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_scores_that_rode_are_saved_with_rare_checkpoints_too(tmp_path: Path, unbroken: Whole, at: int) -> None:
-    whole, there = unbroken(Consensus(), ride=True, checkpoint_every=3)
-    assert same_bits(broken(tmp_path / "broken", Consensus(), at=at, ride=True, checkpoint_every=3), whole)
+def test_scores_that_were_piggybacked_are_saved_with_rare_checkpoints_too(
+    tmp_path: Path, unbroken: Whole, at: int
+) -> None:
+    whole, there = unbroken(Consensus(), piggyback=True, checkpoint_every=3)
+    assert same_bits(broken(tmp_path / "broken", Consensus(), at=at, piggyback=True, checkpoint_every=3), whole)
     assert essence(tmp_path / "broken") == essence(there)
 
 

@@ -149,13 +149,13 @@ def test_the_selector_of_least_bound_has_the_bound_that_it_chose(tmp_path: Path)
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_a_run_by_sketches_that_ride_is_resumed_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
-    run, weights = toy_run(tmp_path / "whole", selector=Bound(sketch=16), rounds=4, ride=True)
+def test_a_run_by_sketches_that_piggyback_is_resumed_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    run, weights = toy_run(tmp_path / "whole", selector=Bound(sketch=16), rounds=4, piggyback=True)
     whole = run.start(weights)
     path = tmp_path / "parts"
-    run, weights = toy_run(path, selector=Bound(sketch=16), rounds=4, ride=True, stop=after(stop_after))
+    run, weights = toy_run(path, selector=Bound(sketch=16), rounds=4, piggyback=True, stop=after(stop_after))
     run.start(weights)
-    run, weights = toy_run(path, selector=Bound(sketch=16), rounds=4, ride=True)
+    run, weights = toy_run(path, selector=Bound(sketch=16), rounds=4, piggyback=True)
     assert same_bits(run.resume(weights).weights, whole.weights)
     assert [r.certificate for r in rounds_of(path)] == [r.certificate for r in rounds_of(tmp_path / "whole")]
 

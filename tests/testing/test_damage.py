@@ -117,14 +117,14 @@ def test_a_lie_about_scores_is_well_formed() -> None:
 
 
 @pytest.mark.parametrize("frames", [False, True])
-def test_scores_that_ride_on_an_update_are_lied_about_too(frames: bool) -> None:
+def test_scores_that_piggyback_on_an_update_are_lied_about_too(frames: bool) -> None:
     request = replace(ask("train", B)[0], probe=ProbePlan(statistics=frozenset(Statistic), sketch=Hashing(0, 16)))  # type: ignore[arg-type]
     (lie,) = engine(one(Kind.SCORE_LIE, amount=100.0), frames=frames).send([request])
     assert verdict(lie, expected_of(request)) == "sound"
     reply = decode(lie.data, expected_of(request)) if isinstance(lie, Frame) else lie
     assert isinstance(reply, Update)
-    assert reply.ridden is not None
-    assert [s.grad_sq for s in reply.ridden.stats] == [100 * s.grad_sq for s in probed().stats]
+    assert reply.piggybacked is not None
+    assert [s.grad_sq for s in reply.piggybacked.stats] == [100 * s.grad_sq for s in probed().stats]
 
 
 @pytest.mark.parametrize(("phase", "rows"), [("train", 7000), ("evaluate", 8000)])

@@ -229,12 +229,12 @@ def test_a_probe_whose_loss_is_not_finite_is_refused() -> None:
     assert why(admit(replace(probed(), loss=nan), asked("probed")))[0] == "NONFINITE"
 
 
-def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
-    assert why(admit(update(), asked("ridden"))) == (
+def test_statistics_that_were_to_piggyback_have_to_and_others_may_not() -> None:
+    assert why(admit(update(), asked("piggybacked"))) == (
         "SCHEMA",
         "the update lacks the statistics that were asked for with it",
     )
-    assert why(admit(reply("ridden"), asked())) == ("SCHEMA", "the update carries statistics; none were asked for")
+    assert why(admit(reply("piggybacked"), asked())) == ("SCHEMA", "the update carries statistics; none were asked for")
 
 
 @pytest.mark.parametrize(
@@ -252,19 +252,19 @@ def test_statistics_that_were_to_ride_have_to_and_others_may_not() -> None:
     ],
     ids=str,
 )
-def test_statistics_that_ride_are_held_to_what_a_probe_is_and_refuse_the_whole_answer(
+def test_statistics_that_piggyback_are_held_to_what_a_probe_is_and_refuse_the_whole_answer(
     changed: dict[str, object], reason: str, words: str
 ) -> None:
-    sent = replace(update(), ridden=replace(probed(), **changed))  # type: ignore[arg-type]
-    code, message = why(admit(sent, asked("ridden")))
+    sent = replace(update(), piggybacked=replace(probed(), **changed))  # type: ignore[arg-type]
+    code, message = why(admit(sent, asked("piggybacked")))
     assert code == reason
     assert words in message
 
 
 def test_the_norms_of_an_update_are_its_own_whatever_rides() -> None:
-    sent = reply("ridden")
+    sent = reply("piggybacked")
     assert isinstance(sent, Update)
-    assert admit_update(sent, asked("ridden")) == admit_update(update(), asked())
+    assert admit_update(sent, asked("piggybacked")) == admit_update(update(), asked())
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_a_finite_number_that_no_honest_client_claims_is_refused(kind: str, name
 
 
 @pytest.mark.parametrize("name", ["loss", "seconds", "peak_bytes"])
-def test_statistics_that_ride_are_held_to_the_same_ranges(name: str) -> None:
-    riding, ridden = replace(asked(), ridden=asked("probed")), replace(probed(), **{name: 10**30})  # type: ignore[arg-type]
-    assert why(admit(replace(update(), ridden=ridden), riding))[0] == "SCHEMA"
+def test_statistics_that_piggyback_are_held_to_the_same_ranges(name: str) -> None:
+    piggybacking, piggybacked = replace(asked(), piggybacked=asked("probed")), replace(probed(), **{name: 10**30})  # type: ignore[arg-type]
+    assert why(admit(replace(update(), piggybacked=piggybacked), piggybacking))[0] == "SCHEMA"
 
 
 @pytest.mark.parametrize("name", ["snr_sum", "noise_sum"])

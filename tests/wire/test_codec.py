@@ -139,18 +139,18 @@ def test_framing_of_a_large_block_is_under_one_percent_and_64_kib(encoding: Enco
     assert len(data) <= frame_limit(expected)
 
 
-def test_statistics_of_many_layers_may_ride_on_an_update_of_few() -> None:
+def test_statistics_of_many_layers_may_piggyback_on_an_update_of_few() -> None:
     """They alone are longer than what a manifest may be whatever it tells of."""
     layers = tuple(block(f"h.{i}", w=(1,)) for i in range(2000))
     stats = tuple(LayerStats((TensorStats(1, 1 / 3, 1 / 7, 1 / 9, 2 / 3, 3 / 7),), 8) for _ in layers)
-    sent = replace(update(), ridden=replace(probed(), stats=stats))
-    expected = replace(asked("ridden"), ridden=replace(asked("probed"), blocks=layers, sketch=0))
+    sent = replace(update(), piggybacked=replace(probed(), stats=stats))
+    expected = replace(asked("piggybacked"), piggybacked=replace(asked("probed"), blocks=layers, sketch=0))
     data = encode(sent, expected.blocks)
     assert len(parts(data)[0]) > 64 * 1024
     assert len(data) <= frame_limit(expected)
     got = decode_update(data, expected)
     assert isinstance(got, Update)
-    assert got.ridden == sent.ridden
+    assert got.piggybacked == sent.piggybacked
 
 
 @EVERY_CASE

@@ -118,12 +118,12 @@ def test_everything_that_an_update_contributes_is_content(changes: dict[str, obj
     assert content_of(replace(update(), **changes)) != content_of(update())  # type: ignore[arg-type]
 
 
-def test_what_rides_on_an_update_is_content_and_nothing_is_where_nothing_rides() -> None:
+def test_what_is_piggybacked_on_an_update_is_content_and_nothing_is_where_nothing_rides() -> None:
     louder = replace(probed(), loss=1.6)
-    found = {content_of(replace(update(), ridden=ridden)) for ridden in (None, probed(), louder)}
+    found = {content_of(replace(update(), piggybacked=piggybacked)) for piggybacked in (None, probed(), louder)}
     assert len(found) == 3
     timed = replace(probed(), seconds=99.0, peak_bytes=1)
-    assert content_of(replace(update(), ridden=timed)) == content_of(replace(update(), ridden=probed()))
+    assert content_of(replace(update(), piggybacked=timed)) == content_of(replace(update(), piggybacked=probed()))
 
 
 @pytest.mark.parametrize("changes", [{"loss_sum": 12.6}, {"correct": 4}, {"num_examples": 9}], ids=str)
@@ -140,7 +140,11 @@ def test_every_statistic_is_content(name: str) -> None:
 
 
 def test_a_reply_that_travelled_has_the_content_of_the_one_that_did_not() -> None:
-    for kind, sent in (("update", update()), ("probed", probed()), ("ridden", replace(update(), ridden=probed()))):
+    for kind, sent in (
+        ("update", update()),
+        ("probed", probed()),
+        ("piggybacked", replace(update(), piggybacked=probed())),
+    ):
         got = decode(frame(kind, Encoding.FLOAT32), asked(kind))
         assert isinstance(got, Update | Probed)
         assert content_of(got) == content_of(sent)

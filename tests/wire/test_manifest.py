@@ -156,14 +156,14 @@ def test_a_probe_of_other_layers_is_refused() -> None:
         assert reason(saying(data, stats=wrong), expected) == "SCHEMA"
 
 
-@pytest.mark.parametrize("bad", [None, [], {}, "ridden", 1, True, {"loss": 1.0}])
-def test_what_rides_has_one_form_also_where_nothing_is_to(bad: object) -> None:
-    assert reason(saying(frame("ridden"), ridden=bad), asked("ridden")) == "SCHEMA"
-    assert reason(saying(frame(), ridden=bad)) == "SCHEMA"
+@pytest.mark.parametrize("bad", [None, [], {}, "piggybacked", 1, True, {"loss": 1.0}])
+def test_what_is_piggybacked_has_one_form_also_where_nothing_is_to(bad: object) -> None:
+    assert reason(saying(frame("piggybacked"), piggybacked=bad), asked("piggybacked")) == "SCHEMA"
+    assert reason(saying(frame(), piggybacked=bad)) == "SCHEMA"
 
 
-def test_without_statistics_to_ride_a_manifest_does_not_speak_of_them() -> None:
-    assert b"ridden" not in parts(frame())[0]
+def test_without_statistics_to_piggyback_a_manifest_does_not_speak_of_them() -> None:
+    assert b"piggybacked" not in parts(frame())[0]
 
 
 def test_a_failure_speaks_in_one_printable_line() -> None:

@@ -141,7 +141,7 @@ def prepare_setting(
         sampler=parts.sampler,
         seeds=seeds,
         probe=probe,
-        ride=config.probe.ride,
+        piggyback=config.probe.piggyback,
         train=train,
         lr_decay=config.train.lr_decay,
         rules=rules_of(loaded),

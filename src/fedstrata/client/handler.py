@@ -87,8 +87,8 @@ class Handler:
         return batches(data.train, request.plan, rng, data.together)
 
     def _train(self, request: Train) -> Update:
-        """Train; what rides on the update is measured first, so that the memory of the two does not add up."""
-        ridden = self._probe(request, request.probe, draw=request.round + 1) if request.probe else None
+        """Train; what is piggybacked on the update is measured first, so that the memory of the two does not add up."""
+        piggybacked = self._probe(request, request.probe, draw=request.round + 1) if request.probe else None
         start = perf_counter()
         data = self.clients[request.client]
         mask = request.mask
@@ -115,7 +115,7 @@ class Handler:
             seconds=perf_counter() - start,
             peak_bytes=peak.bytes,
             origin=request.origin,
-            ridden=ridden,
+            piggybacked=piggybacked,
         )
 
     def _metered(self, phase: str, kind: Hashable) -> AbstractContextManager[Peak]:

@@ -67,11 +67,11 @@ class ModelSection(Section):
 
 
 class ProbeSection(Section):
-    """How clients measure: ``batches: 0`` uses every row; ``ride`` measures for the next round while they train."""
+    """How clients measure; ``batches: 0`` uses every row, ``piggyback`` measures for the next round while training."""
 
     batches: Whole = Field(default=1, ge=0)
     batch_size: Whole = Field(default=32, ge=1)
-    ride: bool = False
+    piggyback: bool = False
 
 
 class TrainSection(Section):
@@ -213,8 +213,8 @@ class Config(Section):
     @classmethod
     def _with_rows_at_hand(cls, value: str, info: ValidationInfo) -> str:
         engine, probe = str(info.data.get("engine")), info.data.get("probe")
-        if value == "sketch" and isinstance(probe, ProbeSection) and probe.ride:
-            raise ValueError("sketches that ride are one aggregate old; set probe.ride: false, or theory: exact")
+        if value == "sketch" and isinstance(probe, ProbeSection) and probe.piggyback:
+            raise ValueError("piggybacked sketches are one aggregate old; set probe.piggyback: false, or theory: exact")
         if value == "exact" and engine.startswith("flower"):
             raise ValueError(
                 f"engine: {engine} leaves the rows at the sites, and exact gradients need them here; set theory: sketch"

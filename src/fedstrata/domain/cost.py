@@ -99,7 +99,7 @@ class ClientRound:
     """What is known of a client's round before its mask is.
 
     Attributes:
-        probes: Probes that the client does in this round: its own, and the next round's where that rides on its update.
+        probes: Probes that the client does in this round: its own, and a piggybacked one for the next.
         bytes_down: Bytes of the layers that the client lacks.
     """
 

@@ -39,7 +39,7 @@ class ClientRecord:
         mask: Indices of the layers it was asked to train, ascending; empty where it only trained ``always``.
         scores: Score per layer; empty where it was not probed.
         probe_round: The round at whose start the weights were that the scores were measured at: this round, or the one
-            before where the probe rode on its update; ``None`` where there are no scores.
+            before where the probe was piggybacked on its update; ``None`` where there are no scores.
         probe_loss: Mean loss over the probed rows, at the same weights.
         update_norms: Euclidean norm of its delta per trained block (layers by name, and ``always``).
         predicted: The price of its mask and its probes by unit, with the bytes that it lacked when the mask was chosen;

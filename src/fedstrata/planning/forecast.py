@@ -2,8 +2,8 @@
 
 While nobody has been probed, masks are the run's own, and so are the bytes of layers that clients lack. From the first
 probe on, masks depend on scores that only training tells; every client-round is then between the cheapest and the
-dearest mask with a layer that the client can pay for, its probes included. Who is probed when, and whose probe rides,
-is played as a run without trouble plays it.
+dearest mask with a layer that the client can pay for, its probes included. Who is probed when, and whose probe is
+piggybacked, is played as a run without trouble plays it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fedstrata.planning.spans import Span, dearest, mean, total
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Setting
-from fedstrata.server.piggyback import Ride, more
+from fedstrata.server.piggyback import Piggyback, more
 
 VISITS = 1000
 """Client-rounds that are played; of more rounds than these make, the later ones are taken to be like them."""
@@ -150,20 +150,20 @@ class _Trip:
 
 def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> Iterator[list[_Trip]]:
     state, versions, known = selector.init(setting.layers), _untrained(setting.layers), True
-    riders: frozenset[ClientId] = frozenset()
+    carriers: frozenset[ClientId] = frozenset()
     chosen_for: dict[ClientId, ClientRound] = {}
     for round in range(rounds):
         cohort = setting.cohort(round, 0)
         wanted = frozenset(selector.probes(round, cohort, state))
-        ride = Ride.after(setting, selector, round, last=round + 1 == rounds)
+        piggyback = Piggyback.after(setting, selector, round, last=round + 1 == rounds)
         known = known and not wanted
         if not known:
-            visits = {c: ClientRound(int(c in wanted - riders), setting.layers.bytes_of(frozenset())) for c in cohort}
-            priced = ride.with_room(visits, wanted, state)
+            visits = {c: ClientRound(int(c in wanted - carriers), setting.layers.bytes_of(frozenset())) for c in cohort}
+            priced = piggyback.with_room(visits, wanted, state)
             _refuse_poor(setting, priced)
             state = _onward(setting, selector, state, round, priced, wanted) if state else state
-            asked = ride.with_room(visits, cohort, state)  # of masks that are kept it is not known what they leave
-            riders = frozenset(c for c in cohort if asked[c] != visits[c])
+            asked = piggyback.with_room(visits, cohort, state)  # of masks that are kept it is not known what they leave
+            carriers = frozenset(c for c in cohort if asked[c] != visits[c])
             chosen_for |= {c: visit for c, visit in priced.items() if c in wanted or c not in chosen_for}
             yield [_between(bounds, c, chosen_for[c], asked[c], first=round == 0) for c in cohort]
             continue
@@ -172,9 +172,9 @@ def _play(setting: Setting, selector: Selector, bounds: Bounds, rounds: int) -> 
         selection, state = selector.select(problem, state)
         if not isinstance(selector, Reference):
             check(selection, problem)
-        riders = ride.riders(selection.masks, visits, state)
-        prices = setting.prices(selection.masks, more(visits, riders))
-        yield [_Trip(int(c in riders), ranged=False, span=Span(price, price)) for c, price in prices.items()]
+        carriers = piggyback.carriers(selection.masks, visits, state)
+        prices = setting.prices(selection.masks, more(visits, carriers))
+        yield [_Trip(int(c in carriers), ranged=False, span=Span(price, price)) for c, price in prices.items()]
         union = frozenset[int]().union(*selection.masks.values())
         moved = {block.name: f"after round {round}" for block in setting.layers.blocks(union)}
         versions = versions.sent(cohort).moved(moved)
@@ -203,7 +203,8 @@ def _between(bounds: Bounds, client: ClientId, priced: ClientRound, asked: Clien
     Args:
         bounds: What budgets pay for.
         client: Whose.
-        priced: What its mask was priced for: an earlier round if it is kept, and perhaps a ride that comes to nothing.
+        priced: What its mask was priced for: an earlier round if it is kept, and perhaps a piggybacked probe that is
+            not sent.
         asked: What it is asked for.
         first: Whether it lacks no layer yet.
     """

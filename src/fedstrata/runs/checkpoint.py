@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON in a folder that appears at once.
 
-checkpoints/round-0010/state.json         round, selector memory, scores that rode, layer versions, best round, offsets
-                                          of log and journal, what the run is (configuration, packages), checksums
+checkpoints/round-0010/state.json         round, selector memory, piggybacked scores, layer versions, best round,
+                                          offsets of log and journal, hash of the configuration, packages, checksums
 checkpoints/round-0010/model.safetensors  trainable tensors
 checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
 """
@@ -34,7 +34,7 @@ from fedstrata.reading.json_text import json_value
 from fedstrata.runs.state import Best, Measured, ServerState
 from fedstrata.wire.messages import Weights
 
-SCHEMA = 5
+SCHEMA = 6
 TENSORS = ("model.safetensors", "aggregator.safetensors")
 """The files beside ``state.json``; the second one only where the aggregator remembers tensors."""
 _GENERATION = re.compile(r"round-([0-9]{4}|[1-9][0-9]{4,17})")
@@ -174,7 +174,7 @@ def _of_files(
         best=Best(**data["best"]) if data["best"] else None,
         attempt=data["attempt"],
         run=data["run"],
-        ridden={ClientId(c): _measured(r) for c, r in data["ridden"].items()},
+        piggybacked={ClientId(c): _measured(r) for c, r in data["piggybacked"].items()},
     )
     return state, _PLACE.validate_python({name: data[name] for name in Place.__dataclass_fields__})
 
@@ -233,7 +233,7 @@ def _to_json(state: ServerState, place: Place) -> dict[str, Any]:
         "selector": dict(state.selector),
         "versions": asdict(state.versions),
         "best": asdict(state.best) if state.best else None,
-        "ridden": {client: asdict(one) for client, one in state.ridden.items()},
+        "piggybacked": {client: asdict(one) for client, one in state.piggybacked.items()},
     }
 
 

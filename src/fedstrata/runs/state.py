@@ -31,7 +31,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a client's probe said, as selectors read it; one aggregate old where it rode on an update.
+    """What a client's probe said, as selectors read it; one aggregate old where it was piggybacked on an update.
 
     Attributes:
         round: The round at whose start the weights were that they were measured at.
@@ -59,8 +59,8 @@ class ServerState:
         best: Best round so far.
         attempt: How often the next round was abandoned already.
         run: Name of the run; messages of other runs do not count.
-        ridden: What was measured for the next round and rode on the updates of the one before it, by client, ascending
-            by name.
+        piggybacked: What was measured for the next round and sent with the updates of the one before it, by client,
+            ascending by name.
     """
 
     round: int
@@ -71,7 +71,7 @@ class ServerState:
     best: Best | None = None
     attempt: int = 0
     run: str = ""
-    ridden: Mapping[ClientId, Measured] = field(default_factory=dict)
+    piggybacked: Mapping[ClientId, Measured] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:

@@ -43,7 +43,7 @@ class Selector(Protocol):
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
         """Return the clients of the cohort whose scores this round's selection needs; often all or none.
 
-        Where probes ride it is also asked in the round before, with the memory of then and the coming cohort.
+        With piggybacked probes it is also asked in the round before, with the memory of then and the coming cohort.
         """
         ...
 

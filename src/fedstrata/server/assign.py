@@ -30,7 +30,7 @@ def _probe(client: ClientId, state: ServerState, setting: Setting) -> Assignment
 
 
 def to_train(
-    masks: Mapping[ClientId, Mask], state: ServerState, setting: Setting, riders: Container[ClientId] = ()
+    masks: Mapping[ClientId, Mask], state: ServerState, setting: Setting, carriers: Container[ClientId] = ()
 ) -> dict[ClientId, Assignment]:
     """Return the training of each client's mask, ascending by client.
 
@@ -38,7 +38,7 @@ def to_train(
         masks: Layers to train.
         state: Where the run stands.
         setting: The run.
-        riders: Clients whose probe for the next round rides on their update.
+        carriers: Clients whose probe for the next round is piggybacked on their update.
     """
     origin = state.origin
     return {
@@ -52,7 +52,7 @@ def to_train(
             encoding=setting.train.encoding,
             num_examples=setting.profiles[client].num_examples,
             max_norm=setting.rules.max_norm,
-            ridden=_probe(client, state, setting) if client in riders else None,
+            piggybacked=_probe(client, state, setting) if client in carriers else None,
         )
         for client in sorted(masks)
     }

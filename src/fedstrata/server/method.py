@@ -47,7 +47,7 @@ class Setting:
         sampler: Chooses the cohorts.
         seeds: The run's random streams.
         probe: How clients measure.
-        ride: Whether a client measures for the next round while it trains in this one, which saves it an exchange.
+        piggyback: Whether a client measures for the next round while it trains in this one, which saves it an exchange.
         train: How clients train, at the first round's learning rate.
         lr_decay: Factor on the learning rate per round.
         rules: Who has to answer, by when, and what happens if too few do.
@@ -62,7 +62,7 @@ class Setting:
     sampler: Sampler
     seeds: Seeds
     probe: ProbePlan = field(default_factory=ProbePlan)
-    ride: bool = False
+    piggyback: bool = False
     train: TrainPlan = field(default_factory=TrainPlan)
     lr_decay: float = 1.0
     rules: Rules = field(default_factory=Rules)

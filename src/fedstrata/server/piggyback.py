@@ -1,9 +1,9 @@
-"""Probes that ride: a client measures for the next round while it trains in this one, and so is asked once.
+"""Piggybacked probes: a client measures for the next round while it trains in this one, and so is asked once.
 
-Its scores are then one aggregate old. What a mask may cost depends on who rides, and whom the selector will want in
-the next round on the masks. So a client whose mask is chosen on scores, and whom the selector as it stands will want,
-is priced as one that rides, if it can pay for that with no layer at all. Once masks are chosen those ride who are
-wanted, train, and can pay for their mask and the probe.
+Its scores are then one aggregate old. What a mask may cost depends on whose probe is piggybacked, and whom the selector
+will want in the next round on the masks. So a client whose mask is chosen on scores, and whom the selector as it stands
+will want, is priced with a piggybacked probe, if it can pay for that with no layer at all. Once masks are chosen, the
+probes of those are piggybacked who are wanted, train, and can pay for their mask and the probe.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Visits = Mapping[ClientId, ClientRound]
 
 
 @dataclass(frozen=True, slots=True)
-class Ride:
-    """The ride from one round to the next.
+class Piggyback:
+    """The piggybacked probes of one round, which measure for the next.
 
     Attributes:
         setting: Prices and budgets.
         selector: Says whom it wants probed.
         round: The round whose updates carry the statistics.
-        cohort: Clients of the next round's first attempt; empty where nothing rides.
+        cohort: Clients of the next round's first attempt; empty where nothing is piggybacked.
     """
 
     setting: Setting
@@ -37,9 +37,9 @@ class Ride:
     cohort: tuple[ClientId, ...]
 
     @classmethod
-    def after(cls, setting: Setting, selector: Selector, round: int, *, last: bool) -> Ride:
-        """Return the ride from a round to the one after it; after the last there is none."""
-        cohort = setting.cohort(round + 1, 0) if setting.ride and not last else ()
+    def after(cls, setting: Setting, selector: Selector, round: int, *, last: bool) -> Piggyback:
+        """Return the piggybacked probes of a round; the last round has none."""
+        cohort = setting.cohort(round + 1, 0) if setting.piggyback and not last else ()
         return cls(setting, selector, round, cohort)
 
     def wanted(self, memory: SelectorState) -> frozenset[ClientId]:
@@ -59,8 +59,8 @@ class Ride:
         wanted = frozenset(c for c in self.wanted(memory) if c in scored)
         return more(visits, self._able(dict.fromkeys(wanted, frozenset()), visits))
 
-    def riders(self, masks: Mapping[ClientId, Mask], visits: Visits, memory: SelectorState) -> frozenset[ClientId]:
-        """Return who rides.
+    def carriers(self, masks: Mapping[ClientId, Mask], visits: Visits, memory: SelectorState) -> frozenset[ClientId]:
+        """Return the clients whose probe is piggybacked.
 
         Args:
             masks: Who trains what.

@@ -41,7 +41,7 @@ class Recorder:
         self.failures: dict[ClientId, Reject] = {}
         self.losses: Counter[str] = Counter()
         self.contributors: dict[ClientId, tuple[int, Mask]] = {}
-        self.ridden: dict[ClientId, Probed] = {}
+        self.piggybacked: dict[ClientId, Probed] = {}
         self._state, self._setting, self._start = state, setting, perf_counter()
         self._few: Mapping[LayerName, int] = {}
         self._probed: dict[ClientId, Probed] = {}
@@ -116,7 +116,7 @@ class Recorder:
             selection: The masks.
             scores: Shape ``[clients, layers]``, in the order of the masks.
             prices: Of each client's mask and probes.
-            measured: The scores among them that rode on the updates of the round before.
+            measured: The scores among them that were piggybacked on the updates of the round before.
         """
         self._masks, self._prices, self._measured = selection.masks, prices, measured
         for row, client in enumerate(selection.masks):
@@ -124,10 +124,10 @@ class Recorder:
                 self._scores[client] = tuple(float(s) for s in scores[row])
 
     def note_update(self, update: Update, norms: Norms) -> Update:
-        """Keep what an update that counts says of itself, and what rides on it; hand it on."""
+        """Keep what an update that counts says of itself, and what is piggybacked on it; hand it on."""
         self.contributors[update.client] = (update.num_examples, update.mask)
-        if update.ridden is not None:
-            self.ridden[update.client] = update.ridden
+        if update.piggybacked is not None:
+            self.piggybacked[update.client] = update.piggybacked
         blocks = self._setting.layers.blocks(update.mask)
         self._norms[update.client] = {b.name: sqrt(sum(norms[n] ** 2 for n in b.tensor_names)) for b in blocks}
         self._updates[update.client] = {
@@ -172,7 +172,7 @@ class Recorder:
 
     def _client_record(self, client: ClientId) -> ClientRecord:
         setting, layers = self._setting, self._setting.layers
-        probes = [kept[client] for kept in (self._probed, self.ridden) if client in kept]
+        probes = [kept[client] for kept in (self._probed, self.piggybacked) if client in kept]
         failure, mask = self.failures.get(client), self._masks.get(client)
         scores, measured = self._scores.get(client, ()), self._measured_at(client)
         facts = dict(self._updates.get(client, {}))

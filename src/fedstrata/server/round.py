@@ -2,7 +2,8 @@
 
 sample -> PROBE -> score -> SELECT -> TRAIN -> AGGREGATE -> record; committed whole by ``session.py``, or abandoned here
 
-Where probes ride (``riding.py``), PROBE asks only those whose scores did not come with the updates of the round before.
+With piggybacked probes (``piggyback.py``), PROBE asks only those whose scores did not come with the updates of the
+round before.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.collect import collect
 from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
-from fedstrata.server.piggyback import Ride, more
+from fedstrata.server.piggyback import Piggyback, more
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Accepted
-from fedstrata.server.scoring import measured_by, ridden_scores, score_table, sketch_table
+from fedstrata.server.scoring import measured_by, piggybacked_scores, score_table, sketch_table
 from fedstrata.wire.admission import Norms
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of
@@ -49,7 +50,7 @@ def play_round(
         engine: Where the clients execute.
         observer: Is told of each client as it finishes.
         journal: Remembers which answers counted; by default for the length of the round.
-        last: Whether no round follows that probes could ride to.
+        last: Whether no round follows that probes could be piggybacked for.
 
     Raises:
         AbandonedError: Too few clients answered; the round did not happen and ``state`` still stands.
@@ -63,7 +64,7 @@ def play_round(
     asking = _Asking(state, setting, engine, observer, journal, recorder)
 
     wanted = method.selector.probes(state.round, cohort, state.selector)
-    measured = {c: state.ridden[c] for c in wanted if c in state.ridden}
+    measured = {c: state.piggybacked[c] for c in wanted if c in state.piggybacked}
     probed = asking.probes([c for c in wanted if c not in measured])
     fresh = {r.client: m for r in probed if (m := measured_by(r, method.score, recorder)) is not None}
     present = [c for c in cohort if c not in recorder.failures]
@@ -71,21 +72,21 @@ def play_round(
     scored = measured | fresh
     scores, sketches = score_table(present, scored, layers=len(setting.layers)), sketch_table(present, scored)
 
-    ride = Ride.after(setting, method.selector, state.round, last=last)
+    piggyback = Piggyback.after(setting, method.selector, state.round, last=last)
     visits = _visits(state, setting, present, fresh)
-    problem = setting.problem(state.round, ride.with_room(visits, scored, state.selector), scores, sketches)
+    problem = setting.problem(state.round, piggyback.with_room(visits, scored, state.selector), scores, sketches)
     selection, selector_state = method.selector.select(problem, state.selector)
     check(selection, problem)
-    riders = ride.riders(selection.masks, visits, selector_state)
-    recorder.note_selection(selection, scores, setting.prices(selection.masks, more(visits, riders)), measured)
+    carriers = piggyback.carriers(selection.masks, visits, selector_state)
+    recorder.note_selection(selection, scores, setting.prices(selection.masks, more(visits, carriers)), measured)
 
-    assigned = to_train(selection.masks, state, setting, riders)
+    assigned = to_train(selection.masks, state, setting, carriers)
     updates = (recorder.note_update(update, norms) for update, norms in asking.updates(assigned))
     counted = with_quorum(updates, assigned, journal=journal, recorder=recorder, rules=rules)
     weights, aggregator_state = method.aggregator.apply(state.weights, counted, state.aggregator)
     require(len(recorder.contributors), "train", recorder, rules)
 
-    ridden = ridden_scores(method.score, recorder)
+    piggybacked = piggybacked_scores(method.score, recorder)
     record, moved = recorder.close(weights, selection)
     after = ServerState(
         round=state.round + 1,
@@ -95,7 +96,7 @@ def play_round(
         versions=state.versions.sent(recorder.answered).moved(manifest_of(moved, weights)),
         best=state.best,
         run=state.run,
-        ridden=ridden,
+        piggybacked=piggybacked,
     )
     return after, record
 
@@ -124,7 +125,7 @@ class _Asking:
         state, plan, probe = self.state, self.setting.train_plan(self.state.round), self.setting.probe_plan()
 
         def request(a: Assignment) -> Request:
-            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin, probe if a.ridden else None)
+            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin, probe if a.piggybacked else None)
 
         for one in self._collect(list(assigned.values()), request):
             if isinstance(one.reply, Update):

@@ -30,10 +30,10 @@ def measured_by(probed: Probed, score: Score, recorder: Recorder) -> Measured | 
     return found
 
 
-def ridden_scores(score: Score, recorder: Recorder) -> dict[ClientId, Measured]:
-    """Return what was measured for the next round by the clients whose statistics rode on their updates."""
+def piggybacked_scores(score: Score, recorder: Recorder) -> dict[ClientId, Measured]:
+    """Return what was measured for the next round by the clients whose statistics were piggybacked on their updates."""
     kept = {}
-    for client, probed in recorder.ridden.items():
+    for client, probed in recorder.piggybacked.items():
         found = _finite(probed, score)
         if found is None:
             recorder.losses_of("train")(client, Reject(Reason.NONFINITE, _MESSAGE), False)

@@ -258,7 +258,7 @@ def _with(record: RoundRecord, looked: Evaluation) -> RoundRecord:
 def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[ServerState, RoundRecord]:
     """Return the state after a round that was given up, with the weights from before it, and its record.
 
-    What its attempts lost and cost is in their own records. Scores that rode to it are not used after it.
+    What its attempts lost and cost is in their own records. Scores that were piggybacked for it are not used after it.
     """
     record = RoundRecord(
         round=facts.round,
@@ -270,7 +270,7 @@ def _skipped(state: ServerState, facts: Abandoned, layers: LayerMap) -> tuple[Se
         attempt=facts.attempt,
         committed=False,
     )
-    return replace(state, round=state.round + 1, attempt=0, ridden={}), record
+    return replace(state, round=state.round + 1, attempt=0, piggybacked={}), record
 
 
 def _better(best: Best | None, round: int, looked: Evaluation) -> Best | None:

@@ -113,11 +113,11 @@ def _of_more_rows(reply: Probed | Update | Evaluated, factor: float) -> Reply:
 
 
 def _louder(reply: Probed | Update | Evaluated, factor: float) -> Probed | Update | None:
-    """Return larger statistics, also those that ride on an update."""
+    """Return larger statistics, also those piggybacked on an update."""
     if isinstance(reply, Probed):
         return _loud(reply, factor)
-    if isinstance(reply, Update) and reply.ridden is not None:
-        return replace(reply, ridden=_loud(reply.ridden, factor))
+    if isinstance(reply, Update) and reply.piggybacked is not None:
+        return replace(reply, piggybacked=_loud(reply.piggybacked, factor))
     return None
 
 

@@ -87,18 +87,18 @@ def admit_update(update: Update, expected: Assignment) -> Norms | Reject:
         if tuple(delta.shape) != wanted[name].shape or delta.dtype != torch.float32:
             got = f"{str(delta.dtype).removeprefix('torch.')} {tuple(delta.shape)}"
             return Reject(Reason.SCHEMA, f"{name} is {got}, expected float32 {wanted[name].shape}")
-    refused = _admit_ridden(update.ridden, expected.ridden)
+    refused = _admit_piggybacked(update.piggybacked, expected.piggybacked)
     return _norms(update, expected) if refused is None else refused
 
 
-def _admit_ridden(ridden: Probed | None, expected: Assignment | None) -> Reject | None:
-    """Return why the statistics that ride on an update, or that they are missing, refuse it."""
+def _admit_piggybacked(probed: Probed | None, expected: Assignment | None) -> Reject | None:
+    """Return why an update is refused for the statistics that are piggybacked on it, or are missing."""
     if expected is None:
-        return None if ridden is None else Reject(Reason.SCHEMA, "the update carries statistics; none were asked for")
-    if ridden is None:
+        return None if probed is None else Reject(Reason.SCHEMA, "the update carries statistics; none were asked for")
+    if probed is None:
         return Reject(Reason.SCHEMA, "the update lacks the statistics that were asked for with it")
-    odd = belongs(ridden, expected)
-    return _admit_probed(ridden, expected) if odd is None else Reject(Reason.SCHEMA, f"its statistics: {odd.message}")
+    odd = belongs(probed, expected)
+    return _admit_probed(probed, expected) if odd is None else Reject(Reason.SCHEMA, f"its statistics: {odd.message}")
 
 
 def _norms(update: Update, expected: Assignment) -> Norms | Reject:

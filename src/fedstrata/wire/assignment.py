@@ -38,7 +38,7 @@ class Assignment:
         max_norm: Largest Euclidean norm of an update.
         statistics: What a probe measures.
         sketch: Numbers of the sketch of each layer that it sends besides; 0 for none.
-        ridden: The probe whose answer rides on the update; ``None`` where none does.
+        piggybacked: The probe whose answer is piggybacked on the update; ``None`` where none does.
     """
 
     client: ClientId
@@ -52,7 +52,7 @@ class Assignment:
     max_norm: float = inf
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
     sketch: int = 0
-    ridden: Assignment | None = None
+    piggybacked: Assignment | None = None
 
     @property
     def key(self) -> Key:
@@ -63,9 +63,9 @@ class Assignment:
     def tensors(self) -> int:
         """Number of tensors that an answer tells of."""
         own = sum(len(block.tensors) for block in self.blocks)
-        return own + (self.ridden.tensors if self.ridden else 0)
+        return own + (self.piggybacked.tensors if self.piggybacked else 0)
 
     @property
     def sketched(self) -> int:
         """Numbers of all sketches that an answer holds."""
-        return self.sketch * len(self.blocks) + (self.ridden.sketched if self.ridden else 0)
+        return self.sketch * len(self.blocks) + (self.piggybacked.sketched if self.piggybacked else 0)

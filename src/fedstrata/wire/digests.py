@@ -54,7 +54,7 @@ def content_of(reply: Probed | Update | Evaluated) -> str:
     """Return the content hash of what a reply contributes; times and memory, which it only reports, do not count."""
     if isinstance(reply, Update):
         said = [sorted(reply.mask), reply.num_examples, reply.steps, reply.loss_first, reply.loss_mean]
-        said += [content_of(reply.ridden)] if reply.ridden else []
+        said += [content_of(reply.piggybacked)] if reply.piggybacked else []
         return sha256((json.dumps(said) + hashed(sorted(reply.deltas.items()))).encode()).hexdigest()
     if isinstance(reply, Probed):
         stats = [

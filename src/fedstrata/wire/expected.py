@@ -15,7 +15,7 @@ def asked_of(request: Request, layers: LayerMap) -> Assignment:
     if isinstance(request, Train):
         blocks, plan = layers.blocks(request.mask), request.plan
         asked = Assignment(request.client, request.round, phase, request.origin, request.mask, blocks, plan.encoding)
-        return replace(asked, ridden=_probe_of(request, request.probe, layers) if request.probe else None)
+        return replace(asked, piggybacked=_probe_of(request, request.probe, layers) if request.probe else None)
     if isinstance(request, Probe):
         return _probe_of(request, request.plan, layers)
     return Assignment(request.client, request.round, phase, request.origin)

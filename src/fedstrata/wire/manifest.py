@@ -76,7 +76,7 @@ def _said(reply: Reply, encoding: Encoding) -> dict[str, Any]:
             said |= {"kind": "update", "mask": sorted(reply.mask), "encoding": encoding}
             said |= {"num_examples": reply.num_examples, "steps": reply.steps, "peak_bytes": reply.peak_bytes}
             said |= {"loss_first": reply.loss_first, "loss_mean": reply.loss_mean, "seconds": reply.seconds}
-            said |= {"ridden": _measured(reply.ridden)} if reply.ridden else {}
+            said |= {"piggybacked": _measured(reply.piggybacked)} if reply.piggybacked else {}
     return said
 
 
@@ -123,7 +123,7 @@ def _reply(said: object) -> Reply:
                 seconds=_seconds(said["seconds"]),
                 peak_bytes=_peak(said["peak_bytes"]),
                 origin=origin,
-                ridden=_probed(said["ridden"], client, round, origin) if "ridden" in said else None,
+                piggybacked=_probed(said["piggybacked"], client, round, origin) if "piggybacked" in said else None,
             )
     raise ValueError("kind and phase do not fit")
 

@@ -167,8 +167,8 @@ class Update:
         loss_mean: Mean over the steps.
         seconds: Time the client spent.
         peak_bytes: Largest memory that the work held, the model included; ``None`` where it cannot be told.
-        ridden: The statistics that ride on it, with times and memory of their own, if they were asked for. They are
-            of this round's weights, over the rows that the next round's probe draws.
+        piggybacked: The statistics that are sent with it, with times and memory of their own, if they were asked for.
+            They are of this round's weights, over the rows that the next round's probe draws.
     """
 
     client: ClientId
@@ -182,7 +182,7 @@ class Update:
     seconds: float
     peak_bytes: int | None = None
     origin: Origin = NOWHERE
-    ridden: Probed | None = None
+    piggybacked: Probed | None = None
 
 
 @dataclass(frozen=True, slots=True)

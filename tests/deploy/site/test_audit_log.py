@@ -80,7 +80,7 @@ def test_it_remembers_what_was_sent_in_all_runs_and_names_by_run(tmp_path: Path)
         assert (same.past("trial").probes, same.past("trial").evaluations) == (1, 0)
 
 
-def test_statistics_that_rode_on_an_update_count_as_an_answer_to_a_probe(tmp_path: Path) -> None:
+def test_statistics_that_were_piggybacked_on_an_update_count_as_an_answer_to_a_probe(tmp_path: Path) -> None:
     log = AuditLog(tmp_path)
     log.tell("sent", facts(statistics={"numbers": 7}))
     log.tell("sent", facts(kind="evaluation"))

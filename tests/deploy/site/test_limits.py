@@ -68,23 +68,23 @@ def test_statistics_of_a_refused_layer_score_nothing_and_are_admitted(
     assert facts_of(tmp_path)[0]["layers"] == [n for n in server.layers.names if n != "vit.layers.2"]
 
 
-def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_path: Path) -> None:
+def test_statistics_that_piggyback_on_an_update_are_withheld_too(server: Server, tmp_path: Path) -> None:
     service = strict(tmp_path, refuse=[2], sketches=True)
-    request = train(server.weights, (1,), riding=ProbePlan(1, 8, ALL, Hashing(0, 16)))
+    request = train(server.weights, (1,), piggybacking=ProbePlan(1, 8, ALL, Hashing(0, 16)))
     got = server.read(service.answer(server.work(request), server.heads(server.weights)), request)
     whole = server.local(request)
-    assert isinstance(got, Update) and got.ridden  # noqa: PT018
-    assert isinstance(whole, Update) and whole.ridden  # noqa: PT018
-    assert all(t.grad_sq == t.half_dot == t.snr_sum == t.noise_sum == 0 for t in got.ridden.stats[2].tensors)
-    assert got.ridden.stats[2].sketch == (0.0,) * 16 != whole.ridden.stats[2].sketch
-    assert got.ridden.stats[1] == whole.ridden.stats[1]
+    assert isinstance(got, Update) and got.piggybacked  # noqa: PT018
+    assert isinstance(whole, Update) and whole.piggybacked  # noqa: PT018
+    assert all(t.grad_sq == t.half_dot == t.snr_sum == t.noise_sum == 0 for t in got.piggybacked.stats[2].tensors)
+    assert got.piggybacked.stats[2].sketch == (0.0,) * 16 != whole.piggybacked.stats[2].sketch
+    assert got.piggybacked.stats[1] == whole.piggybacked.stats[1]
 
 
 @pytest.mark.parametrize(
     ("limits", "request_", "message"),
     [
         ({"scores": False}, "probe", "its own limits keep gradient statistics here (limits.scores)"),
-        ({"scores": False}, "riding", "its own limits keep gradient statistics here (limits.scores)"),
+        ({"scores": False}, "piggybacking", "its own limits keep gradient statistics here (limits.scores)"),
         ({}, "sketching", "its own limits keep sketches of gradients here (limits.sketches)"),
         (
             {"scores": False, "sketches": True},
@@ -93,7 +93,7 @@ def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_
         ),
         ({"evaluate": False}, "evaluate", "its own limits keep loss and accuracy here (limits.evaluate)"),
         ({"min_rows": 17}, "probe", "the probe would use 16 rows, and its own limits ask for 17 (limits.min_rows)"),
-        ({"min_rows": 8}, "riding", "the probe would use 4 rows, and its own limits ask for 8 (limits.min_rows)"),
+        ({"min_rows": 8}, "piggybacking", "the probe would use 4 rows, and its own limits ask for 8 (limits.min_rows)"),
         ({"min_rows": 9}, "train", "a local step would use 8 rows, and its own limits ask for 9 (limits.min_rows)"),
         (
             {"min_rows": 31},
@@ -104,7 +104,11 @@ def test_statistics_that_ride_on_an_update_are_withheld_too(server: Server, tmp_
         ({"lr": 0.05}, "train", "the learning rate is 0.1, and its own limits allow 0.05 (limits.lr)"),
         ({"rounds": 0}, "train", "it has trained 0 times, and its own limits allow 0 (limits.rounds)"),
         ({"probes": 0}, "probe", "it has measured gradients 0 times, and its own limits allow 0 (limits.probes)"),
-        ({"probes": 0}, "riding", "it has measured gradients 0 times, and its own limits allow 0 (limits.probes)"),
+        (
+            {"probes": 0},
+            "piggybacking",
+            "it has measured gradients 0 times, and its own limits allow 0 (limits.probes)",
+        ),
         ({"evaluations": 0}, "evaluate", "it has evaluated 0 times, and its own limits allow 0 (limits.evaluations)"),
     ],
 )
@@ -115,7 +119,7 @@ def test_what_the_limits_forbid_is_refused_by_name(
     requests: dict[str, Request] = {
         "probe": probe(weights),
         "train": train(weights),
-        "riding": train(weights, riding=ProbePlan(1, 4)),
+        "piggybacking": train(weights, piggybacking=ProbePlan(1, 4)),
         "sketching": probe(weights, plan=ProbePlan(1, 8, sketch=Hashing(0, 16))),
         "evaluate": evaluation(weights),
     }
@@ -154,7 +158,7 @@ def test_a_site_with_fewer_rows_than_its_own_least_does_not_join(server: Server,
 
 def test_what_was_sent_is_counted_over_all_runs_and_over_the_ends_of_workers(server: Server, tmp_path: Path) -> None:
     """A server that calls its run by another name gains nothing."""
-    request, heads = train(server.weights, riding=ProbePlan(1, 8)), server.heads(server.weights)
+    request, heads = train(server.weights, piggybacking=ProbePlan(1, 8)), server.heads(server.weights)
     service = strict(tmp_path, rounds=2)
     for run in ("trial", "another"):
         assert not isinstance(server.read(service.answer(server.work(request) | {"run": run}, heads), request), Failure)
@@ -179,21 +183,24 @@ def test_a_round_has_one_plan_over_the_ends_of_workers_too(server: Server, tmp_p
     )
 
 
-@pytest.mark.parametrize(("limits", "kind"), [({"rounds": 1}, "train"), ({"probes": 1}, "riding")])
+@pytest.mark.parametrize(("limits", "kind"), [({"rounds": 1}, "train"), ({"probes": 1}, "piggybacking")])
 def test_work_that_failed_on_the_way_counts_since_its_failure_tells_of_the_rows(
     server: Server, tmp_path: Path, limits: dict[str, object], kind: str
 ) -> None:
     """Whether a loss is finite, and at which step it was not, is up to the rows: such answers are no free questions."""
     huge = {name: tensor * 1e30 for name, tensor in server.weights.items()}
-    riding = ProbePlan(1, 8) if kind == "riding" else None
-    request, heads = train(huge, riding=riding), server.blobs((b.name for b in server.layers.trainable), huge)
+    piggybacking = ProbePlan(1, 8) if kind == "piggybacking" else None
+    request, heads = (
+        train(huge, piggybacking=piggybacking),
+        server.blobs((b.name for b in server.layers.trainable), huge),
+    )
     first = server.read(strict(tmp_path, **limits).answer(server.work(request), heads), request)
     assert isinstance(first, Failure)
     assert first.reason is Reason.NONFINITE
     again = server.read(strict(tmp_path, **limits).answer(server.work(request) | {"run": "another"}, heads), request)
     assert isinstance(again, Failure)
     assert again.reason is Reason.REFUSED
-    assert facts_of(tmp_path)[0]["worked"] == ["update", *(["statistics"] if riding else [])]
+    assert facts_of(tmp_path)[0]["worked"] == ["update", *(["statistics"] if piggybacking else [])]
 
 
 def test_a_round_that_diverged_is_played_anew_with_another_rate(server: Server, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_site_declares_rows_budget_and_what_it_holds(server: Server, service: 
     assert set(word.versions) == {"fedstrata", "torch", "transformers", "numpy"}
 
 
-RIDING = ProbePlan(1, 8, frozenset({Statistic.NORM, Statistic.HALVES}))
+WITH_PROBE = ProbePlan(1, 8, frozenset({Statistic.NORM, Statistic.HALVES}))
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ RIDING = ProbePlan(1, 8, frozenset({Statistic.NORM, Statistic.HALVES}))
         lambda w: train(w, round=2),
         lambda w: train(w, (), round=3, steps=None),
         lambda w: train(w, (0, 5), round=4, encoding=Encoding.INT8),
-        lambda w: train(w, (3,), round=5, riding=RIDING),
+        lambda w: train(w, (3,), round=5, piggybacking=WITH_PROBE),
         lambda w: evaluation(w),
     ],
-    ids=["probe", "train", "head", "int8", "riding", "evaluate"],
+    ids=["probe", "train", "head", "int8", "piggybacking", "evaluate"],
 )
 def test_an_answer_has_the_bits_of_the_embedded_engine(server: Server, service: Service, ask: object) -> None:
     assert callable(ask)
@@ -222,7 +222,11 @@ def test_every_message_leaves_a_line_that_says_what_it_holds(server: Server, tmp
     heads, weights = server.heads(server.weights), server.weights
     service.answer(server.said("join"), {})
     service.answer(server.work(probe(weights, round=3)), {})
-    for request in (probe(weights, round=3), train(weights, round=3, riding=RIDING), evaluation(weights, round=3)):
+    for request in (
+        probe(weights, round=3),
+        train(weights, round=3, piggybacking=WITH_PROBE),
+        evaluation(weights, round=3),
+    ):
         service.answer(server.work(request), heads)
     size = server.layers.bytes_of(frozenset({1, 4}))
     told = re.sub(

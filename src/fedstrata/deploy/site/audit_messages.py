@@ -78,9 +78,9 @@ def _of_update(update: Update, size: int, blocks: Sequence[Layer], told: Mapping
     sentence = f"sent the change of {'layers' if len(names) > 1 else 'layer'} {_names(names)} ({size:,} bytes) and 2"
     used = _count(rows, "row") if rows == update.num_examples else f"{rows:,} of {_count(update.num_examples, 'row')}"
     sentence += f" losses after {_count(update.steps, 'step')} on {used}"
-    if update.ridden is not None:
-        more, ridden = _of_statistics(update.ridden, told)
-        return f"{sentence}, and {more}", facts | {"statistics": ridden}
+    if update.piggybacked is not None:
+        more, piggybacked = _of_statistics(update.piggybacked, told)
+        return f"{sentence}, and {more}", facts | {"statistics": piggybacked}
     return sentence, facts
 
 

@@ -66,7 +66,7 @@ class LimitsSection(Section):
         min_rows: Rows that each local step, a probe and an evaluation are computed from, at least; above 1 the site's
             rows are only used in fixed groups of so many.
         rounds: Updates that it sends, at most, whatever runs they belong to; null sets no limit.
-        probes: Answers to probes that it sends, at most, those that ride on updates among them.
+        probes: Answers to probes that it sends, at most, those piggybacked on updates among them.
         evaluations: Answers to evaluations that it sends, at most.
         steps: Local steps of one update, at most.
         lr: Learning rate, at most.

@@ -27,7 +27,7 @@ class Past:
 
     Attributes:
         updates: Number of updates.
-        probes: Number of answers to probes, those that rode on updates among them.
+        probes: Number of answers to probes, those piggybacked on updates among them.
         evaluations: Number of answers to evaluations.
         plans: Digest of the plan that each piece of training of the run was answered under, by round (from 1) and
             attempt.
@@ -117,9 +117,9 @@ def withheld(reply: Reply, refused: Collection[int]) -> Reply:
         case Probed():
             stats = tuple(_zeros(s) if index in refused else s for index, s in enumerate(reply.stats))
             return replace(reply, stats=stats)
-        case Update() if reply.ridden is not None:
-            ridden = withheld(reply.ridden, refused)
-            return replace(reply, ridden=ridden if isinstance(ridden, Probed) else None)
+        case Update() if reply.piggybacked is not None:
+            piggybacked = withheld(reply.piggybacked, refused)
+            return replace(reply, piggybacked=piggybacked if isinstance(piggybacked, Probed) else None)
         case _:
             return reply
 

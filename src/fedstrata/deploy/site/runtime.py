@@ -67,7 +67,7 @@ class Runtime:
         return self.handler.clients[self.client]
 
     def rows_of(self, request: Request) -> int:
-        """Return how many different rows the answer to a request is computed from, without what rides on it."""
+        """Return how many different rows an answer is computed from, without the probe that is piggybacked on it."""
         match request:
             case Train():
                 return _different(self.handler.trained(request), len(self.rows.train))

@@ -39,7 +39,7 @@ def _stale(run: Run) -> str:
     early = sum(age > 0 for age in ages)
     if not early:
         return ""
-    return f" The scores of {early:,} of {len(ages):,} client-rounds were measured one round earlier (probe.ride)."
+    return f" The scores of {early:,} of {len(ages):,} client-rounds were measured one round earlier (probe.piggyback)."
 
 
 def round_labels(rounds: Sequence[RoundRecord], parts: Sequence[range]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The plan of a run in which probes ride: paid for in the round in which they are done, as the run pays."""
+"""The plan of a run in which probes piggyback: paid for in the round in which they are done, as the run pays."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from small_runs import digits, events, start
 
 LAYER, ALWAYS, PROBE = 133_888, 3_112, 24
 """Bytes of the embedded model: a layer, what everyone trains, a probe's reply."""
-RIDE = {"batch_size": 8, "ride": True}
+PIGGYBACK = {"batch_size": 8, "piggyback": True}
 
 
 def planned(**sections: object) -> Plan:
-    return make_plan(check_config(digits(Path("never"), probe=RIDE, **sections)))
+    return make_plan(check_config(digits(Path("never"), probe=PIGGYBACK, **sections)))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
     "periodic": {"selector": {"kind": "periodic", "every": 2, "inner": "independent"}},
     "warm-up": {"selector": {"kind": "warmup", "rounds": 1, "inner": "independent"}},
     "flops": {"selector": "independent", "budget": {"flops": "280%"}},
-    "room for a ride and no layer": {
+    "room for a piggybacked probe and no layer": {
         "selector": {"kind": "periodic", "every": 2, "inner": "independent"},
         "budget": {"flops": "234%"},
         "train": {"rounds": 2, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
@@ -89,7 +89,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_a_run_costs_what_was_planned(tmp_path: Path, case: str) -> None:
     """Prices of masks that follow scores are a range; bytes of statistics are not, and show when each probe is done."""
     train = {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-    values = digits(tmp_path / "run", **{"probe": RIDE, "train": train, **CASES[case]})
+    values = digits(tmp_path / "run", **{"probe": PIGGYBACK, "train": train, **CASES[case]})
     found = make_plan(check_config(values)).selectors[0]
     assert found.run is not None
     start(values)

@@ -1,4 +1,4 @@
-"""Runs in which probes ride: played round by round, with all that was asked, and prices that tell probes apart."""
+"""Runs in which probes piggyback: played round by round, with all that was asked, and prices that tell probes apart."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Played:
     def probed(self, round: int) -> list[str]:
         return [r.client for r in self.asked if isinstance(r, Probe) and r.round == round]
 
-    def riding(self, round: int) -> list[str]:
+    def piggybacking(self, round: int) -> list[str]:
         return [r.client for r in self.asked if isinstance(r, Train) and r.round == round and r.probe is not None]
 
     def client(self, round: int, name: str) -> ClientRecord:
@@ -81,9 +81,9 @@ def play(setting: Setting, rounds: int, loses: Loses = nothing) -> Played:
     return Played(setting, states, records, asked)
 
 
-def riding(selector: Selector, **options: object) -> Setting:
+def piggybacking(selector: Selector, **options: object) -> Setting:
     clients = toy_clients(SIZES, held_out=3)
-    return toy_setting(toy_model(), clients, selector=selector, **{"budget": 1, "ride": True, **options})  # type: ignore[arg-type]
+    return toy_setting(toy_model(), clients, selector=selector, **{"budget": 1, "piggyback": True, **options})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

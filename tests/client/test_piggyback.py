@@ -1,4 +1,4 @@
-"""What rides on an update: the statistics of a fresh probe at the same weights; the update is what it was without."""
+"""Piggybacked statistics: those of a fresh probe at the same weights; the update is what it was without."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def trained(probe: ProbePlan | None, model: ResidentModel | None = None) -> Upda
     return reply
 
 
-def ridden(probe: ProbePlan) -> Probed:
-    found = trained(probe).ridden
+def piggybacked(probe: ProbePlan) -> Probed:
+    found = trained(probe).piggybacked
     assert found is not None
     return found
 
@@ -45,7 +45,7 @@ def test_it_is_what_the_next_rounds_probe_would_measure_at_these_weights() -> No
     model = toy_model(dropout=0.3)
     fresh = Handler(model, CLIENTS, SEEDS).handle(Probe(A, ROUND + 1, model.weights(), EVERYTHING, ORIGIN))
     assert isinstance(fresh, Probed)
-    assert (ridden(EVERYTHING).stats, ridden(EVERYTHING).loss) == (fresh.stats, fresh.loss)
+    assert (piggybacked(EVERYTHING).stats, piggybacked(EVERYTHING).loss) == (fresh.stats, fresh.loss)
 
 
 def test_it_is_the_squared_gradient_over_the_rows_that_the_next_round_draws() -> None:
@@ -54,7 +54,7 @@ def test_it_is_the_squared_gradient_over_the_rows_that_the_next_round_draws() ->
     inputs, labels = toy_rows(18).take(torch.from_numpy(order[:5]))
     net = toy_model(dropout=0.3).module.eval().requires_grad_(True)
     loss = nn.functional.cross_entropy(net(inputs["features"]), labels)
-    found = ridden(ProbePlan(1, 5))
+    found = piggybacked(ProbePlan(1, 5))
     assert found.loss == pytest.approx(float(loss.detach()), rel=1e-6)
     for index, stats in enumerate(found.stats):
         gradients = torch.autograd.grad(
@@ -64,13 +64,13 @@ def test_it_is_the_squared_gradient_over_the_rows_that_the_next_round_draws() ->
 
 
 def test_it_says_where_it_belongs_as_the_update_does() -> None:
-    found = ridden(EVERYTHING)
+    found = piggybacked(EVERYTHING)
     assert (found.client, found.round, found.origin) == (A, ROUND, ORIGIN)
 
 
 def test_the_update_is_what_it_is_without() -> None:
     alone, laden = trained(None), trained(EVERYTHING)
-    assert alone.ridden is None
+    assert alone.piggybacked is None
     assert same_bits(laden.deltas, alone.deltas)
     assert (laden.loss_first, laden.loss_mean, laden.steps) == (alone.loss_first, alone.loss_mean, alone.steps)
 
