@@ -16,7 +16,8 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
-from fedstrata.assembly.run import PreparedRun, prepare_run
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import prepare_run
 from fedstrata.client.handler import Handler
 from fedstrata.client.train import batches
 from fedstrata.config.load import check_config

@@ -15,7 +15,8 @@ from time import perf_counter
 
 import torch
 
-from fedstrata.assembly.run import PreparedRun, prepare_run
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import prepare_run
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.assembly.worker import recipe
 from fedstrata.config.load import check_config

@@ -13,7 +13,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from fedstrata.assembly.run import finish, prepare_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.run import prepare_run
 from fedstrata.config.load import check_config
 from fedstrata.report.html import write_report
 from fedstrata.server.observers import Quiet

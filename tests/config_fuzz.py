@@ -19,7 +19,8 @@ import torch
 import yaml
 
 from config_cases import configuration
-from fedstrata.assembly.run import finish, prepare_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.run import prepare_run
 from fedstrata.config.load import check_config, load_config
 from fedstrata.config.schema import Config
 from fedstrata.errors import FedstrataError, TrainingError

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedstrata.assembly.run import OpenedRun, PreparedRun, finish, open_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.opened import OpenedRun
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import open_run
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.handler import Handler

@@ -15,7 +15,9 @@ import torch
 import yaml
 
 from fedstrata.aggregators.protocol import Aggregator
-from fedstrata.assembly.run import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.exact import ExactGradients
 from fedstrata.config.load import check_config

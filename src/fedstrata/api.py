@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.revise import Revision, revise
-from fedstrata.assembly.run import PreparedRun, finish, prepare_run, reopen_run
+from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.comparison.compare import compare as compared
 from fedstrata.comparison.inputs import gather
 from fedstrata.comparison.methods import Contest, Rules

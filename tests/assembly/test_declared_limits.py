@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.assembly.run import PreparedRun
+from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.errors import ConfigError
 from fedstrata.wire.declaration import Declaration

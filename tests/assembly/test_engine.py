@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from fedstrata.assembly.engine import engine_of, usual_workers
-from fedstrata.assembly.run import PreparedRun, prepare_run
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import prepare_run
 from fedstrata.assembly.worker import recipe
 from fedstrata.config.load import check_config
 from fedstrata.engines.local import LocalEngine

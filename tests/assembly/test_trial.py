@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fedstrata.assembly.engine import engine_of
-from fedstrata.assembly.run import PreparedRun, open_run, reopen, reopen_run
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import open_run, reopen, reopen_run
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedstrata.assembly.run import finish, prepare_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.run import prepare_run
 from fedstrata.client.evaluate import evaluate
 from fedstrata.config.load import check_config
 from fedstrata.server.observers import Quiet

@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
-from fedstrata.assembly.run import finish, prepare_run, reopen_run
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.config.load import check_config
 from fedstrata.domain.ids import ClientId

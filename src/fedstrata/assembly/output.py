@@ -9,7 +9,7 @@ from pathlib import Path
 from fedstrata.assembly.naming import method_name
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.errors import CheckpointError, ConfigError, nearest
-from fedstrata.files import argument, private_folder, too_long
+from fedstrata.files import argument, too_long
 from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import Problem, config_error
 from fedstrata.runs.folder import RunFolder
@@ -35,20 +35,6 @@ def output_folder(loaded: Loaded) -> RunFolder:
     if message is None:
         return RunFolder(path)
     raise config_error([Problem(("output",), message)], loaded.marks)
-
-
-def make_folder(folder: RunFolder, loaded: Loaded) -> None:
-    """Make a run folder.
-
-    Raises:
-        ConfigError: It cannot be made; with its place in the file.
-    """
-    try:
-        private_folder(folder.path)
-        private_folder(folder.checkpoints)
-    except OSError as error:
-        problem = Problem(("output",), f"cannot make the run folder {folder.path}: {error.strerror}; choose another")
-        raise config_error([problem], loaded.marks) from error
 
 
 def run_folder(path: Path) -> RunFolder:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any
 
+from fedstrata.assembly.affordable import Prepared, poor
 from fedstrata.assembly.declared import Declared
 from fedstrata.assembly.devices import load_devices
-from fedstrata.assembly.fitting import Advise, Fitting
-from fedstrata.assembly.naming import method_name as method_name
+from fedstrata.assembly.fitting import Fitting
+from fedstrata.assembly.naming import method_name
 from fedstrata.assembly.pricing import check_units, workload
 from fedstrata.assembly.rules import check_quorum, rules_of
 from fedstrata.assembly.sketches import check_sketches, sketch_plan, theory_sketch
@@ -26,8 +26,6 @@ from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
-from fedstrata.reading.problems import Loc, Problem, config_error
-from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.protocol import Selector
 from fedstrata.server.method import Method, Setting
 from fedstrata.wire.messages import ProbePlan, TrainPlan
@@ -40,30 +38,6 @@ NEW_HEAD = 10.0
 """How much faster a new head learns than pretrained layers, where ``train.always_lr`` is ``auto``."""
 _AHEAD = 100
 """Rounds that are looked at for whether a selector ever probes a client."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A setting, and what has to be said of it before the run.
-
-    Attributes:
-        setting: Method, clients, plans.
-        workloads: Each client's batches.
-        probed: Clients that the selector ever probes.
-        notes: One sentence each.
-        refusals: Why a run would not start; only where that was not to be raised.
-    """
-
-    setting: Setting
-    workloads: Mapping[ClientId, Workload]
-    probed: frozenset[ClientId]
-    notes: tuple[str, ...]
-    refusals: tuple[str, ...] = ()
-
-    def visit(self, client: ClientId) -> ClientRound:
-        """Return the client's first round: it holds the checkpoint but for the ``always`` blocks."""
-        always = self.setting.layers.bytes_of(frozenset())
-        return ClientRound(int(client in self.probed), always)
 
 
 def prepare_setting(
@@ -101,70 +75,120 @@ def prepare_setting(
         c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
         for c, w in clients.items()
     }
-    _located(loaded, ("selector",), lambda: parts.selector.init(layers))
-    _located(loaded, ("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
+    loaded.at(("selector",), lambda: parts.selector.init(layers))
+    loaded.at(("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
     notes: list[str] = []
-    known = [*names, *declared.absent]
-    devices = load_devices(loaded, known)
     facts = Facts(
         layers=layers,
         train=train,
         probe=probe,
         workloads=workloads,
-        devices=devices,
+        devices=load_devices(loaded, [*names, *declared.absent]),
         profiles=cache(lambda: _measured(measure, list(workloads.values()), notes)),
         parameter_bytes=parameter_bytes,
     )
-    pricing: Pricing = _located(loaded, ("cost",), lambda: parts.cost.bind(facts))
-    probed = _ever_probed(parts.selector, names, layers, config.train.rounds)
-    if probed:
-        _located(loaded, ("probe",), lambda: _check_probe(probe))
+    pricing = loaded.at(("cost",), lambda: parts.cost.bind(facts))
+    probed = _probed(loaded, names, facts)
+    budgets = _budgets(loaded, seeds, facts, pricing, declared)
+    loaded.at(("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
+    profiles = {c: _profile(c, clients[c], examples[c], budgets[c], declared, layers) for c in names}
+    setting = _setting(loaded, facts, pricing, profiles, declared)
+    prepared = Prepared(setting, workloads, probed, ())
+    refusals = _check(loaded, prepared, declared, facts, notes, refuse=refuse)
+    return replace(prepared, notes=tuple(notes), refusals=refusals)
 
+
+def _probed(loaded: Loaded, clients: Sequence[ClientId], facts: Facts) -> frozenset[ClientId]:
+    """Return the clients that the selector ever probes, once their probes are known to be what is asked for."""
+    config, selector = loaded.config, loaded.components.selector
+    probed = _ever_probed(selector, clients, facts.layers, config.train.rounds)
+    if probed:
+        loaded.at(("probe",), lambda: _check_probe(facts.probe))
     if config.theory == "sketch":
-        _located(loaded, ("theory",), lambda: check_sketches(method_name(parts.selector), probed))
+        loaded.at(("theory",), lambda: check_sketches(method_name(selector), probed))
+    return probed
+
+
+def _budgets(
+    loaded: Loaded, seeds: Seeds, facts: Facts, pricing: Pricing, declared: Declared
+) -> Mapping[ClientId, Cost]:
+    """Return what the configuration lets each client spend, those that are absent among them."""
 
     def of_full(client: ClientId) -> Cost:
-        return pricing.prices(client, ClientRound()).of(layers.everything) if client in workloads else Cost()
+        known = client in facts.workloads
+        return pricing.prices(client, ClientRound()).of(facts.layers.everything) if known else Cost()
 
-    budgets = _located(loaded, ("budget",), lambda: parts.budget.assign(known, seeds, FullCost(of_full, devices)))
-    _located(loaded, ("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
+    known, full = [*facts.workloads, *declared.absent], FullCost(of_full, facts.devices)
+    budgets: Mapping[ClientId, Cost] = loaded.at(
+        ("budget",), lambda: loaded.components.budget.assign(known, seeds, full)
+    )
+    return budgets
 
-    def profile(client: ClientId) -> ClientProfile:
-        held_out = declared.sites[client].held_out if client in declared.sites else _held_out(clients[client])
-        return ClientProfile(examples[client], declared.budget(client, budgets[client], layers), held_out)
 
+def _profile(
+    name: ClientId,
+    client: Workload | ClientRows,
+    examples: int,
+    budget: Cost,
+    declared: Declared,
+    layers: LayerMap,
+) -> ClientProfile:
+    """Return what the server knows of a client: what its site declares comes before what the configuration says."""
+    held_out = declared.sites[name].held_out if name in declared.sites else _held_out(client)
+    return ClientProfile(examples, declared.budget(name, budget, layers), held_out)
+
+
+def _setting(
+    loaded: Loaded,
+    facts: Facts,
+    pricing: Pricing,
+    profiles: Mapping[ClientId, ClientProfile],
+    declared: Declared,
+) -> Setting:
+    """Return the setting, whose quorums the clients can reach."""
+    config, parts, layers = loaded.config, loaded.components, facts.layers
     setting = Setting(
         name=config.name or method_name(parts.selector),
         layers=layers,
         method=Method(parts.score, declared.priced(pricing, layers), parts.selector, parts.aggregator),
-        profiles={c: profile(c) for c in names},
+        profiles=profiles,
         sampler=parts.sampler,
-        seeds=seeds,
-        probe=probe,
+        seeds=Seeds(config.seed),
+        probe=facts.probe,
         piggyback=config.probe.piggyback,
-        train=train,
+        train=facts.train,
         lr_decay=config.train.lr_decay,
         rules=rules_of(loaded),
         sketch=theory_sketch(loaded),
     )
-    _located(loaded, ("round", "quorum"), lambda: check_quorum(setting, "quorum"))
-    _located(loaded, ("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
-    prepared = Prepared(setting, workloads, probed, ())
-    advise = Fitting(parts.cost, facts, config.model.adapter is not None, config.model.units)
-    refusals: list[str] = []
+    loaded.at(("round", "quorum"), lambda: check_quorum(setting, "quorum"))
+    loaded.at(("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
+    return setting
+
+
+def _check(
+    loaded: Loaded, prepared: Prepared, declared: Declared, facts: Facts, notes: list[str], *, refuse: bool
+) -> tuple[str, ...]:
+    """Hold budgets and selector against each other, and return the first refusal that is not to be raised.
+
+    Raises:
+        ConfigError: A budget cannot be spent or honoured, and ``refuse`` says to raise it; with file and line.
+    """
+    config, setting = loaded.config, prepared.setting
+    advise = Fitting(loaded.components.cost, facts, config.model.adapter is not None, config.model.units)
+    idle = declared.idle(setting.layers)
     for loc, work in (
-        (("budget",), lambda: check_units(setting, probed, advise)),
-        (("budget",), lambda: notes.extend(_poor(prepared, config.below_budget, declared.idle(layers), advise))),
+        (("budget",), lambda: check_units(setting, prepared.probed, advise)),
+        (("budget",), lambda: notes.extend(poor(prepared, config.below_budget, idle, advise))),
         (("selector",), lambda: _rehearse(prepared, declared)),
     ):
         try:
-            _located(loaded, loc, work)
+            loaded.at(loc, work)
         except ConfigError as error:
             if refuse:
                 raise
-            refusals.append(str(error))
-            break
-    return replace(prepared, notes=tuple(notes), refusals=tuple(refusals))
+            return (str(error),)
+    return ()
 
 
 def _held_out(client: Workload | ClientRows) -> int | None:
@@ -230,57 +254,6 @@ def _ever_probed(selector: Selector, clients: Sequence[ClientId], layers: LayerM
     return frozenset(c for r in range(min(rounds, _AHEAD)) for c in selector.probes(r, clients, state))
 
 
-def _poor(prepared: Prepared, below: str, idle: frozenset[ClientId], advise: Advise) -> list[str]:
-    """Say which clients can pay for no layer, or refuse them; of those that want none, it has been said.
-
-    Raises:
-        BudgetError: No client can pay for a layer, or one cannot and the configuration makes that an error.
-    """
-    setting = prepared.setting
-    if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
-        return []
-    limited = [c for c, profile in setting.profiles.items() if profile.budget.limited() and c not in idle]
-    poor = [c for c in limited if cheapest(prepared, c) is None]
-    if not poor:
-        return []
-    first, budget = poor[0], setting.profiles[poor[0]].budget
-    asked = _least_asked(prepared, first)
-    single = [frozenset({layer}) for layer in range(len(setting.layers))]
-    fitting = advise(first, budget, prepared.visit(first), single)
-    if len(poor) == len(setting.profiles):
-        raise BudgetError(
-            f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer needs"
-            f" {asked}; raise it, or choose selector head-only{fitting}"
-        )
-    sentence = f"{len(poor)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
-    sentence += f" its budget is {budget} and the cheapest layer needs {asked}"
-    if below == "error":
-        raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only{fitting}")
-    return [f"{sentence}; they train what everyone trains, and no layer (below_budget: head-only){fitting}"]
-
-
-def cheapest(prepared: Prepared, client: ClientId) -> int | None:
-    """Return the first affordable layer from the output down, or ``None``."""
-    setting = prepared.setting
-    prices, budget = setting.method.cost.prices(client, prepared.visit(client)), setting.profiles[client].budget
-    masks = (index for index in reversed(range(len(setting.layers))) if prices.of(frozenset({index})).fits(budget))
-    return next(masks, None)
-
-
-def _least_asked(prepared: Prepared, client: ClientId) -> Cost:
-    """Return what the mask that exceeds the fewest limits asks in the units that it exceeds."""
-    setting = prepared.setting
-    prices, budget = setting.method.cost.prices(client, prepared.visit(client)), setting.profiles[client].budget
-    asked = [prices.of(frozenset({index})) for index in reversed(range(len(setting.layers)))]
-    least = min(asked, key=lambda price: max(_excess(price, budget)))
-    return least.only(*least.over(budget))
-
-
-def _excess(price: Cost, budget: Cost) -> list[float]:
-    limits = dict(budget.items())
-    return [value / max(limits[unit], 1e-300) for unit, value in price.items() if unit in price.over(budget)]
-
-
 def _rehearse(prepared: Prepared, declared: Declared) -> None:
     """Let a selector that needs no scores select once, so that what it cannot honour is said before the run.
 
@@ -297,11 +270,3 @@ def _rehearse(prepared: Prepared, declared: Declared) -> None:
         check(selector.select(problem, state)[0], problem)
     except BudgetError as error:
         raise BudgetError("; ".join([str(error), *declared.notes(setting.layers)])) from error
-
-
-def _located(loaded: Loaded, loc: Loc, work: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the work returns
-    """Do a piece of work; what it says is wrong gets the place in the file."""
-    try:
-        return work()
-    except ConfigError as error:
-        raise config_error([Problem(loc, str(error))], loaded.marks) from error

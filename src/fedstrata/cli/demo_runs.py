@@ -55,7 +55,8 @@ def play_demo(out: Path, seed: int) -> None:
 
 def play_shift(shift: str, out: Path, seed: int) -> None:
     """Play all methods on one shift; print a JSON line per round."""
-    from fedstrata.assembly.run import finish, prepare_run
+    from fedstrata.assembly.finish import finish
+    from fedstrata.assembly.run import prepare_run
     from fedstrata.config.load import check_config
 
     if shift not in SHIFTS:

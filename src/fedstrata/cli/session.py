@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from fedstrata.assembly.run import PreparedRun, finish
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.cli.progress import LiveProgress
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say as say

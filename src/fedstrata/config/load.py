@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +18,8 @@ from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import Loc, Marks, Problem, config_error, in_order, problems_of
 from fedstrata.reading.texts import odd_texts
 from fedstrata.reading.yaml_file import read_yaml
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,17 @@ class Loaded:
     components: Components
     marks: Marks
     base: Path
+
+    def at(self, loc: Loc, work: Callable[[], T]) -> T:
+        """Do a piece of work; what it says is wrong gets the place of a key in the file.
+
+        Raises:
+            ConfigError: The work raised one.
+        """
+        try:
+            return work()
+        except ConfigError as error:
+            raise config_error([Problem(loc, str(error))], self.marks) from error
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Loaded:

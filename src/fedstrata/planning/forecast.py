@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedstrata.assembly.setting import Prepared
+from fedstrata.assembly.affordable import Prepared
 from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask

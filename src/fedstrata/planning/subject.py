@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedstrata.assembly.affordable import Prepared
 from fedstrata.assembly.pricing import measured, probe_passes
-from fedstrata.assembly.setting import Prepared, prepare_setting, probe_plan, train_plan
+from fedstrata.assembly.setting import prepare_setting, probe_plan, train_plan
 from fedstrata.assembly.sources import adapter_of, blamed, check_kind, load_rows, model_path, model_problem, task_of
 from fedstrata.client.resident import bytes_of
 from fedstrata.client.train import batches

@@ -19,7 +19,10 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedstrata.assembly.run import OpenedRun, PreparedRun, finish, open_run, reopen
+from fedstrata.assembly.finish import finish
+from fedstrata.assembly.opened import OpenedRun
+from fedstrata.assembly.prepared import PreparedRun
+from fedstrata.assembly.run import open_run, reopen
 from fedstrata.blame import own_code
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.app import SETTINGS

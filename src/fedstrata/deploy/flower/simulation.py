@@ -26,8 +26,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedstrata.assembly.engine import usual_workers
+from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.provenance import resolved
-from fedstrata.assembly.run import PreparedRun
 from fedstrata.deploy.flower.client import client_app
 from fedstrata.deploy.flower.host import Place
 from fedstrata.deploy.flower.run_spec import run_spec
