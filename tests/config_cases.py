@@ -55,6 +55,11 @@ SOUND: Mapping[str, tuple[Any, ...]] = {
         {"kind": "periodic", "every": 2, "inner": "consensus"},
         {"kind": "warmup", "rounds": 1, "inner": {"kind": "top"}},
     ),
+    "trainer": (
+        "sgd",
+        {"kind": "fedprox", "mu": 0.1},
+        {"kind": "augmented", "shift": 1, "randaugment": 1, "inner": "fedprox"},
+    ),
     "aggregator": ("layerwise-mean", {"kind": "layerwise-mean", "server_lr": 0.5}),
     "below_budget": ("head-only", "error"),
     "probe.batches": (0, 1, 3),

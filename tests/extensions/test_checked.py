@@ -42,6 +42,10 @@ METHODS = (
     ("selector", "init"),
     ("selector", "probes"),
     ("selector", "select"),
+    ("trainer", "batch"),
+    ("trainer", "loss"),
+    ("trainer", "optimizer"),
+    ("trainer", "rate"),
     ("aggregator", "init"),
     ("aggregator", "apply"),
     ("partition", "split"),
@@ -66,7 +70,11 @@ class Returns:
     def any(self, *_: object, **__: object) -> Any:  # noqa: ANN401
         return self.value
 
-    bind = prices = assign = sample = init = probes = select = split = any
+    bind = prices = assign = sample = init = probes = select = split = batch = loss = optimizer = rate = any
+
+    @property
+    def reads(self) -> Any:  # noqa: ANN401
+        return self.value
 
     def apply(self, weights: object, updates: Iterator[object], state: object) -> Any:  # noqa: ANN401
         list(updates)
@@ -83,6 +91,10 @@ CALLS: Mapping[tuple[str, str], Callable[[Any], object]] = {
     ("selector", "init"): lambda own: own.init(None),
     ("selector", "probes"): lambda own: own.probes(0, [A, B], {}),
     ("selector", "select"): lambda own: own.select(None, {}),
+    ("trainer", "batch"): lambda own: own.batch({"x": torch.zeros(2)}, torch.zeros(2)),
+    ("trainer", "loss"): lambda own: own.loss(None, None, {}, None),
+    ("trainer", "optimizer"): lambda own: own.optimizer({}, None, ()),
+    ("trainer", "rate"): lambda own: own.rate(0, 1),
     ("aggregator", "init"): lambda own: own.init(WEIGHTS, None),
     ("aggregator", "apply"): lambda own: own.apply(WEIGHTS, [], AggregatorState()),
     ("partition", "split"): lambda own: own.split(np.zeros(3, dtype=np.int64), seed=0),
@@ -97,6 +109,14 @@ def call(family: str, method: str, value: object) -> object:
     """Return what a method of a component returns that returns a value."""
     own = Returns(Returns(value) if method == "prices" else value)
     return CALLS[family, method](held(family, own))
+
+
+def test_what_a_trainer_reads_is_a_name_or_nothing() -> None:
+    assert [held("trainer", Returns(value)).reads for value in (None, "pixel_values")] == [None, "pixel_values"]
+    with pytest.raises(
+        ComponentError, match=r"reads .* returned 3 \(int\); it must return the name of an input, or None"
+    ):
+        held("trainer", Returns(3)).reads  # noqa: B018
 
 
 def test_every_family_and_method_is_tried() -> None:
@@ -222,9 +242,10 @@ from fedstrata.data.partition import Iid
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.top import Top
+from fedstrata.trainers.sgd import Sgd
 
 SCORE, COST, BUDGET, SAMPLER, SELECTOR = GradientNorm, LayerCount, Unlimited, Uniform, Top
-AGGREGATOR, PARTITION = LayerwiseMean, Iid
+AGGREGATOR, PARTITION, TRAINER = LayerwiseMean, Iid, Sgd
 
 
 @dataclass(frozen=True)

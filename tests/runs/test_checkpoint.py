@@ -84,7 +84,7 @@ def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, tor
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"schema": 9}, "it has schema 9 and this version reads 5; resume it with the fedstrata that wrote it"),
+        ({"schema": 9}, "it has schema 9 and this version reads 6; resume it with the fedstrata that wrote it"),
         ({"round": 4}, "state.json is not as it was written"),
     ],
 )

@@ -14,7 +14,7 @@ from fedstrata.assembly.declared import check_rows
 from fedstrata.assembly.ending import tight
 from fedstrata.assembly.inputs import check_inputs, inputs_of
 from fedstrata.assembly.prepared import PreparedRun
-from fedstrata.assembly.runtime import Workplace
+from fedstrata.assembly.runtime import Workplace, rehearse_trainer
 from fedstrata.assembly.setting import prepare_setting
 from fedstrata.assembly.shared import ALONE, Shared
 from fedstrata.assembly.sources import model_problem
@@ -79,6 +79,7 @@ class OpenedRun:
         prepared, guesses = self._setting(people)
         self._rehearse()
         resident = self.place.resident()
+        rehearse_trainer(self.loaded, resident, self.data)
         changed = changes(self.stored, now) if self.stored and now else ()
         run = PreparedRun(
             self.loaded,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fedstrata.data.tensors import FederatedData
     from fedstrata.server.method import Setting
 
-FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "aggregator")
+FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "trainer", "aggregator")
 BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint", "theory"})
 """Keys of a configuration that may change while a run is resumed."""
 PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy", "peft")

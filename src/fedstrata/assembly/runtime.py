@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel
-from fedstrata.client.train import autocast_dtype
+from fedstrata.client.train import autocast_dtype, train
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
-from fedstrata.data.tensors import FederatedData
+from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.seeds import Seeds
 from fedstrata.errors import ConfigError
+from fedstrata.extensions.trainer import HeldTrainer
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.reading.problems import Problem, config_error
+from fedstrata.trainers.protocol import Trainer
+from fedstrata.wire.messages import TrainPlan
 
 LoadRows = Callable[[Loaded], FederatedData]
 """Loads the rows of a configuration."""
@@ -61,12 +65,50 @@ def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
     if device.type == "cpu" and _limits_memory(loaded):
         map_large_blocks()
     data = rows(loaded)
+    loaded.at(("trainer",), lambda: _check_trainer(loaded.components.trainer, data))
     return Workplace(data, load_network(loaded, data), device)
 
 
 def handler_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Handler:
     """Return the clients' side of every request."""
-    return Handler(resident, data.clients, Seeds(loaded.config.seed), loaded.config.evaluate.batch_size)
+    config, trainer = loaded.config, loaded.components.trainer
+    return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer)
+
+
+def _check_trainer(trainer: Trainer, data: FederatedData) -> None:
+    """Refuse a trainer that reads what the rows do not have.
+
+    Raises:
+        ConfigError: It does.
+    """
+    rows = next((client.rows for client in data.clients.values()), data.test)
+    if trainer.reads is not None and trainer.reads not in rows.inputs:
+        kind, has = describe(trainer)["kind"], ", ".join(rows.inputs)
+        raise ConfigError(
+            f"'{kind}' trains on {trainer.reads}, and the rows have {has}; use it with other rows, or sgd"
+        )
+
+
+def rehearse_trainer(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> None:
+    """Let a trainer of the user's own do one step on two rows, so that what is wrong with it ends no round.
+
+    Raises:
+        ComponentError: It returns what trainers do not.
+    """
+    trainer = loaded.components.trainer
+    if not isinstance(trainer, HeldTrainer):
+        return
+    some = next(iter(data.clients.values()), ClientRows(data.test, torch.arange(len(data.test)), torch.arange(0)))
+    train(
+        resident,
+        resident.weights(),
+        mask=frozenset({len(resident.layers) - 1} if len(resident.layers) else ()),
+        rows=some.rows,
+        indices=some.train[:2],
+        plan=TrainPlan(steps=1, epochs=None, precision=loaded.config.train.precision),
+        rng=np.random.default_rng(0),
+        trainer=trainer,
+    )
 
 
 def device_of(loaded: Loaded) -> torch.device:

@@ -17,7 +17,7 @@ from fedstrata.client.evaluate import evaluate
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.speed import Case, Work
-from fedstrata.client.train import batches, optimizer_of, train
+from fedstrata.client.train import batches, train
 from fedstrata.config.load import Loaded
 from fedstrata.costs import compute
 from fedstrata.costs.protocol import Workload
@@ -28,6 +28,7 @@ from fedstrata.domain.stats import Statistic
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
+from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan
 
 REFERENCE = "a ViT-B/32 of 4 blocks"
@@ -186,7 +187,7 @@ def _updater(bench: Bench) -> Callable[[], None]:
     copies = {name: nn.Parameter(tensor.detach().clone()) for name, tensor in bench.model.weights().items()}
     for copy in copies.values():
         copy.grad = torch.full_like(copy, 1e-6)
-    optimizer = optimizer_of(copies, bench.plan)
+    optimizer = Sgd().optimizer(copies, bench.plan, ())
 
     def update() -> None:
         optimizer.step()

@@ -45,6 +45,8 @@ budget:
                               #   seconds: 90 s  (needs devices). See what masks cost:  fedstrata plan {name}
 sampler:
   kind: uniform               # clients_per_round: 5 takes a part of them; by default all.  Or only (clients: name)
+trainer:
+  kind: sgd                   # sgd | fedprox (mu) | augmented (flip, shift, randaugment: of images)
 probe:
   batches: 1                  # mini-batches per probe; 0 measures on every row
   batch_size: 32

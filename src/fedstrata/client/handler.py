@@ -19,6 +19,8 @@ from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ClientError, nearest
+from fedstrata.trainers.protocol import Trainer
+from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import Evaluate, Evaluated, Probe, Probed, ProbePlan, Reply, Request, Train, Update
 
 
@@ -31,6 +33,7 @@ class Handler:
         clients: Rows of each client.
         seeds: The run's random streams.
         eval_batch: Rows per evaluation batch.
+        trainer: The parts of training that methods change.
         meter: Measures memory; a client's probe, and its training by lowest layer and size of the mask, once each.
     """
 
@@ -38,6 +41,7 @@ class Handler:
     clients: Mapping[ClientId, ClientRows]
     seeds: Seeds
     eval_batch: int = 256
+    trainer: Trainer = field(default_factory=Sgd)
     meter: Meter = field(default_factory=Meter)
 
     def handle(self, request: Request) -> Reply:
@@ -102,6 +106,7 @@ class Handler:
                 plan=request.plan,
                 rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
                 together=data.together,
+                trainer=self.trainer,
             )
         return Update(
             client=request.client,

@@ -1,12 +1,8 @@
-"""Local training: tau steps or epochs on the masked layers and ``always``, in our own loop.
-
-Local SGD as in arXiv 2408.15600, section 3: the optimizer is new in every round, so momentum and Adam moments never
-outlive the mask that they belong to.
-"""
+"""Local training: tau steps or epochs on the masked layers and ``always``, in one loop around every trainer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -20,6 +16,8 @@ from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.errors import ClientError, ConfigError
+from fedstrata.trainers.protocol import Trainer
+from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan, Weights
 
 
@@ -50,11 +48,13 @@ def train(
     plan: TrainPlan,
     rng: np.random.Generator,
     together: int = 1,
+    trainer: Trainer = Sgd(),  # noqa: B008  a value
 ) -> LocalResult:
     """Train one client's mask and return what changed; the resident model is left as it was found.
 
-    Rows in groups are trained on without dropout: whoever knows the seed knows which units each row keeps, so answers
-    under many seeds are many equations in which the rows of a group have weights of their own, and can be solved.
+    Rows in groups are trained on as they are and without dropout: whoever knows the seed knows which units each row
+    keeps, so answers under many seeds are many equations in which the rows of a group have weights of their own, and
+    can be solved.
 
     Args:
         model: The resident model.
@@ -65,6 +65,7 @@ def train(
         plan: Steps, batches, optimizer.
         rng: The client's stream for this round: batch order and dropout.
         together: Rows of the groups that are only used whole; 1 shuffles single rows.
+        trainer: The parts of training that methods change.
 
     Raises:
         ClientError: The loss or a delta is not finite.
@@ -74,7 +75,8 @@ def train(
     model.set_training() if together == 1 else model.set_evaluation()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         _seed(model.device, int(rng.integers(2**63)))
-        losses = _steps(model, parameters, rows, batches(indices, plan, rng, together), plan)
+        order = list(batches(indices, plan, rng, together))
+        losses = _steps(model, parameters, weights, rows, order, plan, trainer, alone=together == 1)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
     return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
@@ -118,22 +120,28 @@ def _pass(indices: Tensor, size: int, rng: np.random.Generator, together: int) -
 def _steps(
     model: ResidentModel,
     parameters: Mapping[TensorName, nn.Parameter],
+    start: Weights,
     rows: TensorRows,
-    order: Iterable[Tensor],
+    order: Sequence[Tensor],
     plan: TrainPlan,
+    trainer: Trainer,
+    *,
+    alone: bool,
 ) -> list[float]:
     device = model.device
     dtype = autocast_dtype(plan.precision, device)
-    optimizer = optimizer_of(parameters, plan, always={t.name for block in model.layers.always for t in block.tensors})
+    optimizer = trainer.optimizer(parameters, plan, {t.name for block in model.layers.always for t in block.tensors})
+    rates = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-    losses = []
+    losses: list[float] = []
     for batch in order:
-        inputs, labels = rows.take(batch)
-        inputs = {k: v.to(device) for k, v in inputs.items()}
+        inputs, labels = _batch(rows, batch, device, trainer, alone=alone)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * trainer.rate(len(losses), len(order))
         optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose activations take their place
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits = model.logits(inputs)
-        loss = model.objective.loss(logits, inputs, labels.to(device), reduction="mean")
+        loss = trainer.loss(model.objective, logits, inputs, labels)
         losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
             raise ClientError(
@@ -141,12 +149,22 @@ def _steps(
                 reason="NONFINITE",
             )
         scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        trainer.correct(parameters, start)
         if plan.clip_norm is not None:
-            scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(parameters.values(), plan.clip_norm)
         scaler.step(optimizer)
         scaler.update()
     return losses
+
+
+def _batch(
+    rows: TensorRows, batch: Tensor, device: torch.device, trainer: Trainer, *, alone: bool
+) -> tuple[Mapping[str, Tensor], Tensor]:
+    """Return a batch on the device, as the trainer changes it; rows in groups are used as they are."""
+    inputs, labels = rows.take(batch)
+    inputs, labels = {name: tensor.to(device) for name, tensor in inputs.items()}, labels.to(device)
+    return trainer.batch(inputs, labels) if alone else (inputs, labels)
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -161,30 +179,6 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision: fp16 needs a GPU and this run is on the CPU; use fp32, bf16 or auto")
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
-def optimizer_of(
-    parameters: Mapping[TensorName, nn.Parameter], plan: TrainPlan, *, always: Iterable[TensorName] = ()
-) -> torch.optim.Optimizer:
-    """Return a new optimizer for these parameters, as the plan says.
-
-    Args:
-        parameters: What is trained.
-        plan: Which optimizer, at which rates.
-        always: The names among them that have ``plan.always_lr``, where there is one.
-
-    Example:
-        >>> weight = nn.Parameter(torch.zeros(1))
-        >>> optimizer_of({TensorName("head"): weight}, TrainPlan(always_lr=0.5), always={"head"}).param_groups[0]["lr"]
-        0.5
-    """
-    apart = set(always) if plan.always_lr is not None else set()
-    rates = ((plan.lr, parameters.keys() - apart), (plan.always_lr, parameters.keys() & apart))
-    groups = [{"params": [parameters[n] for n in parameters if n in names], "lr": lr} for lr, names in rates if names]
-    if plan.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay)
-    momentum = plan.momentum if plan.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(groups, lr=plan.lr, momentum=momentum, weight_decay=plan.weight_decay)
 
 
 def _check_finite(deltas: Weights) -> None:

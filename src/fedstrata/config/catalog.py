@@ -59,6 +59,11 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
         "periodic": "fedstrata.selectors.periodic:Periodic",
         "warmup": "fedstrata.selectors.warmup:Warmup",
     },
+    "trainer": {
+        "sgd": "fedstrata.trainers.sgd:Sgd",
+        "fedprox": "fedstrata.trainers.fedprox:FedProx",
+        "augmented": "fedstrata.trainers.augmented:Augmented",
+    },
     "aggregator": {"layerwise-mean": "fedstrata.aggregators.layerwise_mean:LayerwiseMean"},
     "data": {
         "files": "fedstrata.data.kinds:Files",

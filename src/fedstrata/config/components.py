@@ -19,12 +19,14 @@ from fedstrata.reading.problems import Problem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector
+from fedstrata.trainers.protocol import Trainer
 
 DEFAULTS: Mapping[str, Any] = {
     "score": "gradient-norm",
     "cost": "measured",
     "sampler": "uniform",
     "selector": "consensus",
+    "trainer": "sgd",
     "aggregator": "layerwise-mean",
 }
 """What a configuration that does not say gets; ``data`` and ``model`` have no default."""
@@ -43,6 +45,7 @@ class Components:
     budget: Budget
     sampler: Sampler
     selector: Selector
+    trainer: Trainer
     aggregator: Aggregator
 
 

@@ -175,6 +175,7 @@ class Config(Section):
     budget: dict[str, Any] | str | int | None = None
     sampler: dict[str, Any] | str = "uniform"
     selector: dict[str, Any] | str = "consensus"
+    trainer: dict[str, Any] | str = "sgd"
     aggregator: dict[str, Any] | str = "layerwise-mean"
     devices: str | dict[str, str] | None = None
     below_budget: Literal["head-only", "error"] = "head-only"

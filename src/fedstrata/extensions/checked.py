@@ -32,6 +32,7 @@ from fedstrata.domain.sketch import valid_dimension
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.domain.units import UNITS
 from fedstrata.extensions.sentences import Duty, shown
+from fedstrata.extensions.trainer import HeldTrainer, is_tensor
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector, SelectorState, sketch_of
@@ -208,7 +209,7 @@ class HeldAggregator:
         for name in dict.fromkeys((*weights, *moved)):
             if name not in moved or name not in weights:
                 raise duty.broken_by(f"weights {'without' if name in weights else 'with a new'} {name}")
-            if not _is_tensor(moved[name]):
+            if not is_tensor(moved[name]):
                 raise duty.broken_by(f"as {name} {shown(moved[name])}")
             if (moved[name].shape, moved[name].dtype) != (weights[name].shape, weights[name].dtype):
                 before, after = (f"{list(t.shape)} of {t.dtype}" for t in (weights[name], moved[name]))
@@ -259,6 +260,7 @@ HELD: Mapping[str, type[Any]] = {
     "budget": HeldBudget,
     "sampler": HeldSampler,
     "selector": HeldSelector,
+    "trainer": HeldTrainer,
     "aggregator": HeldAggregator,
     "partition": HeldPartition,
 }
@@ -319,15 +321,9 @@ def _tensors(duty: Duty, found: object) -> AggregatorState:
     if not isinstance(found, AggregatorState):
         raise duty.broken(found)
     for name, tensor in duty.mapping(found.tensors).items():
-        if not isinstance(name, str) or not _is_tensor(tensor):
+        if not isinstance(name, str) or not is_tensor(tensor):
             raise duty.broken_by(f"a memory whose {name} is {shown(tensor)}")
     return found
-
-
-def _is_tensor(value: object) -> bool:
-    from torch import Tensor  # four seconds that a mistyped key does not wait for
-
-    return isinstance(value, Tensor)
 
 
 def _rows(duty: Duty, client: object, found: object, rows: int) -> Rows:

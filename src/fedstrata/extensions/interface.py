@@ -13,6 +13,7 @@ from fedstrata.data.split import Partitioning
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector
+from fedstrata.trainers.protocol import Trainer
 
 PROTOCOLS: Mapping[str, type] = {
     "score": Score,
@@ -20,6 +21,7 @@ PROTOCOLS: Mapping[str, type] = {
     "budget": Budget,
     "sampler": Sampler,
     "selector": Selector,
+    "trainer": Trainer,
     "aggregator": Aggregator,
     "partition": Partitioning,
 }

@@ -62,7 +62,10 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "probe": config.probe.model_dump(),
         "probed_clients": len(about.prepared.probed),
         "method": setting.name,
-        **{family: describe(getattr(parts, family)) for family in ("score", "cost", "budget", "sampler", "selector")},
+        **{
+            family: describe(getattr(parts, family))
+            for family in ("score", "cost", "budget", "sampler", "selector", "trainer")
+        },
         "seed": config.seed,
     }
 

@@ -14,7 +14,7 @@ from fedstrata.data.tensors import FederatedData
 _NOT_ABOUT_ROWS = frozenset(
     {
         *("name", "output", "engine", "workers", "flower", "checkpoint", "threads", "device", "devices"),
-        *("score", "cost", "budget", "sampler", "selector", "aggregator", "below_budget"),
+        *("score", "cost", "budget", "sampler", "selector", "trainer", "aggregator", "below_budget"),
         *("probe", "train", "round", "upload", "evaluate"),
     }
 )

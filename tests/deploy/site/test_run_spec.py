@@ -12,6 +12,8 @@ from fedstrata.deploy.site.config import load_site
 from fedstrata.deploy.site.run_spec import compose, read_run_spec
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ClientError
+from fedstrata.trainers.augmented import Augmented
+from fedstrata.trainers.fedprox import FedProx
 from site_world import DIGITS, write_site
 
 NAME = ClientId("client-01")
@@ -100,3 +102,31 @@ def test_rows_of_a_share_are_its_configuration_s(tmp_path: Path) -> None:
 def test_other_keys_and_odd_values_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ClientError, match=rf"the run's specification cannot be used: {message}: "):
         read_run_spec({**TERMS, **change})
+
+
+def trainer_of(folder: Path, trainer: object) -> object:
+    """Return the trainer that a site trains with when the server names one."""
+    site = load_site(write_site(folder, data={"train": "rows", "image": "image"}))
+    return compose(site, read_run_spec({**TERMS, "trainer": trainer}), NAME)[0].components.trainer
+
+
+def test_a_trainer_that_comes_with_fedstrata_may_be_named(tmp_path: Path) -> None:
+    inner = {"kind": "fedprox", "mu": 0.5}
+    assert trainer_of(tmp_path, {"kind": "augmented", "inner": inner}) == Augmented(inner=FedProx(mu=0.5))
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"kind": "evil:Trainer"},
+        {"kind": "augmented", "inner": {"kind": "evil:Trainer"}},
+        {"kind": "augmented", "inner": {"kind": "augmented", "inner": {"kind": "os:PathLike"}}},
+        {"kind": "augmented", "inner": "evil:Trainer"},
+        {"kind": ["sgd"]},
+        {},
+    ],
+)
+def test_a_trainer_that_is_code_of_the_server_s_never_runs(tmp_path: Path, trainer: object) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')\n")
+    with pytest.raises(ClientError, match=r"the run's trainer (is code, which no site runs|cannot be used)"):
+        trainer_of(tmp_path, trainer)

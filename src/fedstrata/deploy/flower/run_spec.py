@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedstrata.assembly.sources import task_of
+from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 
 
@@ -26,4 +27,5 @@ def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
         "data": rows,
         "evaluate": {"batch_size": config.evaluate.batch_size},
         "train": {"precision": config.train.precision},
+        "trainer": describe(loaded.components.trainer),
     }

@@ -7,13 +7,14 @@ is computed is the site's to say, and no code runs that the server names.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from fedstrata.config.catalog import describe
+from fedstrata.config.catalog import CATALOG, describe
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.schema import ModelSection
 from fedstrata.config.section import Section, Whole
@@ -58,6 +59,7 @@ class RunSpec(Section):
         data: What the run says of every site's rows.
         evaluate: How sites evaluate.
         train: What has to be known of training.
+        trainer: Kind and options of the trainer; one that comes with fedstrata.
     """
 
     seed: int = Field(ge=0, lt=2**63)
@@ -67,6 +69,7 @@ class RunSpec(Section):
     data: RowTerms = RowTerms()
     evaluate: EvaluateTerms = EvaluateTerms()
     train: TrainTerms = TrainTerms()
+    trainer: dict[str, Any] = Field(default_factory=lambda: {"kind": "sgd"})
 
 
 def read_run_spec(said: object) -> RunSpec:
@@ -114,6 +117,7 @@ def compose(site: SiteConfig, run_spec: RunSpec, client: ClientId) -> tuple[Load
         "device": site.device,
         "evaluate": run_spec.evaluate.model_dump(),
         "train": run_spec.train.model_dump(),
+        "trainer": _own_code(run_spec.trainer),
     }
     return check_config(values, base=base), seed
 
@@ -155,6 +159,22 @@ def _model(site: SiteConfig, named: str, shared: Loaded | None) -> str:
     if site.model == SERVER:
         return _absolute(site.base, named)
     raise ClientError("the site's file names no base model, and the server may not (model)")
+
+
+def _own_code(trainer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a trainer's kind and options, all of whose parts come with fedstrata.
+
+    Raises:
+        ClientError: A part of it is code of the server's.
+    """
+    part: object = trainer
+    while isinstance(part, Mapping):
+        if not isinstance(kind := part.get("kind"), str) or kind not in CATALOG["trainer"]:
+            raise ClientError("the run's trainer is code, which no site runs for a server; it takes those of fedstrata")
+        part = part.get("inner")
+    if part is not None:
+        raise ClientError("the run's trainer cannot be used: its inner trainer is no mapping")
+    return trainer
 
 
 def _absolute(base: Path, path: str) -> str:

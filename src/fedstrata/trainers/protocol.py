@@ -1,0 +1,86 @@
+"""What a trainer is: the parts of local training that methods change, around one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from fedstrata.domain.ids import TensorName
+from fedstrata.wire.messages import TrainPlan, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from fedstrata.models.objective import Objective
+
+Inputs = Mapping[str, "Tensor"]
+"""A batch, by name of the input; the first dimension is that of the rows."""
+
+
+class Trainer(Protocol):
+    """How a client trains its mask; ``Sgd`` has every part, and a trainer of one's own may extend it.
+
+    A local step is: draw a batch, ``batch``, forward pass, ``loss``, backward pass, ``correct``, clipping, and a step
+    of the ``optimizer`` at its rates times ``rate``. Random numbers come from torch's default generator, which is
+    seeded for the client and round before the first step. A trainer keeps nothing from step to step, and changes
+    neither the rows nor the global weights.
+    """
+
+    @property
+    def reads(self) -> str | None:
+        """Name of the input that it cannot do without, such as ``pixel_values``; ``None`` for any rows."""
+        ...
+
+    def batch(self, inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:
+        """Return what is trained on in the place of a batch, with as many rows.
+
+        It is not asked for rows that are only used in groups (``limits.min_rows`` of a site): what is changed at
+        random weighs the rows of a group apart, and answers under many seeds would tell them.
+
+        Args:
+            inputs: Tensors on the client's device; not to be changed.
+            labels: Shape ``[rows]``, int64; not to be changed.
+        """
+        ...
+
+    def loss(self, objective: Objective, logits: Tensor, inputs: Inputs, labels: Tensor) -> Tensor:
+        """Return what is minimised over a batch: one float32 number, with its graph.
+
+        Args:
+            objective: What the model is trained for; its own loss is ``objective.loss``.
+            logits: Of the batch.
+            inputs: The batch.
+            labels: Shape ``[rows]``, int64.
+        """
+        ...
+
+    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights) -> None:
+        """Change the gradients in place, before they are clipped; this is where terms of the weights belong.
+
+        Args:
+            parameters: What is trained, with its gradients.
+            start: The global weights that the round began with; not to be changed.
+        """
+        ...
+
+    def optimizer(
+        self, parameters: Mapping[TensorName, nn.Parameter], plan: TrainPlan, always: Collection[TensorName]
+    ) -> Optimizer:
+        """Return a new optimizer for what is trained.
+
+        Args:
+            parameters: What is trained.
+            plan: Which optimizer is configured, at which rates.
+            always: The names among them that every client trains, which have ``plan.always_lr`` where there is one.
+        """
+        ...
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return what the learning rates are multiplied with.
+
+        Args:
+            step: Number of the local step, from 0.
+            steps: How many there are in this round.
+        """
+        ...
