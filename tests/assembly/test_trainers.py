@@ -45,8 +45,7 @@ def test_it_goes_on_with_the_same_bits(tmp_path: Path) -> None:
 def test_a_trainer_of_images_is_refused_for_other_rows(tmp_path: Path) -> None:
     loaded = check_config(digits(tmp_path, trainer="augmented"))
     rows: TensorRows = toy_rows(4)
-    data = FederatedData(
-        {ClientId("a"): ClientRows(rows, rows.labels, rows.labels)}, rows, ("no", "yes", "maybe"), None
-    )  # type: ignore[arg-type]
+    clients = {ClientId("a"): ClientRows(rows, rows.labels, rows.labels)}
+    data = FederatedData(clients, rows, ("no", "yes", "maybe"), None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="trainer: 'augmented' trains on pixel_values, and the rows have features"):
         open_workplace(loaded, lambda loaded: data)

@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer.main
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 import fedstrata
 import fedstrata.errors
 from fedstrata.cli.main import app
-from fedstrata.config.catalog import CATALOG, NESTED, describe, load_object
+from fedstrata.config.catalog import CATALOG, describe, load_object, nested
 from fedstrata.config.schema import Config
 from fedstrata.deploy.site.keys import SiteSection
 from fedstrata.domain.reasons import Reason
@@ -221,8 +221,10 @@ def check_options(family: str, spec: object) -> None:
     assert kind in CATALOG[family], f"no {family} is called '{kind}'"
     known = {f.name for f in fields(load_object(CATALOG[family][kind]))} | {"kind"}
     assert set(values) <= known, f"{family} '{kind}' has no option {set(values) - known}"
-    for name in set(values) & set(NESTED):
-        check_options(NESTED[name] or family, values[name])
+    hints = get_type_hints(load_object(CATALOG[family][kind]))
+    for name in set(values) - {"kind"}:
+        if (inner := nested(hints[name])) is not None:
+            check_options(inner, values[name])
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if DOCS in p.parents], ids=name_of)

@@ -53,7 +53,7 @@ def test_peak_memory_is_that_of_an_executed_step(name: str, optimizer: str, draw
     bench, profile = measured(name)
     for mask in masks_for(profile.layers, drawn):
         real, composed = executed(name, mask, optimizer), predicted(profile, bench, mask, optimizer)
-        # the top layer's gradients count as whole while it runs backward, and are in fact made as what it kept is let go
+        # the top layer's gradients count as whole while it runs backward, though what it kept is let go meanwhile
         assert 0.98 * real.forward_peak <= composed.forward_peak <= 1.08 * real.forward_peak, sorted(mask)
         assert 0.98 * real.backward_peak <= composed.backward_peak <= 1.1 * real.backward_peak, sorted(mask)
         assert composed.update_peak == pytest.approx(real.update_peak, rel=1e-3), sorted(mask)

@@ -10,7 +10,7 @@ from fedstrata.costs.protocol import Workload
 from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import BudgetError
-from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.selectors.protocol import chooses
 from fedstrata.server.method import Setting
 
 
@@ -45,7 +45,7 @@ def poor(prepared: Prepared, below: str, idle: frozenset[ClientId], advise: Advi
         BudgetError: No client can pay for a layer, or one cannot and the configuration makes that an error.
     """
     setting = prepared.setting
-    if isinstance(setting.method.selector, HeadOnly) or not len(setting.layers):
+    if chooses(setting.method.selector) == "none" or not len(setting.layers):
         return []
     limited = [c for c, profile in setting.profiles.items() if profile.budget.limited() and c not in idle]
     poor = [c for c in limited if cheapest(prepared, c) is None]

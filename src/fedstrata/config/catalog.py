@@ -12,14 +12,14 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from fedstrata.blame import note_own, place_of
 from fedstrata.errors import ConfigError, FedstrataError, nearest
 from fedstrata.extensions.checked import HOLDERS, held
-from fedstrata.extensions.interface import missing
+from fedstrata.extensions.interface import PROTOCOLS, missing
 from fedstrata.reading.problems import Loc, Problem, dotted, problems_of
 
 CATALOG: Mapping[str, Mapping[str, str]] = {
@@ -83,8 +83,20 @@ CATALOG: Mapping[str, Mapping[str, str]] = {
 UNADVERTISED = frozenset({"own"})
 """Kinds that no configuration is written with: a site makes them for itself."""
 
-NESTED: Mapping[str, str] = {"inner": "", "partition": "partition"}
-"""Fields that hold a component themselves, and of which family; an empty name means the same family."""
+
+def nested(hint: object) -> str | None:
+    """Return the family of the components that a field holds, by the field's type; ``None`` of other fields.
+
+    Example:
+        >>> from fedstrata.selectors.protocol import Selector
+        >>> nested(Selector), nested(Selector | None), nested(float)
+        ('selector', 'selector', None)
+    """
+    types = [one for one in (hint, *get_args(hint)) if isinstance(one, type)]
+    for family, protocol in PROTOCOLS.items():
+        if protocol in types or any(_path(one) in CATALOG[family].values() for one in types):
+            return family
+    return None
 
 
 class BuildError(Exception):
@@ -121,7 +133,7 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
     for field in fields(component):
         try:
             if field.name in given:
-                arguments[field.name] = _value(family, field.name, hints[field.name], given[field.name], loc)
+                arguments[field.name] = _value(field.name, hints[field.name], given[field.name], loc)
             elif field.default is MISSING and field.default_factory is MISSING:
                 problems.append(Problem(loc, f"kind '{values['kind']}' needs '{field.name}'"))
         except BuildError as error:
@@ -163,8 +175,9 @@ def describe(component: object) -> dict[str, Any]:
     path = _path(type(component))
     kind = next((k for kinds in _all_kinds().values() for k, p in kinds.items() if p == path), path)
     values = {f.name: getattr(component, f.name) for f in fields(component)}  # type: ignore[arg-type]
+    hints = get_type_hints(type(component))
     return {"kind": kind} | {
-        name: describe(value) if is_dataclass(value) and name in NESTED else _plain(value)
+        name: describe(value) if is_dataclass(value) and nested(hints[name]) else _plain(value)
         for name, value in values.items()
     }
 
@@ -247,11 +260,12 @@ def _unknown(component: Any, given: Mapping[str, object], loc: Loc) -> list[Prob
     ]
 
 
-def _value(family: str, name: str, hint: Any, value: object, loc: Loc) -> Any:  # noqa: ANN401
-    if name in NESTED and isinstance(value, (Mapping, str)):
-        return build(NESTED[name] or family, value, (*loc, name))
-    if name in NESTED and value is not None:
-        raise BuildError([Problem((*loc, name), _needs_a_kind(NESTED[name] or family))])
+def _value(name: str, hint: Any, value: object, loc: Loc) -> Any:  # noqa: ANN401
+    family = nested(hint)
+    if family is not None and isinstance(value, (Mapping, str)):
+        return build(family, value, (*loc, name))
+    if family is not None and value is not None:
+        raise BuildError([Problem((*loc, name), _needs_a_kind(family))])
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:

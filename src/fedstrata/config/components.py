@@ -18,7 +18,7 @@ from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import Problem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
-from fedstrata.selectors.protocol import Selector
+from fedstrata.selectors.protocol import Selector, chooses
 from fedstrata.trainers.protocol import Trainer
 
 DEFAULTS: Mapping[str, Any] = {
@@ -30,9 +30,6 @@ DEFAULTS: Mapping[str, Any] = {
     "aggregator": "layerwise-mean",
 }
 """What a configuration that does not say gets; ``data`` and ``model`` have no default."""
-
-UNBUDGETED = frozenset({"full", "head-only"})
-"""Selectors that get an unlimited budget where the configuration names none; all others get one layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components 
     with importable(base):
         for family in ("data", *DEFAULTS, "budget"):
             try:
-                spec = _spec(family, values, base)
+                spec = _spec(family, values, base, built.get("selector"))
             except ConfigError as error:
                 problems.append(Problem((family, "file"), str(error)))
                 continue
@@ -71,7 +68,8 @@ def build_components(values: Mapping[str, Any], base: Path) -> tuple[Components 
     return Components(**built), []
 
 
-def _spec(family: str, values: Mapping[str, Any], base: Path) -> Any:  # noqa: ANN401  YAML values
+def _spec(family: str, values: Mapping[str, Any], base: Path, selector: Selector | None) -> Any:  # noqa: ANN401  YAML
+    """Return what a component is built from; a selector that chooses some layers has a budget of one by default."""
     spec = values.get(family, DEFAULTS.get(family))
     if family == "data" and isinstance(spec, Mapping) and "kind" not in spec:
         return {"kind": "files", **spec}
@@ -83,9 +81,6 @@ def _spec(family: str, values: Mapping[str, Any], base: Path) -> Any:  # noqa: A
         spec = {"kind": "fixed", **spec}
         if isinstance(spec.get("file"), str):
             spec["file"] = str((base / expanded(spec["file"])).resolve())
-    return _default_budget(values.get("selector")) if spec is None else spec
-
-
-def _default_budget(selector: object) -> object:
-    kind = selector.get("kind") if isinstance(selector, Mapping) else selector
-    return "unlimited" if kind in UNBUDGETED else {"kind": "fixed", "layers": 1}
+    if spec is not None:
+        return spec
+    return {"kind": "fixed", "layers": 1} if selector is None or chooses(selector) == "some" else "unlimited"

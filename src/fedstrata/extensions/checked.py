@@ -35,7 +35,7 @@ from fedstrata.extensions.sentences import Duty, shown
 from fedstrata.extensions.trainer import HeldTrainer, is_tensor
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
-from fedstrata.selectors.protocol import Selector, SelectorState, sketch_of
+from fedstrata.selectors.protocol import Selector, SelectorState, chooses, sketch_of
 from fedstrata.wire.messages import Update, Weights
 
 
@@ -156,6 +156,11 @@ class HeldSelector:
         if type(found) is not int or (found and not valid_dimension(found)):
             raise Duty(self.own, "sketch", "a power of two from 16 to 4096, or 0 for no sketch").broken(found)
         return found
+
+    @property
+    def chooses(self) -> str:
+        """Whether it chooses no layer, always every one, or some."""
+        return chooses(self.own)
 
     @property
     def inner(self) -> Selector | None:

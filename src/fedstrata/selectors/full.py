@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
@@ -15,6 +16,8 @@ from fedstrata.selectors.protocol import SelectorState
 @dataclass(frozen=True, slots=True)
 class Full:
     """All layers that may be selected, for every client; the budget must pay for them."""
+
+    chooses: ClassVar = "all"
 
     def init(self, layers: LayerMap) -> SelectorState:
         """Return no memory: every round stands alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
@@ -14,6 +15,8 @@ from fedstrata.selectors.protocol import SelectorState
 @dataclass(frozen=True, slots=True)
 class HeadOnly:
     """Empty masks: only the ``always`` blocks move."""
+
+    chooses: ClassVar = "none"
 
     def init(self, layers: LayerMap) -> SelectorState:
         """Return no memory: every round stands alone."""

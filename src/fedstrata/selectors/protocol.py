@@ -23,6 +23,20 @@ class Sketching(Protocol):
         ...
 
 
+def chooses(selector: object) -> str:
+    """Return ``none`` or ``all`` of a selector that chooses no layer or always every one, and ``some`` of others.
+
+    Example:
+        >>> from fedstrata.selectors.full import Full
+        >>> from fedstrata.selectors.periodic import Periodic
+        >>> from fedstrata.selectors.top import Top
+        >>> chooses(Top()), chooses(Full()), chooses(Periodic(every=2, inner=Full()))
+        ('some', 'all', 'all')
+    """
+    inner = getattr(selector, "inner", None)
+    return str(getattr(selector, "chooses", "some" if inner is None else chooses(inner)))
+
+
 def sketch_of(selector: Selector) -> int:
     """Return how many numbers of each layer's gradient a selector asks for; 0 where it reads no sketches.
 
@@ -34,7 +48,11 @@ def sketch_of(selector: Selector) -> int:
 
 @runtime_checkable
 class Selector(Protocol):
-    """Decides which layers every client of a round trains, within each one's budget."""
+    """Decides which layers every client of a round trains, within each one's budget.
+
+    A selector that chooses no layer, or always every one, says so by ``chooses = "none"`` or ``"all"`` in its class:
+    a budget would be in its way, so that it has none unless the configuration names one.
+    """
 
     def init(self, layers: LayerMap) -> SelectorState:
         """Return the memory of a run that has not begun."""
