@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from every_kind import every
+from fedstrata.aggregators.layerwise_mean import LayerwiseMean
 from fedstrata.aggregators.protocol import Aggregator
-from fedstrata.config.catalog import CATALOG, build
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.wire.messages import Update
 from toys import copy_of, same_bits, toy_layers, toy_model
 
-AGGREGATORS: list[Aggregator] = [build("aggregator", kind, ()) for kind in CATALOG["aggregator"]]
+AGGREGATORS: list[Aggregator] = every("aggregator")
 EVERY = pytest.mark.parametrize("aggregator", AGGREGATORS, ids=repr)
 
 
@@ -121,7 +122,7 @@ def test_the_state_is_tensors_by_name(aggregator: Aggregator) -> None:
 
 def test_full_masks_are_fedavg() -> None:
     """The rule that the catalog's default has to keep; other rules may step differently."""
-    aggregator: Aggregator = build("aggregator", "layerwise-mean", ())
+    aggregator: Aggregator = LayerwiseMean()
     weights, layers = start()
     updates = [update(c, layers.everything, rows=r, seed=r) for c, r in (("a", 1), ("b", 2), ("c", 5))]
     after, _ = aggregator.apply(weights, updates, aggregator.init(weights, layers))

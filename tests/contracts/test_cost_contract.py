@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fedstrata.costs.layer_count import LayerCount
-from fedstrata.costs.measured import Measured
+from every_kind import every
 from fedstrata.costs.protocol import CostModel, Facts, Workload
 from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.device import DeviceProfile
@@ -17,7 +16,7 @@ from fedstrata.domain.stats import Statistic
 from fedstrata.wire.messages import ProbePlan, TrainPlan
 from price_lists import LAYERS, PHONE, profile
 
-COSTS: list[CostModel] = [LayerCount(), Measured()]
+COSTS: list[CostModel] = every("cost")
 CLIENT = ClientId("c0")
 MASKS = [frozenset(m) for size in range(len(LAYERS) + 1) for m in combinations(range(len(LAYERS)), size)]
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from every_kind import NEEDED
 from fedstrata.config.catalog import CATALOG, build
 from fedstrata.costs.layer_count import counted
 from fedstrata.costs.refusing import Refusing, within
@@ -26,16 +27,10 @@ from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.protocol import Selector
 from fedstrata.solvers.problem import Objective
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "fixed": {"layers": "0"},
-    "periodic": {"every": 2, "inner": "consensus"},
-    "warmup": {"rounds": 0, "inner": "consensus"},
-}
-"""What the kinds of the catalog need."""
 INSISTS = {"full", "fixed"}
 """Kinds that give every client the same layers, or say who cannot have them."""
 MORE: list[Mapping[str, Any]] = [{"kind": "consensus", "rho": rho} for rho in (0.0, -1.0, 5.0, inf)]
-SPECS = [{"kind": kind, **OPTIONS.get(kind, {})} for kind in CATALOG["selector"]] + MORE
+SPECS = [{"kind": kind, **NEEDED.get(("selector", kind), {})} for kind in CATALOG["selector"]] + MORE
 UNITS = ("flops", "bytes_up", "bytes_peak", "bytes_peak")
 
 
@@ -115,7 +110,7 @@ def test_no_mask_holds_a_refused_layer(
 
 @pytest.mark.parametrize("kind", sorted(INSISTS))
 def test_selectors_that_give_everybody_the_same_say_who_cannot_have_it(kind: str) -> None:
-    selector = built({"kind": kind, **OPTIONS.get(kind, {})})
+    selector = built({"kind": kind, **NEEDED.get(("selector", kind), {})})
     case = problem(4, {0: frozenset(), 1: frozenset({0})}, seed=3, several=False)
     with pytest.raises(BudgetError, match=f"selector '{kind}' needs .* of client c[01]"):
         selector.select(case, selector.init(case.layers))

@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from every_kind import every
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.protocol import Score
-from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
-from fedstrata.scores.signal_to_noise import SignalToNoise
 
-SCORES: list[Score] = [
-    GradientNorm(),
-    GradientNorm(unbiased=True),
-    RelativeGradientNorm(),
-    SignalToNoise(),
-    SignalToNoise(unbiased=True),
-]
+SCORES: list[Score] = every(
+    "score", {"kind": "gradient-norm", "unbiased": True}, {"kind": "signal-to-noise", "unbiased": True}
+)
 
 nonnegative = st.floats(0, 1e30)
 tensors = st.builds(

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from every_kind import every
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, train
-from fedstrata.config.catalog import CATALOG, build, describe
+from fedstrata.config.catalog import build, describe
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.trainers.protocol import Trainer
 from fedstrata.wire.messages import TrainPlan
 from toys import ToyNet, copy_of, same_bits, toy_layers
 
-MORE: list[dict[str, Any]] = [
+TRAINERS: list[Trainer] = every(
+    "trainer",
     {"kind": "fedprox", "mu": 1.0},
     {"kind": "augmented", "shift": 2, "randaugment": 2, "magnitude": 30.0, "inner": {"kind": "fedprox", "mu": 0.5}},
-]
-"""Options besides those that every kind has by itself."""
-SPECS = [{"kind": kind} for kind in CATALOG["trainer"]] + MORE
-TRAINERS: list[Trainer] = [build("trainer", spec, ("trainer",)) for spec in SPECS]
+)
 ROWS = 12
 
 
