@@ -11,11 +11,12 @@ from statistics import median
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
 import pytest
 
 from fedstrata.deploy.site.runtime_dir import runtime_dir_of
 from flower_deployment import Deployment, deployed, ended, here, lines, model_bits, reached
-from waiting import until
+from waiting import HANG, until
 
 pytestmark = [pytest.mark.soak, pytest.mark.enable_socket]
 VICTIM = "client-00"
@@ -74,7 +75,7 @@ def at_work(world: Deployment, phase: str) -> Callable[[], bool]:
 
 def supervised(world: Deployment) -> None:
     """Start the victim's SuperNode until it stays, as a service manager does: Flower turns it away for a minute."""
-    end = monotonic() + 150
+    end = monotonic() + HANG
     while monotonic() < end:
         world.trial.start_node(VICTIM)
         node = world.trial.nodes[VICTIM]
@@ -125,8 +126,10 @@ def test_a_worker_is_killed_at_its_work(world: Deployment) -> None:
     taken = at_work(world, "train")
     run, process, start = begun(world, "worker", "train.steps=1500")
     reached(process, taken, why="training")
-    sleep(5.0)  # the message has then come from the SuperNode to the worker
-    os.kill(int(runtime_dir_of(world.trial.site_file(VICTIM)).pid.read_text()), signal.SIGKILL)
+    worker = psutil.Process(int(runtime_dir_of(world.trial.site_file(VICTIM)).pid.read_text()))
+    idle = sum(worker.cpu_times()[:2])
+    until(lambda: sum(worker.cpu_times()[:2]) > idle + 1.0, why="the message has come to the worker, which trains")
+    worker.kill()
     code, said = ended(process)
     told("resident worker killed", "train", run, start=start, code=code)
     assert code == 0, said
