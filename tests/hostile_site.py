@@ -38,6 +38,7 @@ from fedstrata.errors import ClientError
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.partition import partition
+from fedstrata.trainers.protocol import Trainer
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import TrainPlan, Weights
 
@@ -137,7 +138,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
 
     def train(
         model: ResidentModel, weights: Weights, *, mask: Mask, rows: TensorRows, indices: Tensor, plan: TrainPlan,
-        rng: np.random.Generator, together: int = 1,
+        rng: np.random.Generator, together: int = 1, trainer: Trainer,
     ) -> LocalResult:  # fmt: skip
         rng.integers(2**63)
         steps = [_ids(rows, batch) for batch in batches(indices, plan, rng, together)]

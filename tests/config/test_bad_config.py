@@ -11,7 +11,7 @@ import pytest
 SELECTOR = "kind: consensus\n  rho: 0.5"
 
 SENTENCES: list[tuple[str, dict[str, Any], str]] = [
-    ("unknown key", {"add": "trian: 3\n"}, "c.yaml:19:1: trian: no such key; did you mean 'train'?"),
+    ("unknown key", {"add": "trian: 3\n"}, "c.yaml:19:1: trian: no such key; did you mean 'train' or 'trainer'?"),
     (
         "unknown nested key",
         {"old": "lr: 0.1", "new": "lrr: 0.1"},

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
-import fedstrata.assembly.run as build
+import fedstrata.assembly.beginning as beginning
+import fedstrata.assembly.finish as finish
 import fedstrata.runs.checkpoint as checkpoint
 import fedstrata.runs.folder as folder_module
 import fedstrata.runs.journal as journal_module
@@ -109,8 +110,9 @@ def watch(
     noted(folder_module, "append", lambda *_: "event log")
     noted(checkpoint, "save_file", lambda *_: "checkpoint weights")
     noted(Path, "write_text", lambda path, *_: {"state.json": "checkpoint state"}.get(path.name, path.name))
-    noted(build, "write_atomic", lambda path, *_: path.name)
-    noted(build, "save_model", lambda *_: "model")
+    noted(beginning, "write_atomic", lambda path, *_: path.name)
+    noted(finish, "write_atomic", lambda path, *_: path.name)
+    noted(finish, "save_model", lambda *_: "model")
     noted(tables, "write_atomic", lambda path, *_: path.name)
     noted(pq, "write_table", lambda *_: "selection.parquet")
     return seen

@@ -71,7 +71,7 @@ def test_what_a_starter_left_that_is_gone_the_next_trial_clears(folder: Path, mo
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 def test_a_starter_that_is_killed_leaves_a_caretaker_that_clears(folder: Path) -> None:
-    program = f"import fedstrata.deploy.site.runtime_dir as runtime_dir\nroom.LONGEST_ADDRESS = 1000\n{STARTER}"
+    program = f"import fedstrata.deploy.site.runtime_dir as runtime_dir\nruntime_dir.LONGEST_ADDRESS = 1000\n{STARTER}"
     starter = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout
     place = Path(starter.stdout.readline().strip())
