@@ -43,7 +43,7 @@ class Lock:
 
     @property
     def displaced(self) -> bool:
-        """Whether it is held on a file that no longer lies at its path: it was deleted or moved, and keeps nobody out.
+        """Whether its file no longer lies at its path: it was deleted or moved, and the lock excludes nobody.
 
         Raises:
             OSError: The path cannot be looked at.

@@ -1,4 +1,4 @@
-"""Processes that end when whoever started them does, however that happens.
+"""Processes that end when their parent does, also if it is killed.
 
     python -I -S parents.py PARENT SIGNAL PROGRAM...
 

@@ -27,5 +27,5 @@ class Aggregator(Protocol):
     def apply(
         self, weights: Weights, updates: Iterable[Update], state: AggregatorState
     ) -> tuple[Weights, AggregatorState]:
-        """Consume ``updates`` once, as they arrive; tensors that nobody trained come back as the same object."""
+        """Consume ``updates`` once, as they arrive; untrained tensors come back as the same object."""
         ...

@@ -1,4 +1,4 @@
-"""Who takes part in a run, and what is known of their rows: read here, or declared by sites."""
+"""The clients of a run and what is known of their rows: read here, or declared by sites."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def population(loaded: Loaded, place: Workplace, sites: Sites | None) -> Populat
 def _guessed(
     loaded: Loaded, place: Workplace, examples: Mapping[ClientId, int]
 ) -> tuple[dict[ClientId, Workload], tuple[str, ...]]:
-    """Return the batches of clients whose rows nobody here has seen, and what was guessed of them."""
+    """Return the batches of clients whose rows lie at sites, and what was assumed of them."""
     source = loaded.components.data
     config = getattr(place.network.model, "config", None)
     most = None if isinstance(source, Digits) else source.max_length

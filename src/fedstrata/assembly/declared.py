@@ -42,7 +42,7 @@ class Declared:
         return frozenset(c for c in self.sites if mine and mine <= self.refused(c, layers))
 
     def priced(self, pricing: Pricing, layers: LayerMap) -> Pricing:
-        """Return prices at which nobody can be given a layer that it refuses."""
+        """Return prices that rule out, for each client, the layers that it refuses."""
         refused = {client: self.refused(client, layers) for client in self.sites}
         return Refusing(pricing, refused) if any(refused.values()) else pricing
 

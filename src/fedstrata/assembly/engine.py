@@ -19,7 +19,7 @@ _START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time,
 
 
 def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Engine:
-    """Return a new engine of this machine, which whoever plays the run has to close.
+    """Return a new engine of this machine; the caller closes it.
 
     Raises:
         ConfigError: This system has no worker processes.

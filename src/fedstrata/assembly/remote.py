@@ -28,7 +28,7 @@ MOST_BATCHES = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lengths:
-    """Lengths of texts that nobody here has seen.
+    """Assumed lengths of texts that lie at sites.
 
     Attributes:
         seen: Tokens of each test row, ascending. Shape ``[rows]``, int64.

@@ -20,7 +20,7 @@ MeasureStep = Callable[[LoadedModel, Mapping[str, Tensor], Sequence[Workload]], 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """How rows are loaded and steps are measured; who plays several runs may keep both.
+    """How rows are loaded and steps are measured; several runs of one process may share both.
 
     Attributes:
         rows: Loads the rows.

@@ -13,7 +13,7 @@ from fedstrata.selectors.protocol import sketch_of
 
 
 def sketch_plan(loaded: Loaded) -> Hashing | None:
-    """Return the sketch of a run, or ``None`` where nobody reads one.
+    """Return the sketch of a run, or ``None`` where neither selector nor theory reads one.
 
     Example:
         See ``tests/assembly/test_sketches.py``.
@@ -32,7 +32,7 @@ def theory_sketch(loaded: Loaded) -> int:
 
 
 def check_sketches(selector: str, probed: Collection[ClientId]) -> None:
-    """Refuse to read sketches of probes that nobody is asked for.
+    """Refuse sketches under a selector that asks for no probes.
 
     Args:
         selector: Its name.

@@ -1,4 +1,4 @@
-"""Whether an error says that a file or folder that somebody named is out of reach, which is no bug."""
+"""Whether an error says that a file or folder of the user cannot be reached, which is no bug."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def ended_by(error: SystemExit) -> str | None:
 
 
 def _ending() -> list[signal.Signals]:
-    """Return the signals that end a process; one that whoever started us has us ignore, as nohup does, is none."""
+    """Return the signals that end a process, but for those that the parent had it ignore, as nohup does."""
     known = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 

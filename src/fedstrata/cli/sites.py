@@ -1,4 +1,4 @@
-"""``fedstrata sites``: who is there, what each site has and can pay, and what it did last."""
+"""``fedstrata sites``: which sites are online, what each has and can pay, and what it did last."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sites(
 
 
 def _nodes(superlink: str | None) -> tuple[Connection, ...]:
-    """Ask the SuperLink who is connected.
+    """Ask the SuperLink which nodes are connected.
 
     Raises:
         TrainingError: It does not answer, or Flower is not installed.

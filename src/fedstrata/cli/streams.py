@@ -72,7 +72,7 @@ def forgiving() -> tuple[Sink, Sink]:
 
 
 def lost(out: Sink) -> str | None:
-    """Return why standard output is not where it was meant to go, or ``None``; whoever closed it knows."""
+    """Return why standard output is not where it was meant to go, or ``None``, also where its reader closed it."""
     if out.failed is None or out.failed.errno in _UNWANTED:
         return None
     return f"standard output cannot be written: {out.failed.strerror}; what was asked for is done"

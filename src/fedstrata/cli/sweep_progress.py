@@ -18,7 +18,7 @@ from fedstrata.sweeping.sweep import Job
 
 
 def observer_of(console: Console, *, quiet: bool) -> SweepObserver:
-    """Return who shows the progress on a console."""
+    """Return the observer that shows the progress on a console."""
     if quiet:
         return Quiet()
     return SweepProgress(console, bars=console.is_terminal and not os.environ.get("CI"))

@@ -100,7 +100,7 @@ def nested(hint: object) -> str | None:
 
 
 class BuildError(Exception):
-    """Carries the problems of one component to whoever knows the file."""
+    """The problems of one component, before their places in the file are known."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)

@@ -1,4 +1,4 @@
-"""The section ``flower``: who may take part over Flower, how long is waited for them, and what is refused, and why."""
+"""The section ``flower``: which sites may take part, how long the server waits for them, and what is refused."""
 
 from __future__ import annotations
 

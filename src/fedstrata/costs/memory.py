@@ -108,7 +108,7 @@ def _largest(blocks: Sequence[Layer]) -> float:
 
 
 def _temporaries(layers: LayerMap, plan: TrainPlan) -> Floats:
-    """Return what the update of one tensor at a time needs besides, by lowest layer."""
+    """Return the scratch memory of the optimizer's update, bytes by lowest layer; tensors are updated one at a time."""
     each = TEMPORARIES[plan.optimizer] + (plan.weight_decay > 0 and plan.optimizer != "adamw")
     largest = np.full(len(layers) + 1, max(_largest(layers.layers), _largest(layers.always)))
     largest[-1] = _largest(layers.always)

@@ -51,7 +51,7 @@ class _Loaded:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Number of rows that nobody has, by reason."""
+        """Number of rows that no client has, by reason."""
         left = {"left over by the partition": self.split.left_over} if self.split.left_over else {}
         return {**self.dropped, **{f"beyond {key}": count for key, count in self.unused.items()}, **left}
 

@@ -78,7 +78,7 @@ def read(
 
 
 def _shared(sheets: Sequence[Sheet], like: Table | None, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the names that numbers are indices of, in files that declare none; somebody else's names never are."""
+    """Return the names that numbers are indices of, in files that declare none; names of other files are never used."""
     if names is not None:
         return None
     if like is not None:

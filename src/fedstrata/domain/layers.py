@@ -1,4 +1,4 @@
-"""Layers: what a model can train selectively, what everyone trains, and what nobody trains."""
+"""Layers: what can be selected, what every client trains, and what is frozen."""
 
 from __future__ import annotations
 

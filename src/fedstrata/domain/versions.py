@@ -1,4 +1,4 @@
-"""Versions of layers: a content hash per block, and who holds which.
+"""Versions of layers: a content hash per block, and which clients hold which.
 
 A client starts with the pretrained checkpoint and without the ``always`` blocks (a new head is the server's). From then
 on it lacks exactly the blocks whose content differs from what it was sent last. The digest of all blocks together, the

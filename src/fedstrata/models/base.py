@@ -1,4 +1,4 @@
-"""A base that nobody trains in half its bytes: frozen blocks in bfloat16, everything that is trained in float32.
+"""A frozen base in half its bytes: frozen blocks in bfloat16, everything that is trained in float32.
 
 Products are then made in bfloat16 (autocast) in training, probes and evaluation alike; gradients, updates and losses
 stay float32.

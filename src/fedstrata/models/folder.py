@@ -67,7 +67,7 @@ def load_config(folder: Path) -> Any:  # noqa: ANN401
 
 
 def set_outputs(config: Any) -> None:  # noqa: ANN401
-    """Have a model return its logits and nothing that nobody reads, in place.
+    """Have a model return its logits alone, in place.
 
     A configuration that asks for attention weights can be read and not be written again; one that asks for hidden
     states keeps them all in memory; and one that asks for tuples has no logits by name.

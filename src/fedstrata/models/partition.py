@@ -191,7 +191,7 @@ def _shared(a: Path, b: Path) -> int:
 
 
 def _layer_map(units: Sequence[_Unit], model: nn.Module) -> LayerMap:
-    """Give each parameter one owner (``never`` first, then the earliest), and say who shares it."""
+    """Give each parameter one owner (``never`` first, then the earliest), and say which blocks share it."""
     canonical = {id(p): name for name, p in model.named_parameters()}
     users: dict[int, list[int]] = {}
     for i, unit in enumerate(units):

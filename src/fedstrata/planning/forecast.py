@@ -73,7 +73,7 @@ class Reference:
         return {}
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return nobody."""
+        """Return no client."""
         return ()
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:
@@ -225,7 +225,7 @@ def _onward(
     visits: Mapping[ClientId, ClientRound],
     scored: frozenset[ClientId],
 ) -> SelectorState:
-    """Return a selector's memory after a round whose scores are made up: who is probed next hardly depends on them."""
+    """Return a selector's memory after a round with made-up scores, on which the next probes hardly depend."""
     scores = np.full((len(visits), len(setting.layers)), np.nan)
     for row, client in enumerate(visits):
         if client in scored:

@@ -84,7 +84,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Who trains on what, whether read or assumed."""
+    """Each client's rows, read or assumed."""
 
     network: FakeModel
     sample: Mapping[str, Tensor]

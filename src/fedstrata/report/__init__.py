@@ -45,7 +45,7 @@ _HOME = {
 
 
 class _Callable(ModuleType):
-    """A package that is a function besides."""
+    """A package that can be called as a function."""
 
     def __call__(self, runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
         """Write a report; see ``fedstrata.report.front.report``."""

@@ -86,7 +86,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    """Write under a temporary name first, so that nobody opens half a page."""
+    """Write atomically: a reader sees the whole page or none."""
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.write_bytes(content)
     temporary.replace(target)

@@ -77,7 +77,7 @@ def _logs(turns: Sequence[ClientRecord], of: Callable[[ClientRecord], float | No
 
 
 def _far(what: str, rounds: Sequence[Mapping[str, float]]) -> Iterator[Outlier]:
-    """Yield who lies too far above the others; each round is a mapping from client to the logarithm of its value."""
+    """Yield the clients far above the others; each round is a mapping from client to the logarithm of its value."""
     above: dict[str, list[float]] = {}
     middles = [median(values.values()) for values in rounds if values]
     for values in rounds:

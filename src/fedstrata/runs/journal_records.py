@@ -91,7 +91,7 @@ def key_of(record: Accepted | Lost) -> Key:
 
 
 def record_of(line: bytes) -> Record | None:
-    """Return a record, or ``None`` if the line is not as it was written, or written by somebody else."""
+    """Return a record, or ``None`` if the line is not as it was written, or is no record of fedstrata."""
     body, mark, rest = line.rpartition(_CRC.encode())
     body += b"}"
     if not mark or rest != f'{crc32(body):08x}"}}\n'.encode():

@@ -51,7 +51,7 @@ class ClientData:
 
 @dataclass(frozen=True, slots=True)
 class DataCard:
-    """Who holds which rows; ``rows_dropped`` is a number, or numbers by reason."""
+    """Which client holds which rows; ``rows_dropped`` is a number, or numbers by reason."""
 
     clients: Mapping[str, ClientData]
     rows_kept: Count | None = None

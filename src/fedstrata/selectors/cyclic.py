@@ -51,7 +51,7 @@ class Cyclic:
         return {"queue": [], "window": [], "began": 0}
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return nobody: this selector needs no scores."""
+        """Return no client: this selector needs no scores."""
         return ()
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:

@@ -1,4 +1,4 @@
-"""Linear probing: nobody trains a layer, everybody trains the ``always`` blocks (the head)."""
+"""Linear probing: no client trains a layer, every client trains the ``always`` blocks (the head)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HeadOnly:
         return {}
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return nobody: this selector needs no scores."""
+        """Return no client: this selector needs no scores."""
         return ()
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:

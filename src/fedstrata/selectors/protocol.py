@@ -15,7 +15,7 @@ SelectorState = Mapping[str, Any]
 
 @runtime_checkable
 class Sketching(Protocol):
-    """What a selector is besides, if it reads sketches of the clients' gradients."""
+    """A selector that reads sketches of the clients' gradients."""
 
     @property
     def sketch(self) -> int:

@@ -21,7 +21,7 @@ class Top:
         return {}
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return nobody: this selector needs no scores."""
+        """Return no client: this selector needs no scores."""
         return ()
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:

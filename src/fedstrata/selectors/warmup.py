@@ -42,7 +42,7 @@ class Warmup:
         return self.inner.init(layers)
 
     def probes(self, round: int, cohort: Sequence[ClientId], state: SelectorState) -> tuple[ClientId, ...]:
-        """Return nobody during warm-up."""
+        """Return no client during warm-up."""
         return () if round < self.rounds else self.inner.probes(round, cohort, state)
 
     def select(self, problem: SelectionProblem, state: SelectorState) -> tuple[Selection, SelectorState]:

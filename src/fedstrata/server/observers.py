@@ -1,4 +1,4 @@
-"""Observers: who is told what a run does, while it does it. Rounds count from 1."""
+"""Observers are told what a run does while it does it. Rounds count from 1."""
 
 from __future__ import annotations
 

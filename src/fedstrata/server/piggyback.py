@@ -43,7 +43,7 @@ class Piggyback:
         return cls(setting, selector, round, cohort)
 
     def wanted(self, memory: SelectorState) -> frozenset[ClientId]:
-        """Return whose scores the selector will need in the next round, if this is its memory by then."""
+        """Return the clients whose scores the selector will need in the next round, if this is its memory then."""
         return frozenset(self.selector.probes(self.round + 1, self.cohort, memory) if self.cohort else ())
 
     def with_room(

@@ -54,11 +54,11 @@ class Recorder:
 
     @property
     def answered(self) -> tuple[ClientId, ...]:
-        """Clients of whom an answer counted, and who so hold the round's weights."""
+        """Clients with an answer that counted; they hold the round's weights."""
         return tuple(c for c in self.cohort if c in self._probed or c in self.contributors)
 
     def losses_of(self, phase: PhaseName) -> Loss:
-        """Return who counts what does not count in a phase, and keeps why clients are lost."""
+        """Return a function that counts the losses of a phase and keeps their reasons."""
 
         def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the replies's callback
             self.losses[reject.reason] += 1
@@ -110,7 +110,7 @@ class Recorder:
         prices: Mapping[ClientId, Cost],
         measured: Mapping[ClientId, Measured],
     ) -> None:
-        """Keep masks and their prices, and the scores of those who have some.
+        """Record masks, their prices, and the scores there are.
 
         Args:
             selection: The masks.

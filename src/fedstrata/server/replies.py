@@ -90,7 +90,7 @@ class Replies:
         return tuple(c for c in self._order if c not in self._digests)
 
     def receive(self, message: Reply | Frame) -> None:
-        """Take in a message; whatever it is, nothing is raised."""
+        """Take in a message; raises nothing."""
         client = message.client
         expected = self._asked.get(client)
         if expected is None:
@@ -102,7 +102,7 @@ class Replies:
         return self._read(expected, unframe(message.data, expected), message.data)
 
     def close(self) -> None:
-        """End the phase: who has not answered is lost."""
+        """End the phase: clients that have not answered are lost."""
         for client in self.open():
             late = Reject(Reason.LATE, "no answer came by the deadline")
             self._lose(self._asked[client], self._trouble.get(client, late))

@@ -1,4 +1,4 @@
-"""The rules of a round: who has to answer, by when, and what happens if too few do."""
+"""The rules of a round: quorums, deadlines, retries."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class MassProblem:
         return self.priced is not None and not len(self.priced.table)
 
     def parts(self, masses: Floats) -> Floats:
-        """Return h_l of masses, shape ``[..., layers]``; mass is exactly 0 where nobody trains a layer."""
+        """Return h_l of masses, shape ``[..., layers]``; mass is exactly 0 where no client trains a layer."""
         inverse = np.divide(1.0, masses, out=np.ones_like(masses), where=masses > 0)
         return np.where(masses > 0, self.spread * np.maximum(inverse - 1.0, 0.0), self.missing)
 

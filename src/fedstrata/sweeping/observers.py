@@ -1,4 +1,4 @@
-"""Who is told what a sweep does, while it does it."""
+"""Observers are told what a sweep does while it does it."""
 
 from __future__ import annotations
 

@@ -104,4 +104,4 @@ class _Rounds:
         """Say nothing."""
 
     def run_done(self, state: str) -> None:
-        """Say nothing: whoever plays the run does."""
+        """Do nothing: the caller reports."""

@@ -1,4 +1,4 @@
-"""The workers of a sweep, seen from whoever started them: fresh interpreters that play one run after another."""
+"""The workers of a sweep: processes that play one run after another."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Pool:
         self._patience = _END_LIMIT
 
     def __enter__(self) -> Self:
-        """Nobody is hired yet."""
+        """No worker is started yet."""
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""A sweep from its beginning, or from wherever it was broken off, to its end."""
+"""A sweep from its beginning, or from where it was interrupted, to its end."""
 
 from __future__ import annotations
 

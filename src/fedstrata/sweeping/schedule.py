@@ -23,7 +23,7 @@ _TRIES = 2
 
 @dataclass(slots=True, eq=False)
 class Schedule:
-    """Who plays what.
+    """Which worker plays which run.
 
     Attributes:
         sweep: The sweep.

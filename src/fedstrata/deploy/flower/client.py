@@ -53,7 +53,7 @@ def client_app(mods: Sequence[Any] = (), *, serve: Serve | None = None) -> Clien
 
 
 def _answered(message: Message, context: Context, serve: Serve) -> Message:
-    """Return the answer to a message; whatever goes wrong is said in it, since Flower would hide the sentence."""
+    """Return the answer to a message; errors are returned in it, since Flower would hide their sentence."""
     nonce: object = ""
     try:
         envelope = _read(message)

@@ -49,7 +49,7 @@ class ControlChannel:
     path: Path | None
 
     def say(self, line: str) -> None:
-        """Say a line to the server's own log, and to whoever still watches; that nobody hears it ends no run."""
+        """Write a line to the server's log and to the command that follows the run; its absence ends no run."""
         line = line.encode(errors="replace").decode()  # a path may hold half a letter
         print(line, flush=True)  # noqa: T201  Flower sends what its ServerApp prints to 'flwr log'
         folder = self._watched
@@ -101,5 +101,5 @@ class ControlChannel:
 
     @property
     def _watched(self) -> Path | None:
-        """The folder, as long as it is there: whoever made it deletes it when nobody watches any more."""
+        """The folder while it is there; the command that made it deletes it when it stops following."""
         return self.path if self.path is not None and self.path.is_dir() else None

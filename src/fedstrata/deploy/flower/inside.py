@@ -63,7 +63,7 @@ def main(program: str) -> None:
 
 
 def become(program: str, arguments: Sequence[str], folder: Path) -> NoReturn:
-    """Turn this process into a program of Flower's that only those reach who may enter a folder.
+    """Turn this process into a program of Flower's whose sockets lie in a private folder.
 
     Args:
         program: Its name.

@@ -1,4 +1,4 @@
-"""Keys and certificates: who the server is, and which site a connection comes from.
+"""Keys and certificates that identify the server and the sites.
 
 The server has a certificate (X.509, P-256) that its own authority signs; each site has a P-384 key in OpenSSH's format,
 whose public half the server knows by the site's name. Private files are readable by their owner alone.

@@ -1,4 +1,4 @@
-"""What a trial has outside of its processes, and its end, also where whoever started the trial was killed.
+"""What a trial leaves outside of its processes, and its removal, also after its starter was killed.
 
     <runtime folder>/trial-XXXXXXXX/
         life   locked for as long as whoever started the trial lives

@@ -113,7 +113,7 @@ class _EndingGrid:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep from the user what Flower and Ray say of their insides, and of their future to those who call them."""
+    """Silence the log lines and deprecation warnings of Flower and Ray."""
 
     def of_use(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING and "deprecated" not in record.getMessage().lower()

@@ -1,4 +1,4 @@
-"""The sites of a run: whose keys the configuration lists, and what the run folder says of each."""
+"""The sites of a run: their keys in the configuration, and their status in the run folder."""
 
 from __future__ import annotations
 

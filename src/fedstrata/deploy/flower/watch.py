@@ -1,4 +1,4 @@
-"""What is known of a run's sites, for those who watch: what its folder says, and who is connected to the SuperLink."""
+"""The status of a run's sites: from its folder, and from the SuperLink's connections."""
 
 from __future__ import annotations
 

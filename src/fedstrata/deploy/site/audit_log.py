@@ -191,7 +191,7 @@ def plain(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    r"""Return a name that somebody else chose so that it is seen where it ends.
+    r"""Return a name from outside in quotes, escaped.
 
     Example:
         >>> quoted('my "run"\n')

@@ -56,7 +56,7 @@ class LayerCache:
         return frozenset(entry.path.name.removesuffix(_ENDING) for entry in self._entries())
 
     def get(self, digest: str) -> bytes | None:
-        """Return the blob under a hash, if there is one; whoever reads it has to hold it against the hash."""
+        """Return the blob under a hash, if there is one; the caller checks it against the hash."""
         path = self._path(digest)
         try:
             data = path.read_bytes()

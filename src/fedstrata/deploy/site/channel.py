@@ -53,7 +53,7 @@ class Channel:
         self._limit = monotonic() + seconds
 
     def welcome(self, key: bytes) -> None:
-        """Make sure that who called knows the key, and show that this side does.
+        """Check that the caller knows the key, and prove that this side does.
 
         Raises:
             StrangerError: It does not.
@@ -66,7 +66,7 @@ class Channel:
         self._send(_proof(key, b"worker", theirs, mine))
 
     def introduce(self, key: bytes) -> None:
-        """Show that this side knows the key, and make sure that who was called does.
+        """Prove that this side knows the key, and check that the worker does.
 
         Raises:
             StrangerError: It does not.
@@ -139,7 +139,7 @@ def _read(header: bytes) -> tuple[dict[str, Any], list[int]]:
 
 
 def _user_of(end: socket.socket) -> int | None:
-    """Return the user whose process the other end is, where the system tells."""
+    """Return the user id of the process at the other end, where the system tells."""
     if not sys.platform.startswith("linux"):
         return None
     credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

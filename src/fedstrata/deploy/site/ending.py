@@ -1,4 +1,4 @@
-"""How a worker ended: written into its log by the process that waited for it, and read by whoever it left waiting."""
+"""How a worker ended: written into its log by its parent, and read by the caller that was waiting for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of one client, alone: what others' rows a configuration has besides is let go of."""
+"""The rows of one client alone; those of the configuration's other clients are released."""
 
 from __future__ import annotations
 

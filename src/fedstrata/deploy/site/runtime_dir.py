@@ -1,4 +1,4 @@
-"""A site's runtime folder: a private folder in which its worker and those who call it find each other.
+"""A site's runtime folder: a private folder with the socket, key and locks of its worker.
 
     <runtime folder>/fedstrata-<uid>/<digest of the site file's path>/
         socket    where the worker listens
@@ -56,7 +56,7 @@ class RuntimeDir:
 
     @property
     def door(self) -> Path:
-        """File that is locked while somebody starts or ends a worker."""
+        """File that is locked while a worker is started or ended."""
         return self.path / "door"
 
     @property
@@ -81,7 +81,7 @@ class RuntimeDir:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _make_key(self, path: Path) -> None:
-        """Write a key that is whole as soon as it is there; of two who do so, one wins."""
+        """Write a key atomically; of two writers at a time, one wins."""
         draft = self.path / f"key.{secrets.token_hex(8)}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""The worker's side of the socket: one caller after the other, until nobody has come for a while."""
+"""The worker's side of the socket: one caller after the other, until it has been idle for some time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Reception:
         return why
 
     def _serve(self, end: socket.socket) -> str | None:
-        """Serve one caller; one who is a stranger, or goes away, changes nothing."""
+        """Serve one caller; one that fails authentication or disconnects changes nothing."""
         try:
             channel = Channel(end, _GREETING)
             channel.welcome(self.key)
@@ -94,7 +94,7 @@ class Reception:
 
 
 def listen(address: str) -> socket.socket:
-    """Return a socket that listens at a path, whatever was left there."""
+    """Return a socket that listens at a path, in the place of a stale one."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(address)

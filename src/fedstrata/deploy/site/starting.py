@@ -1,4 +1,4 @@
-"""Starting a site's worker: a process that leaves it behind and ends, so that it belongs to nobody who calls it."""
+"""Starting a site's worker as a daemon: an intermediate process starts it and ends, so that no caller is its parent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NoWorkerError(Exception):
 
 
 def start(runtime_dir: RuntimeDir, site_file: Path, worker: Sequence[str], *, within: float) -> None:
-    """Start a worker and wait until it serves; whoever calls holds the runtime folder's door.
+    """Start a worker and wait until it serves; the caller holds the lock on starting.
 
     Args:
         runtime_dir: Where it will be found.

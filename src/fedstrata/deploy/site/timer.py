@@ -1,4 +1,4 @@
-"""The time that a site's file allows a piece of work: the work is stopped from outside, wherever it is."""
+"""The time limit of a piece of work: an alarm interrupts it."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class _Caller:
         raise NoWorkerError("the site's worker does not stay", last_words(self._runtime_dir.words))
 
     def connected(self) -> socket.socket:
-        """Return a connection to the worker, which may still be busy with somebody else.
+        """Return a connection to the worker, which may still be busy with another caller.
 
         Raises:
             OSError: There is no worker.
@@ -198,7 +198,7 @@ class _Caller:
         life.release()
 
     def _start(self) -> None:
-        """Start a worker, unless somebody else just did."""
+        """Start a worker, unless another caller just did."""
         with Lock(self._runtime_dir.door, within=self._left()):
             with suppress(FileNotFoundError, ConnectionRefusedError):
                 self.connected().close()

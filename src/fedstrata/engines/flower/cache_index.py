@@ -1,4 +1,4 @@
-"""Who holds which layers: the server sends a client only the blocks whose content it lacks."""
+"""The server's index of the sites' caches: a site is sent only the blocks whose content it lacks."""
 
 from __future__ import annotations
 

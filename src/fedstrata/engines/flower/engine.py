@@ -47,7 +47,7 @@ class Sites(Protocol):
         ...
 
     def refresh(self, grid: Grid) -> None:
-        """Ask Flower who is connected."""
+        """Ask Flower which nodes are connected."""
         ...
 
 
@@ -111,7 +111,7 @@ class FlowerEngine:
         return False
 
     def send(self, requests: Iterable[Request], *, deadline: Deadline | None = None) -> Iterator[Frame | Failure]:
-        """Yield the sites' answers as they come; whoever has not answered by the deadline is left out."""
+        """Yield the sites' answers as they come; sites that have not answered by the deadline are left out."""
         deadline = deadline or Deadline(clock=self._clock)
         self._sites.refresh(self._grid)
         waiting: dict[ClientId, _Open] = {}
@@ -186,7 +186,7 @@ class FlowerEngine:
         self._ask(one, deadline, named)
 
     def _look_after(self, waiting: Mapping[ClientId, _Open], deadline: Deadline) -> None:
-        """Ask again who is back, and give up who has been away for too long."""
+        """Ask sites that are back again, and give up those that have been away for too long."""
         self._sites.refresh(self._grid)
         for client, one in waiting.items():
             node, sent = self._sites.node(client), self._transport.sent_to(client)

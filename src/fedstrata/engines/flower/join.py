@@ -40,13 +40,13 @@ class Registered(Protocol):
         ...
 
     def refresh(self, grid: Grid) -> None:
-        """Ask Flower who is connected."""
+        """Ask Flower which nodes are connected."""
         ...
 
 
 @dataclass(slots=True)
 class Joined:
-    """Who takes part, and who does not for which reason.
+    """The sites that take part, and why others do not.
 
     Attributes:
         declarations: The word of each site that joined, ascending by name.

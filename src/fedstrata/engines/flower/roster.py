@@ -1,4 +1,4 @@
-"""Who is who: a client's name belongs to a registered key, and the key to whichever node Flower says it is.
+"""Identities: a client's name belongs to a registered key, and Flower says which node has the key.
 
 Node ids are random per registration, and what a message says of its sender is the sender's word. So names are bound to
 public keys, in a list that the server's operator keeps, and nodes with other keys do not exist for a run.
@@ -64,7 +64,7 @@ class Roster:
         return node if node is not None and node.online else None
 
     def refresh(self, grid: Grid) -> None:
-        """Ask Flower who is connected."""
+        """Ask Flower which nodes are connected."""
         found, strangers = {}, set()
         for info in grid.get_nodes():
             name = self._names.get(info.public_key.strip())
@@ -100,7 +100,7 @@ class Simulated:
         return self._nodes.get(client)
 
     def refresh(self, grid: Grid) -> None:
-        """Do nothing: nobody comes or goes."""
+        """Do nothing: the simulated sites are fixed."""
 
 
 def numbered(names: Iterable[ClientId], nodes: Mapping[int, int]) -> Simulated:

@@ -55,7 +55,7 @@ class Arena:
         return tuple(b for b in self.layout.blocks if self._digest(b, weights) != self._holds.get(b.name))
 
     def publish(self, weights: Weights) -> None:
-        """Write the blocks that it lacks; nobody may be reading."""
+        """Write the blocks that it lacks, while no worker reads."""
         for block in self.lacks(weights):
             for spec in block.tensors:
                 data = raw(weights[spec.name])

@@ -22,7 +22,7 @@ _PATIENCE = 2.0  # seconds in which workers without work may end by themselves
 
 
 class Pool:
-    """Worker processes by place; a place is empty while its process has ended and nobody needs another.
+    """Worker processes by place; a place is empty while its process has ended and no work waits.
 
     Args:
         spec: What each is told.

@@ -24,7 +24,7 @@ class Glimpse:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Adds up for how long a process has neither used the processor nor waited for its turn, as far as somebody looked.
+    """Adds up for how long a process has neither used the processor nor waited for its turn, as far as it was sampled.
 
     A long time in which nobody looked counts as one period: a server that was stopped, or busy with something else,
     does not know that its workers stood still.

@@ -60,6 +60,6 @@ def _caption(run: Run, losses: Mapping[int, Counter[str]]) -> str:
 
 
 def _summary(losses: Mapping[int, Counter[str]]) -> str:
-    """Return the sums, for those who cannot see the picture."""
+    """Return the sums as text, for screen readers."""
     total = sum(losses.values(), Counter())
     return "Over all: " + ", ".join(f"{reason} {count}" for reason, count in sorted(total.items()))

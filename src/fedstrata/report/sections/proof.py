@@ -36,7 +36,7 @@ def _place(number_: int, layer: LayerRecord) -> str:
 
 
 def _frozen_layers(run: Run) -> Check:
-    """Layers that nobody trained, or too few did, have to stay; so has every layer of a round that was skipped."""
+    """Layers that no client trained, or too few did, have to stay; so has every layer of a round that was skipped."""
     still = [(r, x) for r, x in _layers(run) if not x.contributors]
     moved = [_place(r, x) for r, x in still if x.update_norm != 0]
     if moved:

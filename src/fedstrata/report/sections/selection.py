@@ -118,7 +118,7 @@ def _turn(count: int, total: int, where: str) -> Cell:
 
 
 def _summary(run: Run) -> str:
-    """Return how often each layer was chosen, for those who cannot see the picture."""
+    """Return how often each layer was chosen as text, for screen readers."""
     masks = [c.mask for r in run.log.rounds for c in r.clients]
     shares = [sum(i in m for m in masks) / len(masks) if masks else 0.0 for i in range(len(run.log.header.layers))]
     names = short_names(run.log.header.layers)

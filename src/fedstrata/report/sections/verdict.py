@@ -1,4 +1,4 @@
-"""The verdict: who won, by how much, at which upload, and how far to trust it, in plain words."""
+"""The verdict: which method won, by how much, at which upload, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _comparison(group: Group) -> tuple[str, ...]:
 
 
 def _given_up(series: Sequence[Series]) -> tuple[str, ...]:
-    """Say whose rounds did not all count: such methods trained less than the others."""
+    """Name the methods with skipped rounds: they trained less than the others."""
     found = {s.label: sum(len(run.log.skipped) for run in s.runs) for s in series}
     rounds = {s.label: sum(len(run.log.rounds) for run in s.runs) for s in series}
     told = [f"{label} {count} of {rounds[label]}" for label, count in found.items() if count]
