@@ -23,7 +23,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(fedstrata.__path__, "feds
 
 
 @pytest.mark.parametrize("name", [m for m in MODULES if m != "fedstrata.__main__"])
-def test_defect_19_every_module_imports(name: str) -> None:
+def test_every_module_imports(name: str) -> None:
     assert import_module(name).__name__ == name
 
 
@@ -32,7 +32,7 @@ def test_every_folder_of_source_is_a_package() -> None:
     assert [str(f) for f in folders if not (f / "__init__.py").is_file()] == []
 
 
-def test_defect_19_the_console_script_exists() -> None:
+def test_the_console_script_exists() -> None:
     (script,) = entry_points(group="console_scripts", name="fedstrata")
     assert callable(script.load())
 
@@ -93,7 +93,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(built.read_bytes()))
 
 
-def test_defect_19_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     files = {
         str(p.relative_to(ROOT / "src"))
         for p in PACKAGE.rglob("*")
@@ -106,7 +106,7 @@ def test_defect_19_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipF
     "end",
     ["vit-digits/config.json", "vit-digits/model.safetensors", "fedstrata/py.typed", "report/templates/report.html.j2"],
 )
-def test_defect_19_the_wheel_holds_the_data_that_the_package_reads(wheel: zipfile.ZipFile, end: str) -> None:
+def test_the_wheel_holds_the_data_that_the_package_reads(wheel: zipfile.ZipFile, end: str) -> None:
     assert [n for n in wheel.namelist() if n.startswith("fedstrata/") and n.endswith(end)]
 
 

@@ -39,7 +39,7 @@ def test_each_layer_is_averaged_over_those_who_trained_it() -> None:
     assert out[B].item() == 5.0
 
 
-def test_defect_02_layers_that_only_other_clients_trained_are_kept() -> None:
+def test_layers_that_only_other_clients_trained_are_kept() -> None:
     """The released code keeps only the tensors of the first client's update: sets {a}, {a, b} lose b."""
     out = apply(weights(a=0.0, b=0.0), update("x", 1, a=1.0), update("y", 1, a=1.0, b=2.0))
     assert out[B].item() == 2.0

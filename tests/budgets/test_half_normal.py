@@ -15,19 +15,19 @@ from fedstrata.errors import BudgetError
 CLIENTS = [ClientId(f"c{i}") for i in range(4000)]
 
 
-def test_defect_12_support_is_exactly_low_to_high() -> None:
+def test_support_is_exactly_low_to_high() -> None:
     budgets = HalfNormal(low=1, high=4).assign(CLIENTS, Seeds(0), FullCost())
     assert {cost.layers for cost in budgets.values()} == {1.0, 2.0, 3.0, 4.0}
 
 
-def test_defect_12_histogram_follows_the_stated_law() -> None:
+def test_histogram_follows_the_stated_law() -> None:
     rule = HalfNormal(low=1, high=4)
     counts = Counter(int(cost.layers) for cost in rule.assign(CLIENTS, Seeds(0), FullCost()).values())
     for budget, probability in enumerate(rule.probabilities(), start=1):
         assert abs(counts[budget] / len(CLIENTS) - probability) < 0.03
 
 
-def test_defect_12_a_draw_depends_on_the_seed_and_the_name_alone() -> None:
+def test_a_draw_depends_on_the_seed_and_the_name_alone() -> None:
     rule = HalfNormal(low=1, high=4)
     alone = {c: rule.assign([c], Seeds(7), FullCost())[c] for c in CLIENTS[:50]}
     assert rule.assign(CLIENTS[49::-1], Seeds(7), FullCost()) == alone

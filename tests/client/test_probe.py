@@ -93,13 +93,13 @@ def test_batching_the_same_rows_differently_changes_nothing(statistics: frozense
                 assert (s.snr_sum or 0.0) == pytest.approx(t.snr_sum or 0.0, rel=1e-3)
 
 
-def test_defect_03_the_score_is_not_a_cumulative_sum() -> None:
+def test_the_score_is_not_a_cumulative_sum() -> None:
     """The released code never cleared gradients between mini-batches: more batches meant a larger score."""
     many, one = measure(NORM, batch_size=1), measure(NORM, batch_size=13)
     assert [s.grad_sq for s in many] == pytest.approx([s.grad_sq for s in one], rel=1e-4)
 
 
-def test_defect_04_no_gradient_is_left_behind() -> None:
+def test_no_gradient_is_left_behind() -> None:
     model = toy_model()
     first = measure(NORM, model=model)
     assert all(p.grad is None and not p.requires_grad for p in model.module.parameters())
@@ -117,7 +117,7 @@ def test_dropout_is_off() -> None:
     assert measure(NORM, model=toy_model(dropout=0.5)) == measure(NORM, model=toy_model(dropout=0.0))
 
 
-def test_defect_16_norms_of_large_gradients_do_not_overflow() -> None:
+def test_norms_of_large_gradients_do_not_overflow() -> None:
     model = toy_model()
     with torch.no_grad():
         model.module.get_submodule("head").weight.mul_(3e4)  # type: ignore[operator]

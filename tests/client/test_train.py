@@ -64,7 +64,7 @@ def test_the_update_of_a_group_of_rows_depends_on_no_seed() -> None:
     assert not same_bits(*single)
 
 
-def test_defect_01_local_training_moves_the_weights_and_steps_matter() -> None:
+def test_local_training_moves_the_weights_and_steps_matter() -> None:
     """The released code cleared gradients before each optimizer step: no step ever moved anything."""
     one, five = (run(TrainPlan(steps=s, epochs=None, batch_size=4, lr=0.1)).deltas for s in (1, 5))
     for name in one:

@@ -27,7 +27,7 @@ def test_one_budget_of_zero_or_more_per_client(budget: Budget) -> None:
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=repr)
-def test_defect_12_same_seed_same_budgets_in_any_order(budget: Budget) -> None:
+def test_same_seed_same_budgets_in_any_order(budget: Budget) -> None:
     assert budget.assign(CLIENTS, Seeds(1), FULL) == budget.assign(CLIENTS[::-1], Seeds(1), FULL)
 
 

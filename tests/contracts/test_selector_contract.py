@@ -75,7 +75,7 @@ def problem(
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
-def test_defect_07_every_selector_runs_and_keeps_the_contract(selector: Selector) -> None:
+def test_every_selector_runs_and_keeps_the_contract(selector: Selector) -> None:
     case = problem([9.0, inf, 5.0], 5)
     selection, _ = selector.select(case, selector.init(case.layers))
     check(selection, case)
@@ -166,7 +166,7 @@ def test_tied_layers_are_never_selected(selector: Selector) -> None:
 
 
 @pytest.mark.parametrize("selector", SELECTORS, ids=repr)
-def test_defect_08_the_head_is_trained_under_every_selector(selector: Selector) -> None:
+def test_the_head_is_trained_under_every_selector(selector: Selector) -> None:
     case = problem([5.0, 5.0], 5)
     for mask in selector.select(case, selector.init(case.layers))[0].masks.values():
         assert case.layers.blocks(mask)[-1].name == "head"

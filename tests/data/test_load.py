@@ -170,7 +170,7 @@ def test_digits_are_split_by_label_skew() -> None:
     assert any(0 in counts for counts in data.card.label_counts.values())
 
 
-def test_defect_06_two_loads_give_every_client_the_same_rows() -> None:
+def test_two_loads_give_every_client_the_same_rows() -> None:
     """The released XGLUE loader changes a client's rows between scoring, training and rounds."""
     first, again = (load_data(Digits(held_out=0.1), seed=3) for _ in range(2))
     for client, own in first.clients.items():

@@ -42,7 +42,7 @@ def test_the_seed_alone_decides(partition: Partition) -> None:
 
 
 @pytest.mark.parametrize("partition", ALL, ids=str)
-def test_defect_05_every_client_gets_rows_of_its_own(partition: Partition) -> None:
+def test_every_client_gets_rows_of_its_own(partition: Partition) -> None:
     """The released CIFAR-10 loader hands the whole training set to every client."""
     split = partition.split(SORTED, seed=0)
     sizes = [len(rows) for rows in split.rows.values()]
@@ -51,7 +51,7 @@ def test_defect_05_every_client_gets_rows_of_its_own(partition: Partition) -> No
 
 
 @pytest.mark.parametrize("partition", ALL, ids=str)
-def test_defect_06_asking_again_changes_nothing_whatever_was_drawn_between(partition: Partition) -> None:
+def test_asking_again_changes_nothing_whatever_was_drawn_between(partition: Partition) -> None:
     """The released XGLUE loader draws a new partition at every call from numpy's global stream."""
     np.random.seed(1)
     first = partition.split(SORTED, seed=0)
@@ -60,7 +60,7 @@ def test_defect_06_asking_again_changes_nothing_whatever_was_drawn_between(parti
     assert _same(first, partition.split(SORTED, seed=0))
 
 
-def test_defect_20_the_order_of_a_file_does_not_reach_clients() -> None:
+def test_the_order_of_a_file_does_not_reach_clients() -> None:
     """The released DomainNet loader slices a file in its order; a file sorted by label then skews every client."""
     split = Iid(10).split(SORTED, seed=0)
     assert min(_labels_of(split, SORTED)) == 10
@@ -68,7 +68,7 @@ def test_defect_20_the_order_of_a_file_does_not_reach_clients() -> None:
         assert len(set(SORTED[rows[:20]].tolist())) > 5
 
 
-def test_defect_20_rows_inside_a_site_are_shuffled() -> None:
+def test_rows_inside_a_site_are_shuffled() -> None:
     split = NaturalId("site").split(np.repeat([0, 1], 50), seed=0, ids=("a",) * 100)
     (rows,) = split.rows.values()
     assert len(set((rows >= 50)[:20].tolist())) == 2

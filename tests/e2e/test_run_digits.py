@@ -112,7 +112,7 @@ def test_so_it_is_for_selectors_that_remember_or_draw(tmp_path: Path, selector: 
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
 
 
-def test_defect_10_choosing_a_score_changes_the_scores_that_selection_uses(whole: Path, tmp_path: Path) -> None:
+def test_choosing_a_score_changes_the_scores_that_selection_uses(whole: Path, tmp_path: Path) -> None:
     """The released code keeps measuring gradient norms whatever strategy is named."""
     tables = {"gradient-norm": [e["scores"] for e in events(whole, "client") if e["round"] == 1]}
     for kind in ("relative-gradient-norm", "signal-to-noise"):
@@ -124,7 +124,7 @@ def test_defect_10_choosing_a_score_changes_the_scores_that_selection_uses(whole
     assert all(a != b for i, a in enumerate(values) for b in values[:i])
 
 
-def test_defect_10_selection_follows_the_score_that_was_chosen(tmp_path: Path) -> None:
+def test_selection_follows_the_score_that_was_chosen(tmp_path: Path) -> None:
     """With one layer per client and no consensus, each client trains its own best layer under that score."""
     for kind in ("gradient-norm", "signal-to-noise"):
         train = {"rounds": 1, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}

@@ -89,7 +89,7 @@ def test_a_client_that_is_not_here_is_a_failure_with_a_hint() -> None:
     assert "did you mean 'alpha'" in reply.message
 
 
-def test_defect_04_one_client_does_not_change_the_next() -> None:
+def test_one_client_does_not_change_the_next() -> None:
     """The released code left gradients behind after scoring; they leaked into the next client's update."""
     clients = toy_clients({"x": 8, "y": 8})
 

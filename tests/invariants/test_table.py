@@ -22,7 +22,7 @@ P8   repeats, restarts          server/test_protocol_machine.py::test_no_sequenc
 P9   linearity                  invariants/test_aggregation_invariants.py::test_p9_the_mean_of_scaled_deltas_is_the_scaled_mean
 P9   exact mean                 invariants/test_aggregation_invariants.py::test_p9_the_mean_is_the_mean_of_fractions_rounded_once
 P10  identical clients          invariants/test_aggregation_invariants.py::test_p10_identical_clients_are_one_centralised_step
-P10  equal masks                server/test_round.py::test_acceptance_3_equal_masks_one_full_batch_step_is_a_centralised_step
+P10  equal masks                server/test_round.py::test_equal_masks_one_full_batch_step_is_a_centralised_step
 P11  FedAvg, a round            server/test_round.py::test_full_masks_are_fedavg_to_the_bit
 P11  FedAvg, the mean           aggregators/test_layerwise_mean.py::test_full_masks_are_fedavg_to_the_bit
 P16  names                      invariants/test_wire_invariants.py::test_p16_clients_upload_exactly_what_they_were_assigned

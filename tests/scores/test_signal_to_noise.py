@@ -18,21 +18,21 @@ def measured(gradients: NDArray[np.float64]) -> LayerStats:
     return LayerStats((TensorStats(mean.size, 1.0, float(mean @ mean), None, snr, noise),), len(gradients))
 
 
-def test_defect_11_signal_and_noise_are_over_samples_not_over_weights() -> None:
+def test_signal_and_noise_are_over_samples_not_over_weights() -> None:
     agreeing = measured(np.array([[1.0, -9.0], [3.0, -11.0]]))
     assert SignalToNoise()(agreeing) == (2.0**2 / 1.0 + 10.0**2 / 1.0) / 2
 
 
-def test_defect_11_score_is_free_of_the_loss_scale() -> None:
+def test_score_is_free_of_the_loss_scale() -> None:
     gradients = np.random.default_rng(0).normal(1.0, 1.0, size=(16, 5))
     assert SignalToNoise()(measured(1000 * gradients)) == pytest.approx(SignalToNoise()(measured(gradients)))
 
 
-def test_defect_11_one_element_tensors_are_finite() -> None:
+def test_one_element_tensors_are_finite() -> None:
     assert isfinite(SignalToNoise()(measured(np.array([[1.0], [2.0], [4.0]]))))
 
 
-def test_defect_10_every_score_asks_for_the_statistic_that_it_reads() -> None:
+def test_every_score_asks_for_the_statistic_that_it_reads() -> None:
     assert SignalToNoise().needs == SignalToNoise(unbiased=True).needs == {Statistic.SAMPLES}
 
 

@@ -55,7 +55,7 @@ def test_certificate_is_the_objective_with_the_median_weight(make_problem: Make)
     assert selection.certificate.gap <= 1e-6
 
 
-def test_defect_14_n_is_the_number_of_clients_of_the_problem(make_problem: Make) -> None:
+def test_n_is_the_number_of_clients_of_the_problem(make_problem: Make) -> None:
     pair = make_problem([1, 1], scores=[[2.0, 1.0], [1.0, 1.9]])
     # w = median / n = 1.45 / 2; agreeing on layer 0 costs 0.9 in score and saves a penalty of 2 w = 1.45
     selection, _ = Consensus(rho=1.0).select(pair, {})

@@ -46,7 +46,7 @@ def test_bottom_is_nearest_the_input(make_problem: Make) -> None:
     assert masks(Bottom(), make_problem([1, 3, 9])) == [[0], [0, 1, 2], [0, 1, 2, 3, 4, 5]]
 
 
-def test_defect_09_both_takes_both_ends_also_for_small_budgets(make_problem: Make) -> None:
+def test_both_takes_both_ends_also_for_small_budgets(make_problem: Make) -> None:
     assert masks(Both(), make_problem([1, 2, 3, 4])) == [[0], [0, 5], [0, 1, 5], [0, 1, 4, 5]]
 
 
@@ -55,7 +55,7 @@ def test_both_reaches_the_middle_of_an_odd_number_of_layers(make_problem: Make) 
 
 
 @pytest.mark.parametrize("selector", [Full(), HeadOnly(), Top(), Bottom(), Both(), FixedLayers("last:2")])
-def test_defect_08_no_mask_decides_about_the_head(selector: Selector, make_problem: Make) -> None:
+def test_no_mask_decides_about_the_head(selector: Selector, make_problem: Make) -> None:
     problem = make_problem([6], layers=6)
     selection, _ = selector.select(problem, selector.init(problem.layers))
     blocks = problem.layers.blocks(selection.masks[ClientId("c0")])

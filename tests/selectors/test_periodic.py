@@ -20,7 +20,7 @@ Make = Callable[..., SelectionProblem]
 A, B = ClientId("c0"), ClientId("c1")
 
 
-def test_defect_07_a_mask_holds_for_the_period_and_then_follows_the_scores(make_problem: Make) -> None:
+def test_a_mask_holds_for_the_period_and_then_follows_the_scores(make_problem: Make) -> None:
     selector = Periodic(every=2, inner=Independent())
     state = selector.init(make_problem([1]).layers)
     chosen = []

@@ -46,7 +46,7 @@ def play(
     return state
 
 
-def test_acceptance_2_disjoint_masks_move_every_selected_layer_and_no_other() -> None:
+def test_disjoint_masks_move_every_selected_layer_and_no_other() -> None:
     before = copy_of(toy_model().weights())
     after = play(Assigned({"a": frozenset({0}), "b": frozenset({2}), "c": frozenset()})).weights
     moved = {name.rsplit(".", 1)[0] for name in before if not torch.equal(before[name], after[name])}
@@ -54,7 +54,7 @@ def test_acceptance_2_disjoint_masks_move_every_selected_layer_and_no_other() ->
 
 
 @pytest.mark.parametrize("mask", [frozenset({0, 1, 2}), frozenset({1})])
-def test_acceptance_3_equal_masks_one_full_batch_step_is_a_centralised_step(mask: Mask) -> None:
+def test_equal_masks_one_full_batch_step_is_a_centralised_step(mask: Mask) -> None:
     model = toy_model()
     after = play(Assigned(dict.fromkeys(SIZES, mask)), model=model, train=FULL_BATCH).weights
     net = toy_model().module.requires_grad_(True)
@@ -86,12 +86,12 @@ def test_full_masks_are_fedavg_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("selector", [Top(), Bottom(), HeadOnly(), Independent(), Consensus()])
-def test_defect_08_the_head_trains_under_every_selector(selector: Selector) -> None:
+def test_the_head_trains_under_every_selector(selector: Selector) -> None:
     before = copy_of(toy_model().weights())
     assert not torch.equal(play(selector).weights[TensorName("head.bias")], before[TensorName("head.bias")])
 
 
-def test_defect_15_learning_rate_decay_reaches_the_update() -> None:
+def test_learning_rate_decay_reaches_the_update() -> None:
     model, clients = toy_model(), toy_clients(SIZES)
     setting = toy_setting(model, clients, train=FULL_BATCH, lr_decay=0.5)
     state = initial_state(setting, model.weights())
@@ -149,7 +149,7 @@ def test_the_record_proves_what_moved() -> None:
     assert by_name["blocks.0"].update_norm == pytest.approx(float(moved.norm()), rel=1e-6)  # type: ignore[index]
 
 
-def test_acceptance_5_chi2_is_one_over_the_data_mass_minus_one() -> None:
+def test_chi2_is_one_over_the_data_mass_minus_one() -> None:
     model, clients = toy_model(), toy_clients(SIZES)
     masks = {"a": frozenset({0}), "b": frozenset({1}), "c": frozenset({0})}
     setting = toy_setting(model, clients, selector=Assigned(masks))
@@ -163,7 +163,7 @@ def test_acceptance_5_chi2_is_one_over_the_data_mass_minus_one() -> None:
     assert record.layers[0].chi2 == pytest.approx(float(((weights - shares) ** 2 / shares).sum()))
 
 
-def test_acceptance_9_bytes_are_the_formula() -> None:
+def test_bytes_are_the_formula() -> None:
     """A block is 6 * 6 + 6 floats, the head 6 * 3 + 3; scores are 3 floats; a mask of 3 layers is one byte."""
     model, clients = toy_model(), toy_clients(SIZES)
     setting = toy_setting(model, clients, selector=Consensus(), budget=1)

@@ -117,7 +117,7 @@ def scripted(tmp_path: Path, *, test: list[float], held_out: list[float]) -> Non
     run.start(weights)
 
 
-def test_defect_17_the_best_round_is_chosen_on_held_out_rows(tmp_path: Path) -> None:
+def test_the_best_round_is_chosen_on_held_out_rows(tmp_path: Path) -> None:
     """Held-out rows prefer round 1, the test rows round 2; the one reported is round 1 at its test accuracy."""
     scripted(tmp_path, test=[0.1, 0.5, 0.9, 0.6], held_out=[0.0, 1.0, 1 / 3, 2 / 3])
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -125,17 +125,17 @@ def test_defect_17_the_best_round_is_chosen_on_held_out_rows(tmp_path: Path) -> 
     assert (summary["final"]["accuracy"], summary["final"]["round"]) == (0.6, 3)
 
 
-def test_defect_17_the_start_may_be_best(tmp_path: Path) -> None:
+def test_the_start_may_be_best(tmp_path: Path) -> None:
     scripted(tmp_path, test=[0.3, 0.9], held_out=[1.0, 0.0])
     assert json.loads((tmp_path / "summary.json").read_text())["best"]["round"] == 0
 
 
-def test_defect_17_a_tie_keeps_the_earlier_round(tmp_path: Path) -> None:
+def test_a_tie_keeps_the_earlier_round(tmp_path: Path) -> None:
     scripted(tmp_path, test=[0.0, 0.4, 0.9], held_out=[0.0, 1.0, 1.0])
     assert json.loads((tmp_path / "summary.json").read_text())["best"]["accuracy"] == 0.4
 
 
-def test_defect_17_without_held_out_rows_no_round_is_chosen(tmp_path: Path) -> None:
+def test_without_held_out_rows_no_round_is_chosen(tmp_path: Path) -> None:
     answers = iter([Metrics(a, 1.0, 40) for a in (0.1, 0.9, 0.4)])
     run, weights = toy_run(tmp_path, held_out=0, rounds=2, test=lambda _: next(answers))
     best = run.start(weights).summary["best"]

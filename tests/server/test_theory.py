@@ -1,4 +1,4 @@
-"""METHODS 13, test 5: the error of a round is within its bound."""
+"""The error of a round is within its bound."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def cases(draw: st.DrawFn) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
 
 
 @given(cases())
-def test_acceptance_5_the_error_is_within_its_bound(case: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+def test_the_error_is_within_its_bound(case: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
     terms = error_terms(*case)
     assert terms.error <= terms.bound * (1 + 1e-9) + 1e-12
     assert terms.missing_layers >= 0
 
 
 @given(cases())
-def test_acceptance_5_full_masks_have_no_error(case: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
+def test_full_masks_have_no_error(case: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> None:
     gradients, shares, masks = case
     assert error_terms(gradients, shares, np.ones_like(masks)).error == pytest.approx(0, abs=1e-12)
 
 
 @given(cases())
-def test_acceptance_5_what_nobody_trains_is_missing_whole(
+def test_what_nobody_trains_is_missing_whole(
     case: tuple[list[np.ndarray], np.ndarray, np.ndarray],
 ) -> None:
     gradients, shares, masks = case
@@ -63,7 +63,7 @@ def test_chi2_is_the_distance_of_the_weights_from_the_shares() -> None:
 @pytest.mark.parametrize(
     "masks", [({0}, {1}, {2}), ({0, 1}, {0}, set()), ({0, 1, 2}, {0, 1, 2}, {0, 1, 2}), (set(), set(), set())]
 )
-def test_acceptance_5_on_a_model_with_exact_gradients(masks: tuple[Mask, ...]) -> None:
+def test_on_a_model_with_exact_gradients(masks: tuple[Mask, ...]) -> None:
     model, clients = toy_model(), toy_clients({"a": 12, "b": 6, "c": 9})
     net = model.module.requires_grad_(True)
     per_layer: list[list[np.ndarray]] = [[] for _ in range(BLOCKS)]

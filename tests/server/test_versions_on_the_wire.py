@@ -67,7 +67,7 @@ def test_a_mask_is_a_bit_per_layer() -> None:
     assert mask_bytes(toy_model().layers) == 1
 
 
-def test_defect_18_bytes_are_counted_per_client_and_in_the_summary(tmp_path: Path) -> None:
+def test_bytes_are_counted_per_client_and_in_the_summary(tmp_path: Path) -> None:
     """Up: the deltas of the mask and the head, and a score per layer. Down: what moved since last time, and a mask."""
     run, weights = toy_run(tmp_path, selector=Consensus(), rounds=4, per_round=3)
     run.start(weights)

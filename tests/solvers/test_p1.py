@@ -43,7 +43,7 @@ def spent(solution: Solution, costs: Floats | None) -> Floats:
 
 
 @pytest.mark.parametrize("block", range(2))
-def test_defect_13_no_budget_violation_and_optimal_on_instances_of_every_kind(block: int) -> None:
+def test_no_budget_violation_and_optimal_on_instances_of_every_kind(block: int) -> None:
     """Two hundred of them; ``make soak`` plays ten blocks."""
     for seed in range(100 * block, 100 * block + 100):
         scores, budgets, costs, consensus, diversity = random_instance(seed)
@@ -99,7 +99,7 @@ def test_permuting_the_clients_permutes_the_masks(seed: int, weight: float, dive
     np.testing.assert_array_equal(turned.masks, straight.masks[order])
 
 
-def test_defect_14_same_input_same_answer_and_n_is_the_number_of_rows() -> None:
+def test_same_input_same_answer_and_n_is_the_number_of_rows() -> None:
     scores = np.random.default_rng(3).exponential(size=(4, 6))
     first, second = (solve(scores, [2, 2, 1, 3], consensus=0.2) for _ in range(2))
     np.testing.assert_array_equal(first.masks, second.masks)

@@ -145,7 +145,11 @@ def bytes_of(module: nn.Module) -> int:
 
 
 def _bits(tensor: Tensor) -> int:
-    """Return the sum of a tensor's bytes, each weighted by its position modulo a prime."""
+    """Return a quick hash of a tensor's bits: the sums of all and of every third of its 32-bit words, on its device.
+
+    It finds what changes by accident, and is no digest: a few bytes at the end are left out, and words that change
+    places may leave the sums as they were. ``inputs.json`` has digests of the same blocks, made once.
+    """
     data = tensor.detach().contiguous().flatten().view(torch.uint8)
     if data.is_meta:
         return 0

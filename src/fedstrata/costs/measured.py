@@ -1,6 +1,6 @@
 """What a mask really costs a client in one round, the probe included; measured on the model, not guessed from its size.
 
-With lowest trained layer l (METHODS 1.7: R1.2, R1.6, R1.8, R5.8, R5.9)::
+With lowest trained layer l::
 
     flops   = steps * [ forward(all) + carry(from the loss down to l) + weight gradients(mask, always) ] + updates
     bytes up = encoded deltas(mask, always) + statistics        bytes down = layers that the client lacks + the mask

@@ -3,7 +3,7 @@
 A step holds the model, clones of the trained tensors, the optimizer's state and the batch throughout. While block j
 runs forward it also holds what the blocks up to j have saved; while j runs backward, that and the gradients of the
 trained blocks from j on; during the update, all gradients and what the update needs besides. Every moment is a set-up
-part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows (METHODS 1.7, R5.8).
+part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class LayerRecord:
     Attributes:
         contributors: k_l, how many clients' updates entered the aggregate; 0 where they were below the layer's quorum.
         data_mass: A_l, their share of the training rows of all clients whose update counted, in [0, 1].
-        chi2: ``1 / A_l - 1`` (METHODS: chi-square of the layer's weights against the data); ``None`` if A_l = 0.
+        chi2: ``1 / A_l - 1``, the chi-square divergence of the layer's weights from the data's; ``None`` if A_l = 0.
         update_norm: Euclidean norm of the change of the global weights; exactly 0.0 where nobody trained it.
         below_quorum: How many clients trained it in vain, being too few.
     """
