@@ -1,4 +1,4 @@
-"""The package as a whole: it imports, it can be installed, and everything that it needs comes with it (defect 19)."""
+"""The package as a whole: it imports, it can be installed, and everything that it needs comes with it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ PACKAGE = ROOT / "src" / "fedstrata"
 MODULES = sorted(m.name for m in pkgutil.walk_packages(fedstrata.__path__, "fedstrata."))
 
 
-@pytest.mark.parametrize("name", [m for m in MODULES if m != "fedstrata.__main__"])
-def test_every_module_imports(name: str) -> None:
-    assert import_module(name).__name__ == name
+def test_every_module_imports() -> None:
+    names = [name for name in MODULES if name != "fedstrata.__main__"]
+    assert len(names) > 400
+    assert [import_module(name).__name__ for name in names] == names
 
 
 def test_every_folder_of_source_is_a_package() -> None:
@@ -49,7 +50,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_every_import_is_a_declared_dependency() -> None:
-    """Defect 19: the released code imports what its requirements do not name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core, extras = project["dependencies"], project["optional-dependencies"]
     over_flower = [path for path in PACKAGE.rglob("*.py") if "flower" in path.parent.parts]
