@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WAITING := tests/e2e/test_flower_runs.py
+QUICK := $(addprefix tests/,domain wire trainers scores samplers budgets aggregators selectors comparison client contracts)
 export OMP_NUM_THREADS ?= 1
 # where it is set, as in many container images, every process of the suite compiles the package anew
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format bench docs clean
+.PHONY: help setup demo quick test soak check format bench docs clean
 
 help:  ## Show these targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ setup: $(STAMP)  ## Make the virtual environment and install everything.
 
 demo: $(STAMP)  ## Compare seven ways to choose layers, on embedded data, in under two minutes.
 	$(BIN)/fedstrata demo
+
+quick: $(STAMP)  ## Run what needs no model, run or process of its own: under a minute of one core, while you write.
+	@$(BIN)/python -m pytest -q --hypothesis-profile=quick $(QUICK)
 
 test: $(STAMP)  ## Run the whole test suite; what mostly waits for Flower runs beside the rest, and goes first.
 	@$(BIN)/python -m pytest $(WAITING) >.waiting-tests.log 2>&1 & over=$$!; trap 'kill $$over; exit 130' INT; \

@@ -31,6 +31,7 @@ def pytest_runtest_setup() -> None:
 LENIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Without limits of time, which only a fast machine keeps."""
 settings.register_profile("suite", LENIENT, max_examples=30)
+settings.register_profile("quick", LENIENT, max_examples=5)
 settings.register_profile("soak", LENIENT, max_examples=1000)
 settings.load_profile("suite")
 
