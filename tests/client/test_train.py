@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fedstrata.client.draws import local_steps
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, autocast_dtype, batches, train
 from fedstrata.domain.layers import Mask
@@ -146,6 +147,16 @@ def test_epochs_visit_every_row_once_each() -> None:
     plan = TrainPlan(steps=None, epochs=2, batch_size=6)
     drawn = torch.cat(list(batches(torch.arange(10), plan, np.random.default_rng(0))))
     assert torch.bincount(drawn).tolist() == [2] * 10
+
+
+@pytest.mark.parametrize("together", [1, 3, 4])
+@pytest.mark.parametrize("size", [0, 1, 3, 5, 8, 20, 50])
+@pytest.mark.parametrize(("steps", "epochs"), [(None, 1), (None, 3), (7, None), (7, 2), (1, 1)])
+def test_steps_are_counted_as_they_are_cut(steps: int | None, epochs: int | None, size: int, together: int) -> None:
+    plan = TrainPlan(steps=steps, epochs=epochs, batch_size=size)
+    for rows in range(1, 24):
+        cut = list(batches(torch.arange(rows), plan, np.random.default_rng(0), together))
+        assert local_steps(plan, rows, together) == len(cut)
 
 
 def test_steps_cut_epochs() -> None:

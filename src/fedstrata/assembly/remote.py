@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.assembly.pricing import probe_passes
+from fedstrata.client.draws import local_steps
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, TensorRows
 from fedstrata.errors import ConfigError
@@ -73,7 +74,7 @@ def remote_workload(rows: int, lengths: Lengths | None, *, train: TrainPlan, pro
         ((4, None), (1, None), (4, None), (1, None))
     """
     drawn = min(rows, probe.batches * probe.batch_size) if probe.batches else rows
-    steps = _steps(rows, train)
+    steps = local_steps(train, rows)
     if max(steps, drawn) > MOST_BATCHES:
         raise ConfigError(
             f"{rows} rows make {steps} local steps and a probe of {drawn} rows, and {MOST_BATCHES} at most can be"
@@ -91,21 +92,9 @@ def remote_workload(rows: int, lengths: Lengths | None, *, train: TrainPlan, pro
     )
 
 
-def _steps(rows: int, train: TrainPlan) -> int:
-    steps = [] if train.steps is None else [train.steps]
-    return min(steps + ([] if train.epochs is None else [_per_epoch(rows, train) * train.epochs]))
-
-
-def _per_epoch(rows: int, train: TrainPlan) -> int:
-    return ceil(rows / _size(rows, train))
-
-
-def _size(rows: int, train: TrainPlan) -> int:
-    return min(train.batch_size or rows, rows)
-
-
 def _sizes(rows: int, train: TrainPlan, steps: int) -> Iterator[int]:
     """Yield the size of each local step's batch, as ``client/train.py: batches`` cuts them."""
-    size, each = _size(rows, train), _per_epoch(rows, train)
+    size = min(train.batch_size or rows, rows)
+    each = ceil(rows / size)
     last = rows - size * (each - 1)
     return (last if step % each == each - 1 else size for step in range(steps))

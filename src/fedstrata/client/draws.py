@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, inf
 
 import numpy as np
 import torch
@@ -10,7 +11,24 @@ from torch import Tensor
 
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ClientError
-from fedstrata.wire.messages import ProbePlan
+from fedstrata.wire.messages import ProbePlan, TrainPlan
+
+
+def local_steps(plan: TrainPlan, rows: int, together: int = 1) -> int:
+    """Return how many local steps a plan takes on so many rows, as ``client/train.py: batches`` cuts them.
+
+    Args:
+        plan: Steps or epochs, and the batch size.
+        rows: The client's training rows.
+        together: Rows of the groups that are only used whole; 1 shuffles single rows.
+
+    Example:
+        >>> local_steps(TrainPlan(epochs=2, batch_size=8), 20), local_steps(TrainPlan(steps=5, epochs=None), 20)
+        (6, 5)
+    """
+    per_batch = max((plan.batch_size or rows) // together, 1)
+    each = ceil(max(rows // together, 1) / per_batch)
+    return int(min(inf if plan.steps is None else plan.steps, inf if plan.epochs is None else plan.epochs * each))
 
 
 def groups_of(indices: Tensor, together: int) -> tuple[Tensor, ...]:

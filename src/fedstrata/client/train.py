@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedstrata.client.draws import passes_of_groups
+from fedstrata.client.draws import local_steps, passes_of_groups
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.errors import ClientError, ConfigError
-from fedstrata.trainers.protocol import Trainer
+from fedstrata.trainers.protocol import Inputs, Trainer
 from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan, Weights
 
@@ -75,8 +75,12 @@ def train(
     model.set_training() if together == 1 else model.set_evaluation()
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
         _seed(model.device, int(rng.integers(2**63)))
-        order = list(batches(indices, plan, rng, together))
-        losses = _steps(model, parameters, weights, rows, order, plan, trainer, alone=together == 1)
+        drawn = (
+            _batch(rows, batch, model.device, trainer, alone=together == 1)
+            for batch in batches(indices, plan, rng, together)
+        )
+        steps = local_steps(plan, len(indices), together)
+        losses = _steps(model, parameters, weights, drawn, steps, plan, trainer)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
     return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
@@ -121,12 +125,10 @@ def _steps(
     model: ResidentModel,
     parameters: Mapping[TensorName, nn.Parameter],
     start: Weights,
-    rows: TensorRows,
-    order: Sequence[Tensor],
+    drawn: Iterable[tuple[Inputs, Tensor]],
+    steps: int,
     plan: TrainPlan,
     trainer: Trainer,
-    *,
-    alone: bool,
 ) -> list[float]:
     device = model.device
     dtype = autocast_dtype(plan.precision, device)
@@ -134,10 +136,9 @@ def _steps(
     rates = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     losses: list[float] = []
-    for batch in order:
-        inputs, labels = _batch(rows, batch, device, trainer, alone=alone)
+    for inputs, labels in drawn:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * trainer.rate(len(losses), len(order))
+            group["lr"] = rate * trainer.rate(len(losses), steps)
         optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose activations take their place
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             logits = model.logits(inputs)
@@ -160,7 +161,7 @@ def _steps(
 
 def _batch(
     rows: TensorRows, batch: Tensor, device: torch.device, trainer: Trainer, *, alone: bool
-) -> tuple[Mapping[str, Tensor], Tensor]:
+) -> tuple[Inputs, Tensor]:
     """Return a batch on the device, as the trainer changes it; rows in groups are used as they are."""
     inputs, labels = rows.take(batch)
     inputs, labels = {name: tensor.to(device) for name, tensor in inputs.items()}, labels.to(device)

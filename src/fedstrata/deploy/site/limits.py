@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
+from fedstrata.client.draws import local_steps
 from fedstrata.deploy.site.keys import LimitsSection
-from fedstrata.deploy.site.plans import local_steps
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number

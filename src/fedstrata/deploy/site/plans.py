@@ -8,7 +8,7 @@ an update would hold the bare gradient of its last step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, isfinite
+from math import isfinite
 
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ClientError
@@ -78,23 +78,6 @@ def check_request(request: Request, layers: LayerMap) -> None:
             _check_numbers(request.plan, _PROBING, "probe")
         case Evaluate():
             pass
-
-
-def local_steps(plan: TrainPlan, rows: int, least: int = 1) -> int:
-    """Return how many local steps a plan takes on so many rows.
-
-    Args:
-        plan: After ``check_request``.
-        rows: The site's training rows.
-        least: Rows that are drawn together.
-
-    Example:
-        >>> local_steps(TrainPlan(epochs=2, batch_size=8), 20), local_steps(TrainPlan(steps=5, epochs=None), 20)
-        (6, 5)
-    """
-    per_batch = max((plan.batch_size or rows) // least, 1)
-    each = ceil(max(rows // least, 1) / per_batch)
-    return int(min(inf if plan.steps is None else plan.steps, inf if plan.epochs is None else plan.epochs * each))
 
 
 def _check_training(plan: TrainPlan) -> None:
