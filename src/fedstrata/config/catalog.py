@@ -99,6 +99,24 @@ def nested(hint: object) -> str | None:
     return None
 
 
+def ships(family: str, spec: object) -> bool:
+    """Return whether a component, and every one that it holds, comes with fedstrata.
+
+    Example:
+        >>> inner = {"kind": "periodic", "every": 2, "inner": "my:Own"}
+        >>> ships("selector", "top"), ships("selector", "my:Own"), ships("selector", inner)
+        (True, False, False)
+    """
+    values = {"kind": spec} if isinstance(spec, str) else spec
+    if not isinstance(values, Mapping) or not isinstance(kind := values.get("kind"), str):
+        return False
+    if kind not in CATALOG[family]:
+        return False
+    hints = get_type_hints(load_object(CATALOG[family][kind]))
+    held_in = {name: inner for name, hint in hints.items() if (inner := nested(hint)) is not None}
+    return all(ships(inner, values[name]) for name, inner in held_in.items() if name in values)
+
+
 class BuildError(Exception):
     """The problems of one component, before their places in the file are known."""
 

@@ -7,14 +7,13 @@ is computed is the site's to say, and no code runs that the server names.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from fedstrata.config.catalog import CATALOG, describe
+from fedstrata.config.catalog import describe, ships
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.schema import ModelSection
 from fedstrata.config.section import Section, Whole
@@ -102,8 +101,10 @@ def compose(site: SiteConfig, run_spec: RunSpec, client: ClientId) -> tuple[Load
 
     Raises:
         ConfigError: The two do not fit together, or the site's file names something that is not there.
-        ClientError: The server names a model that it may not name.
+        ClientError: The server names a model or a trainer that it may not name.
     """
+    if not ships("trainer", run_spec.trainer):
+        raise ClientError("the run's trainer is code, which no site runs for a server; it takes those of fedstrata")
     shared = _shared(site)
     if shared is not None:
         data, base, seed = describe(shared.components.data), shared.base, shared.config.seed
@@ -117,7 +118,7 @@ def compose(site: SiteConfig, run_spec: RunSpec, client: ClientId) -> tuple[Load
         "device": site.device,
         "evaluate": run_spec.evaluate.model_dump(),
         "train": run_spec.train.model_dump(),
-        "trainer": _own_code(run_spec.trainer),
+        "trainer": run_spec.trainer,
     }
     return check_config(values, base=base), seed
 
@@ -159,22 +160,6 @@ def _model(site: SiteConfig, named: str, shared: Loaded | None) -> str:
     if site.model == SERVER:
         return _absolute(site.base, named)
     raise ClientError("the site's file names no base model, and the server may not (model)")
-
-
-def _own_code(trainer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a trainer's kind and options, all of whose parts come with fedstrata.
-
-    Raises:
-        ClientError: A part of it is code of the server's.
-    """
-    part: object = trainer
-    while isinstance(part, Mapping):
-        if not isinstance(kind := part.get("kind"), str) or kind not in CATALOG["trainer"]:
-            raise ClientError("the run's trainer is code, which no site runs for a server; it takes those of fedstrata")
-        part = part.get("inner")
-    if part is not None:
-        raise ClientError("the run's trainer cannot be used: its inner trainer is no mapping")
-    return trainer
 
 
 def _absolute(base: Path, path: str) -> str:
