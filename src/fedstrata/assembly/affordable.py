@@ -48,19 +48,19 @@ def poor(prepared: Prepared, below: str, idle: frozenset[ClientId], advise: Advi
     if chooses(setting.method.selector) == "none" or not len(setting.layers):
         return []
     limited = [c for c, profile in setting.profiles.items() if profile.budget.limited() and c not in idle]
-    poor = [c for c in limited if cheapest(prepared, c) is None]
-    if not poor:
+    without = [c for c in limited if cheapest(prepared, c) is None]
+    if not without:
         return []
-    first, budget = poor[0], setting.profiles[poor[0]].budget
+    first, budget = without[0], setting.profiles[without[0]].budget
     asked = _least_asked(prepared, first)
     single = [frozenset({layer}) for layer in range(len(setting.layers))]
     fitting = advise(first, budget, prepared.visit(first), single)
-    if len(poor) == len(setting.profiles):
+    if len(without) == len(setting.profiles):
         raise BudgetError(
             f"no client can pay for a single layer: client {first}'s budget is {budget} and the cheapest layer needs"
             f" {asked}; raise it, or choose selector head-only{fitting}"
         )
-    sentence = f"{len(poor)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
+    sentence = f"{len(without)} of {len(setting.profiles)} clients cannot pay for a single layer, the first is {first}:"
     sentence += f" its budget is {budget} and the cheapest layer needs {asked}"
     if below == "error":
         raise BudgetError(f"{sentence}; raise it, or set below_budget: head-only{fitting}")

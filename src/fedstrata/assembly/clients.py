@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fedstrata.assembly.declared import Declared, check_rows, declared_card
@@ -65,7 +65,7 @@ def population(loaded: Loaded, place: Workplace, sites: Sites | None) -> Populat
     examples = {client: said.num_examples for client, said in sites.items()}
     missing = _missing(absent)
     if data.clients:
-        _located(loaded, lambda: check_rows(data, sites))
+        loaded.at(("data",), lambda: check_rows(data, sites))
         return Population({c: data.clients[c] for c in sites}, examples, data, known, missing)
     workloads, guesses = _guessed(loaded, place, examples)
     return Population(workloads, examples, replace(data, card=declared_card(data.card, sites)), known, missing, guesses)
@@ -109,13 +109,6 @@ def _missing(absent: tuple[ClientId, ...]) -> tuple[str, ...]:
         return ()
     names = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
     return (f"{len(absent)} of the sites that may take part have not joined and are not in this run: {names}",)
-
-
-def _located(loaded: Loaded, work: Callable[[], None]) -> None:
-    try:
-        work()
-    except ConfigError as error:
-        raise _wrong(loaded, str(error)) from error
 
 
 def _wrong(loaded: Loaded, message: str) -> ConfigError:

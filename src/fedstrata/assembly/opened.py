@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from fedstrata.assembly.affordable import Prepared
 from fedstrata.assembly.beginning import begin
 from fedstrata.assembly.clients import Population, population
@@ -126,7 +124,7 @@ class OpenedRun:
 
         def measure(workloads: Sequence[Workload]) -> tuple[StepProfile, ...]:
             guesses.extend(people.guesses)
-            return self.shared.measure(network, _sample(people.data), workloads)
+            return self.shared.measure(network, people.data.at_hand.typical(), workloads)
 
         prepared = prepare_setting(
             self.loaded,
@@ -139,9 +137,3 @@ class OpenedRun:
             declared=people.declared,
         )
         return prepared, guesses
-
-
-def _sample(data: FederatedData) -> Mapping[str, Tensor]:
-    """Return the inputs of one row: a client's, or where no client is here one of the test rows."""
-    rows = next((own.rows for own in data.clients.values()), data.test)
-    return rows.typical()

@@ -15,7 +15,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import autocast_dtype, train
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
-from fedstrata.data.tensors import ClientRows, FederatedData
+from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.seeds import Seeds
 from fedstrata.errors import ConfigError
 from fedstrata.extensions.trainer import HeldTrainer
@@ -81,9 +81,9 @@ def _check_trainer(trainer: Trainer, data: FederatedData) -> None:
     Raises:
         ConfigError: It does.
     """
-    rows = next((client.rows for client in data.clients.values()), data.test)
-    if trainer.reads is not None and trainer.reads not in rows.inputs:
-        kind, has = describe(trainer)["kind"], ", ".join(rows.inputs)
+    inputs = data.at_hand.inputs
+    if trainer.reads is not None and trainer.reads not in inputs:
+        kind, has = describe(trainer)["kind"], ", ".join(inputs)
         raise ConfigError(
             f"'{kind}' trains on {trainer.reads}, and the rows have {has}; use it with other rows, or sgd"
         )
@@ -98,13 +98,12 @@ def rehearse_trainer(loaded: Loaded, resident: ResidentModel, data: FederatedDat
     trainer = loaded.components.trainer
     if not isinstance(trainer, HeldTrainer):
         return
-    some = next(iter(data.clients.values()), ClientRows(data.test, torch.arange(len(data.test)), torch.arange(0)))
     train(
         resident,
         resident.weights(),
         mask=frozenset({len(resident.layers) - 1} if len(resident.layers) else ()),
-        rows=some.rows,
-        indices=some.train[:2],
+        rows=data.at_hand,
+        indices=torch.arange(min(2, len(data.at_hand))),
         plan=TrainPlan(steps=1, epochs=None, precision=loaded.config.train.precision),
         rng=np.random.default_rng(0),
         trainer=trainer,

@@ -146,10 +146,7 @@ def model_path(loaded: Loaded) -> str | Path:
     path = loaded.config.model.path
     if path.startswith("embedded:"):
         return path
-    try:
-        return loaded.base / expanded(path)
-    except ConfigError as error:
-        raise config_error([Problem(("model", "path"), str(error))], loaded.marks) from error
+    return loaded.at(("model", "path"), lambda: loaded.base / expanded(path))
 
 
 def cache_folder() -> Path:

@@ -151,3 +151,8 @@ class FederatedData:
     test: TensorRows
     labels: tuple[str, ...]
     card: DataCard
+
+    @property
+    def at_hand(self) -> TensorRows:
+        """Rows of a client or, where no client is here, the test rows."""
+        return next((client.rows for client in self.clients.values()), self.test)

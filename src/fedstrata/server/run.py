@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from fedstrata.wire.messages import Weights
 
 log = logging.getLogger(__name__)
 
+Check = Callable[[], None]
 SAME = "rows and model"
 """The part of a run's identity without which it does not go on; what else differs is said."""
 
@@ -60,10 +61,10 @@ class Run(RunSetup):
             StorageError: The run folder cannot be written (the newest checkpoint stands), or was deleted or moved.
             CheckpointError: Another process plays the run.
         """
-        with closing(self.engine), self._alone() as lock, self._advising(lock):
-            journal = self._journal(lock)
+        with closing(self.engine), self._alone() as check, self._advising(check):
+            journal = self._journal(check)
             journal.begin(secrets.token_hex(8))
-            return self._begin(weights, journal, lock)
+            return self._begin(weights, journal, check)
 
     def resume(self, weights: Weights) -> RunResult:
         """Go on from the newest checkpoint that can be read, or from the beginning if there is none.
@@ -76,17 +77,17 @@ class Run(RunSetup):
         Raises:
             CheckpointError: There are checkpoints, and none can be read; or another process plays the run.
         """
-        with closing(self.engine), self._alone() as lock, self._advising(lock):
-            return self._resume(weights, lock)
+        with closing(self.engine), self._alone() as check, self._advising(check):
+            return self._resume(weights, check)
 
-    def _resume(self, weights: Weights, lock: Lock) -> RunResult:
-        found, journal = self._latest(weights), self._journal(lock)
+    def _resume(self, weights: Weights, check: Check) -> RunResult:
+        found, journal = self._latest(weights), self._journal(check)
         if found is None:
             self.folder.truncate(0)
             journal.reopen(0, None)
             if not journal.run:
                 journal.begin(secrets.token_hex(8))
-            return self._begin(weights, journal, lock)
+            return self._begin(weights, journal, check)
         state, place = found
         self._compare(place)
         self.folder.truncate(place.log_bytes)
@@ -96,47 +97,51 @@ class Run(RunSetup):
             journal.cut(place.journal_bytes)  # answers of a round that is played anew, with other settings
         journal.reopen(place.journal_bytes, state.run)
         if plan == before:
-            return self._play(state, place.log_bytes, journal, lock)
-        return self._play(state, self.folder.append([{"event": "plan", **plan}]), journal, lock)
+            return self._play(state, place.log_bytes, journal, check)
+        return self._play(state, self.folder.append([{"event": "plan", **plan}]), journal, check)
 
-    def _begin(self, weights: Weights, journal: FileJournal, lock: Lock) -> RunResult:
+    def _begin(self, weights: Weights, journal: FileJournal, check: Check) -> RunResult:
         state = initial_state(self.setting, weights, run=journal.run)
         header = {"event": "run", **self.header, "run": journal.run, "rounds": self.schedule.rounds}
-        return self._play(state, self.folder.append([header]), journal, lock)
+        return self._play(state, self.folder.append([header]), journal, check)
 
-    def _play(self, state: ServerState, log_bytes: int, journal: FileJournal, lock: Lock) -> RunResult:
-        session = Session(self, state, log_bytes, journal, partial(_check_same, lock, self.folder))
+    def _play(self, state: ServerState, log_bytes: int, journal: FileJournal, check: Check) -> RunResult:
+        session = Session(self, state, log_bytes, journal, check)
         ended, summary = session.play()
         return RunResult(self.folder.path, ended, summary, session.state.weights)
 
     @contextmanager
-    def _alone(self) -> Iterator[Lock]:
-        """Keep other processes from playing the run; a server that seemed to be gone may still be at it."""
+    def _alone(self) -> Iterator[Check]:
+        """Keep other processes from playing the run; a server that seemed to be gone may still be at it.
+
+        Yields:
+            What makes sure, before something is written, that the folder is still the one that was locked.
+        """
         lock = Lock(self.folder.path)
         if not lock.take(within=0.0):
             raise CheckpointError(f"{self.folder.path} is being played by another process; wait for it, or end it")
         try:
-            yield lock
+            yield partial(_check_same, lock, self.folder)
         finally:
             lock.release()
 
     @contextmanager
-    def _advising(self, lock: Lock) -> Iterator[None]:
+    def _advising(self, check: Check) -> Iterator[None]:
         try:
             yield
         except StorageError as error:
-            _check_same(lock, self.folder)
+            check()
             advice = f"make room, then go on with: fedstrata resume {argument(self.folder.path)}"
             raise StorageError(f"{error}; {advice}") from error
 
-    def _journal(self, lock: Lock) -> FileJournal:
+    def _journal(self, check: Check) -> FileJournal:
         rules, repeatable = self.setting.rules, self.engine.repeatable
         keep = not repeatable if rules.keep_updates is None else rules.keep_updates
         return FileJournal(
             self.folder.journal,
             keep=keep or rules.layer_quorum > 1,
             durable=not repeatable,
-            check=partial(_check_same, lock, self.folder),
+            check=check,
         )
 
     def _latest(self, weights: Weights) -> tuple[ServerState, Place] | None:
