@@ -43,11 +43,12 @@ soak: $(STAMP)  ## Kill, fill, damage, fuzz and outlast runs, for about an hour;
 	$(BIN)/python fuzz/fuzz_decoder.py -runs=10000000
 	for target in yaml events run_folder site_messages; do $(BIN)/python fuzz/fuzz_$$target.py -runs=1000000 || exit 1; done
 
-check: $(STAMP)  ## Lint, format, types, import rules.
+check: $(STAMP)  ## Lint, format, types, import rules, documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
 
 format: $(STAMP)  ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix .
@@ -57,7 +58,6 @@ bench: $(STAMP)  ## Run the benchmarks; figures depend on the machine, compare w
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 docs: $(STAMP)  ## Build the documentation into docs/_build.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
 	@echo "docs: docs/_build/index.html"
 

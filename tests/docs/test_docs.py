@@ -274,9 +274,9 @@ def test_every_promise_names_tests() -> None:
 
 def test_index_names_every_page() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
-    pages = [
-        p.relative_to(DOCS).as_posix() for p in PAGES if DOCS in p.parents and p.name not in ("README.md", "index.md")
-    ]
+    apart = ("README.md", "index.md")
+    pages = [p.relative_to(DOCS).as_posix() for p in PAGES if DOCS in p.parents and p.name not in apart]
+    pages = [page for page in pages if not page.startswith("developing/")]  # these show pages of the root
     assert [page for page in pages if f"({page})" not in index] == []
     tree = (DOCS / "index.md").read_text(encoding="utf-8").splitlines()
     assert [page for page in pages if page[:-3] not in tree and not page.startswith("adr/")] == []
