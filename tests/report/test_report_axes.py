@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.domain.units import UNITS
-from fedstrata.report.axes import SHARE, Scale
+from fedstrata.report.figures.axes import SHARE, Scale
 
 
 def test_ends_of_a_scale_are_its_ends() -> None:

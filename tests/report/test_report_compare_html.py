@@ -17,7 +17,7 @@ from fedstrata.comparison.results import Outcome
 from fedstrata.report import read_run
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare_html import write_page
-from fedstrata.report.rows import Bar, Row, row_chart
+from fedstrata.report.figures.rows import Bar, Row, row_chart
 from fedstrata.report.sections.comparison import comparison
 from report.made_outcomes import outcome, several
 from report.synthetic_run import write_run

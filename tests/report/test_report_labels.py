@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedstrata.report.labels import CHARACTER, Box, Label, place
+from fedstrata.report.figures.labels import CHARACTER, Box, Label, place
 
 ROOM = Box(0, 0, 300, 240)
 

@@ -17,12 +17,12 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report import read_run
 from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
 from fedstrata.report.compare_tables import sheets
+from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.html import render
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.frontier import SAME_COST, costs_and_accuracy
-from fedstrata.report.tradeoff import tradeoff
 from fedstrata.runs.records import Run
 from report.made_outcomes import several
 from report.synthetic_run import write_run

@@ -6,10 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from fedstrata.report import svg
-from fedstrata.report.bars import Segment, stacked
-from fedstrata.report.grid import Cell, Grid, draw
-from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.figures import svg
+from fedstrata.report.figures.bars import Segment, stacked
+from fedstrata.report.figures.grid import Cell, Grid, draw
+from fedstrata.report.figures.lines import Line, line_chart
 
 EVIL = '<script>alert("1")</script>&\x00'
 

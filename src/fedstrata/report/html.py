@@ -11,7 +11,7 @@ from fedstrata.comparison.grouping import Group, final_accuracy, group
 from fedstrata.domain.formatting import listing, percent, plural
 from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
-from fedstrata.report.marks import SWATCHES
+from fedstrata.report.figures.marks import SWATCHES
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.classes import classes
 from fedstrata.report.sections.comparison import comparison

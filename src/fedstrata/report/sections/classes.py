@@ -9,7 +9,7 @@ from statistics import fmean
 
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
-from fedstrata.report.grid import Cell, Grid, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
 from fedstrata.runs.records import Confusion, Run
 
 _MOST_DRAWN = 30

@@ -10,7 +10,7 @@ from statistics import fmean
 from fedstrata.comparison.grouping import Group, Point, measure, trajectory
 from fedstrata.domain.formatting import MEGABYTE, listing, megabytes, percent, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
-from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedstrata.domain.formatting import NOTHING, plural
-from fedstrata.report.bars import Segment, stacked
 from fedstrata.report.blocks import Block, Key, Note, Picture, Pictures, Table, Text, folded
-from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.bars import Segment, stacked
+from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
 from fedstrata.runs.records import ClientData, Count, DataCard
 
 _MOST_PARTS = 10

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from fedstrata.comparison.spread import spread_of
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.outliers import outliers
-from fedstrata.report.plots import Line, line_chart
 from fedstrata.runs.records import Run
 
 FEW_ROWS = 30

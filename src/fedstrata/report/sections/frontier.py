@@ -11,8 +11,8 @@ from fedstrata.comparison.pareto import Standing, alike, frontier
 from fedstrata.comparison.totals import client_seconds, predicted_flops
 from fedstrata.domain.formatting import listing, percent, quantity
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
+from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.verdict import measured_on
-from fedstrata.report.tradeoff import tradeoff
 from fedstrata.runs.records import Run
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fedstrata.domain.formatting import plural
 from fedstrata.report.blocks import Picture
-from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
 from fedstrata.report.losses import BEFORE, in_order
 from fedstrata.runs.records import Run
 

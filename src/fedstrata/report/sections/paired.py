@@ -20,10 +20,10 @@ from fedstrata.report.compare_tables import (
     sheets,
     whole_percent,
 )
-from fedstrata.report.grid import Cell, Grid, draw, level_of_share
-from fedstrata.report.rows import Bar, Row, row_chart
+from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
+from fedstrata.report.figures.rows import Bar, Row, row_chart
+from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.frontier import SAME_COST
-from fedstrata.report.tradeoff import tradeoff
 
 _MOST_NAMED = 8
 """Methods beyond which plots number them, since styles repeat."""

@@ -11,7 +11,7 @@ from fedstrata.comparison.totals import seconds_of, turns
 from fedstrata.domain.formatting import number, plural
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
-from fedstrata.report.scatter import BAND, Pair, agreement
+from fedstrata.report.figures.agreement import BAND, Pair, agreement
 from fedstrata.runs.records import Run
 
 _NAMES = {

@@ -8,7 +8,7 @@ from math import isfinite
 from fedstrata.domain.formatting import listing, number, plural, short_names
 from fedstrata.domain.records import LayerRecord
 from fedstrata.report.blocks import Block, Check, Picture, Pictures, Text
-from fedstrata.report.grid import Cell, Grid, draw, level_of_log
+from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_log
 from fedstrata.report.sections.selection import parts_of, round_labels
 from fedstrata.runs.records import Run
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fedstrata.domain.formatting import plural, short_names
 from fedstrata.domain.records import RoundRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
-from fedstrata.report.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
 from fedstrata.runs.records import Run
 
 _MOST_ROUNDS = 60

@@ -9,7 +9,7 @@ from statistics import median
 
 from fedstrata.domain.formatting import NOTHING, number, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Table, Text, folded
-from fedstrata.report.plots import Line, line_chart
+from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.theory_table import Correlation, TheoryLine, correlation, theory_lines
 from fedstrata.runs.records import Run
 

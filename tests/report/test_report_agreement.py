@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fedstrata.report.scatter import MOST_DOTS, Pair, agreement
+from fedstrata.report.figures.agreement import MOST_DOTS, Pair, agreement
 
 LEFT, TOP, SIDE = 54.0, 8.0, 256.0
 

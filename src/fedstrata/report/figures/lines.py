@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from fedstrata.report import svg
+from fedstrata.report.figures import svg
 
 _INK, _GRID = "#010203", "#010204"
 _SERIES = tuple(f"#0102{0x10 + i:02x}" for i in range(8))

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from fedstrata.domain.formatting import clip
-from fedstrata.report import svg
-from fedstrata.report.axes import SHARE, Scale
-from fedstrata.report.marks import mark
+from fedstrata.report.figures import svg
+from fedstrata.report.figures.axes import SHARE, Scale
+from fedstrata.report.figures.marks import mark
 
 _LABEL = 34
 _CHARACTER = 7.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from fedstrata.report import svg
+from fedstrata.report.figures import svg
 
 SWATCHES = (
     ("", "M17 2.5a3.5 3.5 0 1 0 .01 0z"),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from matplotlib.ticker import MaxNLocator
 
 from fedstrata.domain.formatting import number, quantity
-from fedstrata.report import svg
+from fedstrata.report.figures import svg
 
 SHARE = "share"
 """The unit of accuracies, in [0, 1]; the others are those of ``domain.units``."""

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from fedstrata.domain.formatting import plural, quantity
-from fedstrata.report import svg
-from fedstrata.report.axes import Scale, frame, wide
+from fedstrata.report.figures import svg
+from fedstrata.report.figures.axes import Scale, frame, wide
 
 BAND = 0.15
 """Half the width of the band, as a share of the prediction."""

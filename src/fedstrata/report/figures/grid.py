@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from fedstrata.domain.formatting import clip
-from fedstrata.report import svg
+from fedstrata.report.figures import svg
 
 LEVELS = 10
 """Shades above zero."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fedstrata.domain.formatting import clip, number
-from fedstrata.report import svg
+from fedstrata.report.figures import svg
 
 _CHARACTER = 6.1
 _BODY = 440.0

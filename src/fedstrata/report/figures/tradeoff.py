@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from fedstrata.comparison.pareto import ALIKE, Standing, alike, frontier
 from fedstrata.domain.formatting import clip
-from fedstrata.report import svg
-from fedstrata.report.axes import SHARE, Scale, frame, wide
-from fedstrata.report.labels import Box, place
-from fedstrata.report.marks import mark
+from fedstrata.report.figures import svg
+from fedstrata.report.figures.axes import SHARE, Scale, frame, wide
+from fedstrata.report.figures.labels import Box, place
+from fedstrata.report.figures.marks import mark
 
 _WIDTH, _HEIGHT = 320.0, 282.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 310.0, 8.0, 244.0
