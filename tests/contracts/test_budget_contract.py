@@ -8,15 +8,22 @@ import pytest
 
 from every_kind import every
 from fedstrata.budgets.protocol import Budget, FullCost
+from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
 from price_lists import PHONE
 
 BUDGETS: list[Budget] = every(
-    "budget", {"kind": "fixed", "layers": 0}, {"kind": "half-normal", "low": 0, "high": 2, "scale": 1.0}
+    "budget",
+    {"kind": "fixed", "layers": 0},
+    {"kind": "fixed", "bytes_up": "25%"},
+    {"kind": "half-normal", "low": 0, "high": 2, "scale": 1.0},
 )
 CLIENTS = [ClientId(f"c{i}") for i in range(12)]
-FULL = FullCost(devices={client: replace(PHONE, memory=4e9) for client in CLIENTS})
+FULL = FullCost(
+    lambda client: Cost(layers=12, flops=1e9, bytes_up=4e6, bytes_down=4e6, bytes_peak=1e8, seconds=2),
+    {client: replace(PHONE, memory=4e9) for client in CLIENTS},
+)
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=repr)
