@@ -17,7 +17,18 @@ from toys import toy_model
 A = ClientId("ä/1")
 ORIGIN = Origin("run", 2, "f" * 64)
 WEIGHTS = toy_model().weights()
-PLAN = TrainPlan(None, 3, 0, "adamw", 0.1 + 0.2, 0.7, 0.5, 1e-300, 1 / 3, "bf16", Encoding.INT8)
+PLAN = TrainPlan(
+    epochs=3,
+    batch_size=0,
+    optimizer="adamw",
+    lr=0.1 + 0.2,
+    always_lr=0.7,
+    momentum=0.5,
+    weight_decay=1e-300,
+    clip_norm=1 / 3,
+    precision="bf16",
+    encoding=Encoding.INT8,
+)
 
 REQUESTS: list[Request] = [
     Probe(A, 0, WEIGHTS, ProbePlan()),

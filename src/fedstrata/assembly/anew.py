@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fedstrata.config.schema import TrainSection
+from fedstrata.domain.training import ANEW as OF_ANY_ROUND
+from fedstrata.domain.training import marked
+
 OF_ROUNDS = (
-    *(f"train.{key}" for key in ("lr", "always_lr", "lr_decay", "momentum", "weight_decay", "clip_norm")),
+    *(f"train.{key}" for key in marked(TrainSection, OF_ANY_ROUND)),
     "aggregator.server_lr",
     "upload.max_norm",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 
 from fedstrata.assembly.affordable import Prepared, poor
@@ -25,6 +25,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.domain.stats import Statistic
+from fedstrata.domain.training import Training
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
 from fedstrata.selectors.protocol import Selector
 from fedstrata.server.method import Method, Setting
@@ -207,19 +208,9 @@ def train_plan(loaded: Loaded, *, new_head: bool = False) -> TrainPlan:
     t = loaded.config.train
     faster = t.lr * NEW_HEAD if new_head and t.optimizer == "adamw" else None
     always_lr = faster if t.always_lr == "auto" else t.always_lr
-    return TrainPlan(
-        steps=t.steps,
-        epochs=(t.epochs or 1) if t.steps is None else None,
-        batch_size=t.batch_size,
-        optimizer=t.optimizer,
-        lr=t.lr,
-        always_lr=always_lr,
-        momentum=t.momentum,
-        weight_decay=t.weight_decay,
-        clip_norm=t.clip_norm,
-        precision=t.precision,
-        encoding=Encoding(loaded.config.upload.encoding),
-    )
+    said = {field.name: getattr(t, field.name) for field in fields(Training)}
+    said["epochs"] = (t.epochs or 1) if t.steps is None else None
+    return TrainPlan(**said, always_lr=always_lr, encoding=Encoding(loaded.config.upload.encoding))
 
 
 def probe_plan(loaded: Loaded) -> ProbePlan:

@@ -26,7 +26,7 @@ _NO_DP = (
 )
 
 
-class FlowerSection(Section):
+class FlowerSection(Section, frozen=True):
     """A run over Flower; other engines leave it alone.
 
     Attributes:

@@ -8,12 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
 from fedstrata.config.section import LayerTerms, Positive, Section, Whole
-
-Passes = Annotated[int, Field(ge=1, le=1_000_000)]
-"""Steps or epochs: their batches are listed before the run, so they have an end."""
+from fedstrata.domain.training import ANEW, Probing, Rate, Training
 
 
-class AdapterSection(Section):
+class AdapterSection(Section, frozen=True):
     """What is trained in the place of the layers' weights.
 
     Attributes:
@@ -31,7 +29,7 @@ class AdapterSection(Section):
     targets: Literal["auto"] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = "auto"
 
 
-class ModelSection(Section):
+class ModelSection(Section, frozen=True):
     """Which model is trained.
 
     Attributes:
@@ -66,29 +64,18 @@ class ModelSection(Section):
         return {"kind": value} if isinstance(value, str) else value
 
 
-class ProbeSection(Section):
+class ProbeSection(Section, Probing, frozen=True):
     """How clients measure; ``batches: 0`` uses every row, ``piggyback`` measures for the next round while training."""
 
-    batches: Whole = Field(default=1, ge=0)
-    batch_size: Whole = Field(default=32, ge=1)
     piggyback: bool = False
 
 
-class TrainSection(Section):
+class TrainSection(Section, Training, frozen=True):
     """How clients train; give ``steps`` or ``epochs``. ``always_lr: auto`` lets a new head learn faster than ``lr``."""
 
     rounds: Whole = Field(default=10, ge=1)
-    steps: Passes | None = None
-    epochs: Passes | None = None
-    batch_size: Whole = Field(default=32, ge=0)
-    optimizer: Literal["sgd", "momentum", "adamw"] = "adamw"
-    lr: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
-    always_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = "auto"
-    lr_decay: float = Field(default=1.0, gt=0, le=1)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    always_lr: Rate | Literal["auto"] | None = "auto"
+    lr_decay: Annotated[float, Field(gt=0, le=1), ANEW] = 1.0
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSection:
@@ -97,7 +84,7 @@ class TrainSection(Section):
         return self
 
 
-class RoundSection(Section):
+class RoundSection(Section, frozen=True):
     """When a round counts, and what happens if it does not.
 
     Attributes:
@@ -125,27 +112,27 @@ class RoundSection(Section):
         return value
 
 
-class UploadSection(Section):
+class UploadSection(Section, frozen=True):
     """How updates are sent, and how large they may be."""
 
     encoding: Literal["float32", "bf16", "fp16", "int8"] = "float32"
     max_norm: float = Field(default=1e6, gt=0, allow_inf_nan=False)
 
 
-class EvaluateSection(Section):
+class EvaluateSection(Section, frozen=True):
     """When the global model is evaluated."""
 
     every: Whole = Field(default=1, ge=1)
     batch_size: Whole = Field(default=256, ge=1)
 
 
-class CheckpointSection(Section):
+class CheckpointSection(Section, frozen=True):
     """When a checkpoint is written; the last two are kept."""
 
     every: Whole = Field(default=1, ge=1)
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """A whole run. Components are mappings with a ``kind``; a bare kind is short for one without options.
 
     Attributes:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(le=2**31 - 1)]
 LayerTerms = str | int | list[str | int]
 
 
-class Section(BaseModel):
-    """A section that knows its keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(BaseModel, frozen=True, extra="forbid"):
+    """A section that knows its keys; it may share some with a record of what is worked with."""

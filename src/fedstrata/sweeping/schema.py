@@ -16,7 +16,7 @@ Changes = dict[str, Any]
 """What differs from the base configuration: keys, nested or as paths such as ``train.lr``."""
 
 
-class MethodSection(Section):
+class MethodSection(Section, frozen=True):
     """One method, or with a grid one per point of it.
 
     Attributes:
@@ -52,7 +52,7 @@ class MethodSection(Section):
         return value
 
 
-class SweepSection(Section):
+class SweepSection(Section, frozen=True):
     """A whole sweep.
 
     Attributes:

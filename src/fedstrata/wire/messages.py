@@ -11,6 +11,7 @@ from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic
+from fedstrata.domain.training import Passes, Probing, Rate, Training
 from fedstrata.wire.sizes import Encoding
 
 if TYPE_CHECKING:
@@ -45,51 +46,32 @@ NOWHERE = Origin()
 """The origin of messages outside any run: in tests and benchmarks."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbePlan:
-    """How a client measures its gradient statistics.
+@dataclass(frozen=True)
+class ProbePlan(Probing):
+    """How a client measures its gradient statistics: the keys of ``Probing``, and what is measured.
 
     Attributes:
-        batches: Number of mini-batches; 0 means every row of the client.
-        batch_size: Rows per mini-batch.
         statistics: What the score needs.
         sketch: Which sketch of each layer's mean gradient to send besides; ``None`` for none.
     """
 
-    batches: int = 1
-    batch_size: int = 32
     statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
     sketch: Hashing | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrainPlan:
-    """How a client trains, the same for every client of a run.
+@dataclass(frozen=True)
+class TrainPlan(Training):
+    """How a client trains in one round: the keys of ``Training``, with the rates already decayed, and by default SGD.
 
     Attributes:
-        steps: Local steps tau; exclusive with ``epochs``.
-        epochs: Passes over the client's rows; exclusive with ``steps``.
-        batch_size: Rows per step; 0 means all rows (full batch).
-        optimizer: ``sgd`` (the paper), ``momentum`` or ``adamw``.
-        lr: Learning rate, already decayed for the round.
-        always_lr: That of the blocks that everyone trains, likewise; ``None`` is ``lr``.
-        momentum: Coefficient for ``momentum``.
-        weight_decay: Decoupled for ``adamw``, L2 otherwise.
-        clip_norm: Clip the global gradient norm to this; ``None`` for no clipping.
-        precision: ``fp32``, ``bf16``, ``fp16`` (autocast), or ``auto``.
+        always_lr: Learning rate of the blocks that everyone trains, likewise decayed; ``None`` is ``lr``.
         encoding: How the deltas are sent.
     """
 
-    steps: int | None = None
-    epochs: int | None = 1
-    batch_size: int = 32
+    epochs: Passes | None = 1
     optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
-    lr: float = 0.01
-    always_lr: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    lr: Rate = 0.01
+    always_lr: Rate | None = None
     encoding: Encoding = Encoding.FLOAT32
 
 

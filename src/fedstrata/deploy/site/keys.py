@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from fedstrata.config.section import LayerTerms, Positive, Section, Whole
 
 
-class RowsSection(Section):
+class RowsSection(Section, frozen=True):
     """The site's own rows.
 
     Attributes:
@@ -43,7 +43,7 @@ class RowsSection(Section):
         return self
 
 
-class ShareSection(Section):
+class ShareSection(Section, frozen=True):
     """The rows that a client has in a run's configuration: for trials on one machine.
 
     Attributes:
@@ -55,7 +55,7 @@ class ShareSection(Section):
     client: str
 
 
-class LimitsSection(Section):
+class LimitsSection(Section, frozen=True):
     """What the site will not do, whatever a server asks.
 
     Attributes:
@@ -88,7 +88,7 @@ class LimitsSection(Section):
     seconds: float = Field(default=36_000.0, gt=0, le=1e9)  # thirty years: no timer goes much further
 
 
-class PinSection(Section):
+class PinSection(Section, frozen=True):
     """Keys of a run that the site's file fixes: a run that says something else is refused. What is left out, runs say.
 
     Attributes:
@@ -122,7 +122,7 @@ class PinSection(Section):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
 
 
-class SiteSection(Section):
+class SiteSection(Section, frozen=True):
     """A site's own file. Paths start from its folder.
 
     Attributes:

@@ -14,10 +14,11 @@ from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, TensorStats
+from fedstrata.domain.training import ANEW, marked
 from fedstrata.errors import ClientError
 from fedstrata.wire.messages import Evaluate, Probe, Probed, ProbePlan, Reply, Request, Train, TrainPlan, Update
 
-_RATES = frozenset({"lr", "always_lr", "momentum", "weight_decay", "clip_norm"})
+_RATES = frozenset(marked(TrainPlan, ANEW))
 """What a run may change of its plan after a round that diverged; how the same rows are cut into steps it may not."""
 
 

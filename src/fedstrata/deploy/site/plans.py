@@ -7,58 +7,19 @@ an update would hold the bare gradient of its last step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import isfinite
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fedstrata.domain.layers import LayerMap
+from fedstrata.domain.training import Within, types_of
 from fedstrata.errors import ClientError
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 
-MOST_STEPS = 1_000_000
-"""Local steps, or epochs, of one update."""
-MOST_BATCH = 2**31 - 1
-MOST_RATE = 1000.0
 MOST_DECAY = 0.1
 """Learning rate times weight decay: the part of every weight that a step takes away."""
-_OPTIMIZERS = ("sgd", "momentum", "adamw")
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Numbers from ``least`` to ``most``; the ends count."""
-
-    least: float
-    most: float
-    whole: bool = False
-    optional: bool = False
-
-    def holds(self, value: object) -> bool:
-        if value is None:
-            return self.optional
-        kinds = (int,) if self.whole else (int, float)
-        return type(value) in kinds and self.least <= value <= self.most  # type: ignore[operator]
-
-    def __str__(self) -> str:
-        what = "whole number" if self.whole else "number"
-        return f"a {what} from {self.least:g} to {self.most:g}" + (", or null" if self.optional else "")
-
-
-_TINY = 1e-12
-_TRAINING = {
-    "steps": _Range(1, MOST_STEPS, whole=True, optional=True),
-    "epochs": _Range(1, MOST_STEPS, whole=True, optional=True),
-    "batch_size": _Range(0, MOST_BATCH, whole=True),
-    "lr": _Range(0, MOST_RATE),
-    "always_lr": _Range(0, MOST_RATE, optional=True),
-    "momentum": _Range(0, 0.9999),
-    "weight_decay": _Range(0, 10),
-    "clip_norm": _Range(_TINY, 1e12, optional=True),
-}
-_PROBING = {
-    "batches": _Range(0, MOST_BATCH, whole=True),
-    "batch_size": _Range(1, MOST_BATCH, whole=True),
-}
 
 
 def check_request(request: Request, layers: LayerMap) -> None:
@@ -73,19 +34,17 @@ def check_request(request: Request, layers: LayerMap) -> None:
                 raise ClientError(f"the mask names layers that the model does not have; it has {len(layers)}")
             _check_training(request.plan)
             if request.probe is not None:
-                _check_numbers(request.probe, _PROBING, "probe")
+                _check_values(request.probe, "probe")
         case Probe():
-            _check_numbers(request.plan, _PROBING, "probe")
+            _check_values(request.plan, "probe")
         case Evaluate():
             pass
 
 
 def _check_training(plan: TrainPlan) -> None:
-    _check_numbers(plan, _TRAINING, "train")
+    _check_values(plan, "train")
     if plan.steps is None and plan.epochs is None:
         raise ClientError("the plan has neither steps nor epochs (train.steps, train.epochs), so it would never end")
-    if plan.optimizer not in _OPTIMIZERS or plan.precision not in _PRECISIONS:
-        raise ClientError("the plan names an optimizer or a precision that this version of fedstrata does not know")
     taken = max(plan.lr, plan.always_lr or 0.0) * plan.weight_decay
     if taken > MOST_DECAY:
         raise ClientError(
@@ -94,11 +53,36 @@ def _check_training(plan: TrainPlan) -> None:
         )
 
 
-def _check_numbers(plan: TrainPlan | ProbePlan, ranges: dict[str, _Range], section: str) -> None:
-    for key, allowed in ranges.items():
+def _check_values(plan: TrainPlan | ProbePlan, section: str) -> None:
+    kind: type = type(plan)
+    for key, types in _keys(kind).items():
         value = getattr(plan, key)
-        if not allowed.holds(value):
-            raise ClientError(f"the plan has {section}.{key}: {_shown(value)}; it is {allowed}")
+        if not any(_fits(value, kind, marks) for kind, marks in types):
+            may = ", or ".join(_said(kind, marks) for kind, marks in types)
+            raise ClientError(f"the plan has {section}.{key}: {_shown(value)}; it is {may}")
+
+
+@lru_cache
+def _keys(plan: type) -> Mapping[str, list[tuple[Any, tuple[object, ...]]]]:
+    return {key: types_of(hint) for key, hint in get_type_hints(plan, include_extras=True).items()}
+
+
+def _fits(value: object, kind: Any, marks: Sequence[object]) -> bool:  # noqa: ANN401  a type of a key
+    """Return whether a value is of a type; a number whose key has no range is refused."""
+    if get_origin(kind) is Literal:
+        return type(value) is str and value in get_args(kind)
+    if kind not in (int, float):
+        return isinstance(value, get_origin(kind) or kind)
+    number = type(value) is int or (kind is float and type(value) is float)
+    return number and any(isinstance(m, Within) and m.least <= value <= m.most for m in marks)  # type: ignore[operator]
+
+
+def _said(kind: Any, marks: Sequence[object]) -> str:  # noqa: ANN401  a type of a key
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    words = {NoneType: "null", int: "a whole number", float: "a number"}
+    ranges = [f" from {mark.least:g} to {mark.most:g}" for mark in marks if isinstance(mark, Within)]
+    return words.get(kind, f"of type {getattr(kind, '__name__', kind)}") + "".join(ranges)
 
 
 def _shown(value: object) -> str:

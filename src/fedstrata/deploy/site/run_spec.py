@@ -27,7 +27,7 @@ from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import dotted, problems_of
 
 
-class RowTerms(Section):
+class RowTerms(Section, frozen=True):
     """What the run says of every site's rows."""
 
     held_out: float = 0.0
@@ -35,19 +35,19 @@ class RowTerms(Section):
     image_size: Whole | None = None
 
 
-class EvaluateTerms(Section):
+class EvaluateTerms(Section, frozen=True):
     """How sites evaluate."""
 
     batch_size: Whole = Field(default=256, ge=1)
 
 
-class TrainTerms(Section):
+class TrainTerms(Section, frozen=True):
     """What has to be known of training before the first request."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
 
-class RunSpec(Section):
+class RunSpec(Section, frozen=True):
     """What the server says of a run: all that a site takes from it besides the requests.
 
     Attributes:
