@@ -1,4 +1,4 @@
-"""A pytest plugin that says which test files cost most processor time: ``pytest -p processor_times``.
+"""A pytest plugin that says which files and tests cost most processor time: ``pytest -p processor_times``.
 
 Children are counted in.
 Seconds by the clock say little where tests wait or run side by side; these add up to what the suite takes of a machine.
@@ -34,18 +34,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up the tests of each file."""
+    """Keep what a test took."""
     if report.when == "teardown":
-        _spent[report.nodeid.partition("::")[0]] += sum(
-            float(str(v)) for n, v in report.user_properties if n == _SECONDS
-        )
+        _spent[report.nodeid] += sum(float(str(v)) for n, v in report.user_properties if n == _SECONDS)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the files that took most."""
-    terminalreporter.section(f"processor time: {sum(_spent.values()):.0f} s in {len(_spent)} files")
-    for file, seconds in sorted(_spent.items(), key=lambda one: -one[1])[:SHOWN]:
-        terminalreporter.line(f"{seconds:7.1f} s  {file}")
+    """Print the files, and the tests, that took most."""
+    files: dict[str, float] = defaultdict(float)
+    for test, seconds in _spent.items():
+        files[test.partition("::")[0]] += seconds
+    terminalreporter.section(f"processor time: {sum(files.values()):.0f} s in {len(files)} files")
+    for most in (files, _spent):
+        for name, seconds in sorted(most.items(), key=lambda one: -one[1])[:SHOWN]:
+            terminalreporter.line(f"{seconds:7.1f} s  {name}")
 
 
 def _processor_seconds() -> float:
