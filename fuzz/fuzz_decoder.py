@@ -24,7 +24,7 @@ import atheris
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / ".cache" / "fuzz" / "decoder"
 LIMITS = ["-rss_limit_mb=512", "-timeout=1", "-max_len=4096"]
-INSTRUMENTED = [f"fedstrata.engines.{name}" for name in ("codec", "manifest", "admission", "encodings")]
+INSTRUMENTED = [f"fedstrata.wire.{name}" for name in ("codec", "manifest", "admission", "encodings")]
 MOST_SECONDS = 0.1
 SEALED = 128
 """First bytes from here on say that lengths and checksum are made right."""

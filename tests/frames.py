@@ -16,7 +16,7 @@ from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import PREFIX, encode
+from fedstrata.wire.codec import PREFIX, VERSION, encode
 from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update
 from fedstrata.wire.sizes import Encoding
 
@@ -99,7 +99,7 @@ def parts(data: bytes) -> tuple[bytes, bytes]:
 
 def sealed(said: bytes, body: bytes = b"") -> bytes:
     """Return a frame of any manifest and body with the lengths and the checksum that they have."""
-    head = struct.pack("<4sHHIQ", b"FSTR", 1, 0, len(said), len(body))
+    head = struct.pack("<4sHHIQ", b"FSTR", VERSION, 0, len(said), len(body))
     return head + sha256(head + said + body).digest() + said + body
 
 

@@ -18,7 +18,7 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.wire.admission import admit
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import decode, decode_update, encode, frame_limit, overhead
+from fedstrata.wire.codec import VERSION, decode, decode_update, encode, frame_limit, overhead
 from fedstrata.wire.encodings import as_received, encode_block
 from fedstrata.wire.messages import Failure, Probed, Reject, Update
 from fedstrata.wire.sizes import Encoding
@@ -215,7 +215,7 @@ def told(text: object) -> object:
     """Return what becomes of a probe whose sketches have one number, if every layer says this of it."""
 
     def edit(said: dict[str, Any]) -> dict[str, Any]:
-        return said | {"stats": [[rows, tensors, text] for rows, tensors, _ in said["stats"]]}
+        return said | {"stats": [{**layer, "sketch": text} for layer in said["stats"]]}
 
     return decode(edited(frame("probed"), edit), replace(asked("probed"), sketch=1))
 
@@ -234,9 +234,9 @@ def test_a_sketch_has_one_form(text: object) -> None:
     assert found.reason == "SCHEMA"
 
 
-def test_a_layer_says_nothing_after_its_sketch() -> None:
+def test_a_layer_says_nothing_besides_its_sketch() -> None:
     def edit(said: dict[str, Any]) -> dict[str, Any]:
-        said["stats"][0].append(said["stats"][0][2])
+        said["stats"][0]["more"] = said["stats"][0]["sketch"]
         return said
 
     assert reason(edited(frame("probed"), edit), asked("probed")) == "SCHEMA"
@@ -248,10 +248,10 @@ def test_bytes_after_the_frame_are_refused() -> None:
 
 def test_another_version_says_which_side_to_update() -> None:
     data = bytearray(frame())
-    struct.pack_into("<H", data, 4, 2)
+    struct.pack_into("<H", data, 4, VERSION + 1)
     found = decode(bytes(data), asked())
     assert isinstance(found, Reject)
-    assert "version 2 is not 1; update the older side" in found.message
+    assert f"version {VERSION + 1} is not {VERSION}; update the older side" in found.message
 
 
 def test_a_sound_frame_with_tensors_in_an_evaluation_is_refused() -> None:

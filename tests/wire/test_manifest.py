@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from math import inf, nan
 
 import pytest
@@ -12,7 +13,7 @@ from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.messages import Evaluated, Failure, Reject
 from fedstrata.wire.sizes import Encoding
-from frames import CASES, ORIGIN, A, asked, frame, parts, saying, sealed
+from frames import CASES, ORIGIN, A, asked, frame, parts, reply, saying, sealed
 
 EVERY_CASE = pytest.mark.parametrize(("kind", "encoding"), CASES)
 
@@ -26,11 +27,11 @@ def reason(data: bytes, expected: Assignment | None = None) -> Reason:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"run": "run-2"}, "STALE"),
+        ({"origin": asdict(replace(ORIGIN, run="run-2"))}, "STALE"),
         ({"round": 4}, "STALE"),
         ({"round": 6}, "STALE"),
-        ({"attempt": 1}, "STALE"),
-        ({"base": "c" * 64}, "STALE"),
+        ({"origin": asdict(replace(ORIGIN, attempt=1))}, "STALE"),
+        ({"origin": asdict(replace(ORIGIN, base="c" * 64))}, "STALE"),
         ({"client": "b"}, "AUTH"),
         ({"client": ""}, "AUTH"),
         ({"client": "../a"}, "AUTH"),
@@ -49,6 +50,10 @@ def reason(data: bytes, expected: Assignment | None = None) -> Reason:
         ({"mask": None}, "SCHEMA"),
         ({"encoding": "bf16"}, "SCHEMA"),
         ({"encoding": None}, "SCHEMA"),
+        ({"more": None}, "SCHEMA"),
+        ({"origin": asdict(ORIGIN) | {"more": 1}}, "SCHEMA"),
+        ({"origin": {"run": "run-1"}}, "SCHEMA"),
+        ({"mask": [0, 0, 2]}, "SCHEMA"),
         ({"num_examples": 8}, "SCHEMA"),
         ({"num_examples": 0}, "SCHEMA"),
         ({"num_examples": -7}, "SCHEMA"),
@@ -110,7 +115,7 @@ def test_a_manifest_that_is_none_is_refused(said: bytes) -> None:
 def test_a_key_that_stands_twice_is_refused() -> None:
     said, body = parts(frame())
     assert reason(sealed(said[:-1] + b',"num_examples":7}', body)) == "SCHEMA"
-    assert reason(sealed(said.replace(b'"run":', b'"round":5,"run":'), body)) == "SCHEMA"
+    assert reason(sealed(said.replace(b'"run":', b'"attempt":2,"run":'), body)) == "SCHEMA"
 
 
 @pytest.mark.parametrize("token", [b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400"])
@@ -143,7 +148,7 @@ def test_every_single_norm_of_a_probe_is_looked_at(column: int, bad: object) -> 
     data, expected = frame("probed"), asked("probed")
     stats = json.loads(parts(data)[0])["stats"]
     for layer in stats:
-        for tensor in layer[1]:
+        for tensor in layer["tensors"]:
             sound, tensor[column] = tensor[column], bad
             assert reason(saying(data, stats=stats), expected) in ("SCHEMA", "NONFINITE", "NORM")
             tensor[column] = sound
@@ -152,18 +157,36 @@ def test_every_single_norm_of_a_probe_is_looked_at(column: int, bad: object) -> 
 def test_a_probe_of_other_layers_is_refused() -> None:
     data, expected = frame("probed"), asked("probed")
     stats = json.loads(parts(data)[0])["stats"]
-    for wrong in ([], stats[:-1], [*stats, stats[0]], stats[::-1], [[8, []]] * 3, [[0, *t] for _, *t in stats]):
+    for wrong in (
+        [],
+        stats[:-1],
+        [*stats, stats[0]],
+        stats[::-1],
+        [{**stats[0], "tensors": []}] * 3,
+        [{**s, "num_examples": 0} for s in stats],
+    ):
         assert reason(saying(data, stats=wrong), expected) == "SCHEMA"
 
 
-@pytest.mark.parametrize("bad", [None, [], {}, "piggybacked", 1, True, {"loss": 1.0}])
+@pytest.mark.parametrize("bad", [[], {}, "piggybacked", 1, True, {"loss": 1.0}])
 def test_what_is_piggybacked_has_one_form_also_where_nothing_is_to(bad: object) -> None:
     assert reason(saying(frame("piggybacked"), piggybacked=bad), asked("piggybacked")) == "SCHEMA"
     assert reason(saying(frame(), piggybacked=bad)) == "SCHEMA"
 
 
-def test_without_statistics_to_piggyback_a_manifest_does_not_speak_of_them() -> None:
-    assert b"piggybacked" not in parts(frame())[0]
+def test_without_statistics_to_piggyback_a_manifest_says_that_there_are_none() -> None:
+    assert b'"piggybacked":null' in parts(frame())[0]
+    assert reason(saying(frame("piggybacked"), piggybacked=None), asked("piggybacked")) == "SCHEMA"
+
+
+@pytest.mark.parametrize("key", sorted(asdict(reply("probed")).keys()))
+def test_every_key_of_what_is_piggybacked_is_needed(key: str) -> None:
+    data = frame("piggybacked")
+    carried = json.loads(parts(data)[0])["piggybacked"]
+    assert (
+        reason(saying(data, piggybacked={k: v for k, v in carried.items() if k != key}), asked("piggybacked"))
+        == "SCHEMA"
+    )
 
 
 def test_a_failure_speaks_in_one_printable_line() -> None:

@@ -13,11 +13,15 @@ https://arxiv.org/abs/0902.2206 (lemma 2).
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, PlainSerializer
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.seeds import words
@@ -26,6 +30,39 @@ SMALLEST, LARGEST = 16, 4096
 """Dimensions that a sketch may have; between them the powers of two."""
 USUAL = 128
 """Dimension where nobody asks for another."""
+
+
+def written(values: Sequence[float]) -> str:
+    """Return float32 numbers as base64; those that float32 cannot hold are infinite.
+
+    Example:
+        >>> written([1.0, -2.5])
+        'AACAPwAAIMA='
+    """
+    with np.errstate(over="ignore"):
+        return b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
+
+
+def read(text: object) -> tuple[float, ...]:
+    """Return the numbers that ``written`` wrote down.
+
+    Raises:
+        ValueError: The text is no such text, or another one of the same numbers.
+
+    Example:
+        >>> read("AACAPwAAIMA=")
+        (1.0, -2.5)
+    """
+    data = b64decode(text, validate=True) if isinstance(text, str) else b"?"
+    if len(data) % 4 or b64encode(data).decode() != text:
+        raise ValueError("a text that should hold numbers does not")
+    return tuple(np.frombuffer(data, dtype="<f4").tolist())
+
+
+Sketch = Annotated[tuple[float, ...], BeforeValidator(read), PlainSerializer(written)]
+"""Float32 numbers, written as base64: the one text that the same numbers have."""
+NUMBER_BYTES = 6
+"""Bytes of that text per number, rounded up: 16 / 3."""
 
 
 @dataclass(frozen=True, slots=True)

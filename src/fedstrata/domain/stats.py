@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from fedstrata.domain.sketch import Sketch
+from fedstrata.reading.typed import listed
 
 
 class Statistic(StrEnum):
@@ -61,9 +65,9 @@ class LayerStats:
         25.0
     """
 
-    tensors: tuple[TensorStats, ...]
+    tensors: tuple[Annotated[TensorStats, listed(TensorStats)], ...]
     num_examples: int
-    sketch: tuple[float, ...] | None = None
+    sketch: Sketch | None = None
 
     @property
     def grad_sq(self) -> float:

@@ -19,11 +19,15 @@ MOST_INSIDE = 2_000_000
 """Lists and mappings of a file: one takes two characters there, and 60 bytes or more in memory."""
 
 
-def json_value(text: str | bytes) -> Any:  # noqa: ANN401  JSON values
+def json_value(text: str | bytes, *, once: bool = False) -> Any:  # noqa: ANN401  JSON values
     """Return the value of a JSON text.
 
+    Args:
+        text: Anything.
+        once: Whether a key may stand only once in its mapping.
+
     Raises:
-        UnreadableError: It is no JSON, too deep, or has a number that is too long.
+        UnreadableError: It is no JSON, too deep, or has a number that is too long or a key twice.
 
     Example:
         >>> json_value('{"round": 1}')
@@ -31,7 +35,7 @@ def json_value(text: str | bytes) -> Any:  # noqa: ANN401  JSON values
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(text, parse_int=_whole)
+        value = json.loads(text, parse_int=_whole, object_pairs_hook=_once if once else None)
     except UnreadableError:
         raise
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
@@ -62,6 +66,13 @@ def read_json(path: Path, *, most: int = MOST_BYTES) -> Any:  # noqa: ANN401  JS
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape that may be half of a character; two of them make a whole one."""
 _TOO_DEEP = f"it holds more than {MOST_DEPTH} lists or mappings inside each other"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadableError("a key stands twice")
+    return found
 
 
 def _whole(digits: str) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from math import isfinite, sqrt
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ from fedstrata.wire.sizes import mask_bytes, statistics_bytes, update_bytes
 
 log = logging.getLogger(__name__)
 
+_OWN = {"round", "client", "num_examples", "mask", "peak_bytes"}
+_TOLD = {f.name for f in fields(Update)} & {f.name for f in fields(ClientRecord)} - _OWN
+"""What an update says that a client's record repeats; the rest the recorder works out itself."""
+
 
 class Recorder:
     """Collects a round's facts as they happen; ``close`` turns them into values."""
@@ -49,7 +53,7 @@ class Recorder:
         self._measured: Mapping[ClientId, Measured] = {}
         self._masks: Mapping[ClientId, Mask] = {}
         self._prices: Mapping[ClientId, Cost] = {}
-        self._updates: dict[ClientId, dict[str, Any]] = {}
+        self._updates: dict[ClientId, Update] = {}
         self._norms: dict[ClientId, dict[str, float]] = {}
 
     @property
@@ -130,14 +134,7 @@ class Recorder:
             self.piggybacked[update.client] = update.piggybacked
         blocks = self._setting.layers.blocks(update.mask)
         self._norms[update.client] = {b.name: sqrt(sum(norms[n] ** 2 for n in b.tensor_names)) for b in blocks}
-        self._updates[update.client] = {
-            "loss_first": update.loss_first,
-            "loss_mean": update.loss_mean,
-            "steps": update.steps,
-            "seconds_train": update.seconds,
-            "bytes": update_bytes(blocks, self._setting.train.encoding),
-            "peak": update.peak_bytes,
-        }
+        self._updates[update.client] = replace(update, deltas={})
         return update
 
     def close(self, weights: Weights, selection: Selection) -> tuple[RoundRecord, tuple[Layer, ...]]:
@@ -173,11 +170,11 @@ class Recorder:
     def _client_record(self, client: ClientId) -> ClientRecord:
         setting, layers = self._setting, self._setting.layers
         probes = [kept[client] for kept in (self._probed, self.piggybacked) if client in kept]
-        failure, mask = self.failures.get(client), self._masks.get(client)
+        failure, mask, update = self.failures.get(client), self._masks.get(client), self._updates.get(client)
         scores, measured = self._scores.get(client, ()), self._measured_at(client)
-        facts = dict(self._updates.get(client, {}))
-        up = sum(statistics_bytes(p.stats) for p in probes) + facts.pop("bytes", 0)
-        peaks = [*(p.peak_bytes for p in probes), *([facts.pop("peak")] if "peak" in facts else [])]
+        peaks = [p.peak_bytes for p in probes] + ([update.peak_bytes] if update else [])
+        up = sum(statistics_bytes(p.stats) for p in probes)
+        up += update_bytes(layers.blocks(update.mask), setting.train.encoding) if update else 0
         down = self._state.versions.bytes_down(client, layers)
         return ClientRecord(
             round=self.round,
@@ -189,6 +186,7 @@ class Recorder:
             probe_round=measured.round + 1 if measured and scores else None,
             probe_loss=measured.loss if measured else None,
             seconds_probe=sum((p.seconds for p in probes), 0.0),
+            seconds_train=update.seconds if update else 0.0,
             update_norms=self._norms.get(client, {}),
             predicted=_priced(self._prices.get(client)),
             bytes_up=up,
@@ -196,7 +194,7 @@ class Recorder:
             bytes_down=down + (mask_bytes(layers) if mask is not None else 0),
             failure=failure.reason if failure else None,
             failure_message=failure.message if failure else None,
-            **facts,
+            **({name: getattr(update, name) for name in _TOLD} if update else {}),
         )
 
     def _measured_at(self, client: ClientId) -> Probed | Measured | None:

@@ -8,7 +8,7 @@ enough: every number has a range that no honest client leaves, narrow enough for
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, isnan, sqrt
+from math import isfinite, sqrt
 
 import torch
 
@@ -17,18 +17,22 @@ from fedstrata.domain.layers import Layer
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
+from fedstrata.reading.typed import shown
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.declaration import MOST_ROWS
-from fedstrata.wire.messages import Evaluated, Probed, Reject, Reply, Update, phase_of
+from fedstrata.wire.messages import (
+    CLAIMS,
+    MOST_LOSS,
+    MOST_ROWS,
+    Evaluated,
+    Probed,
+    Reject,
+    Reply,
+    Update,
+    phase_of,
+)
 
 _MOST_SQUARE = torch.finfo(torch.float32).max ** 2
 """No square of a float32 is larger; without a limit, finite statistics could add up to an infinite score."""
-
-_MOST_LOSS = 1e9
-"""Mean loss per row, at most: with float32 logits that have not overflowed by far, and rows that are all wrong."""
-
-_MOST_STEPS, _MOST_SECONDS, _MOST_BYTES = 10**12, 1e9, 2**60
-"""Local steps, seconds of work (thirty years) and bytes of memory (an exbibyte) that a client can claim."""
 
 _SLACK, _TINY = 1e-3, 1e-30
 """What rounding to float32 may add to the square of a sketch, relative and absolute."""
@@ -77,12 +81,9 @@ def admit_update(update: Update, expected: Assignment) -> Norms | Reject:
     if expected.num_examples is not None and update.num_examples != expected.num_examples:
         message = f"the update claims {update.num_examples} training rows; the client declared {expected.num_examples}"
         return Reject(Reason.SCHEMA, message)
-    if not 0 < update.num_examples <= MOST_ROWS or not 0 < update.steps <= _MOST_STEPS:
-        message = f"the update claims {update.num_examples} training rows and {update.steps} steps, which cannot be"
-        return Reject(Reason.SCHEMA, message)
-    lie = _admit_claims("training", (update.loss_first, update.loss_mean), update)
-    if lie is not None:
-        return lie
+    odd_claim = _admit_claims(update)
+    if odd_claim is not None:
+        return odd_claim
     for name, delta in update.deltas.items():
         if tuple(delta.shape) != wanted[name].shape or delta.dtype != torch.float32:
             got = f"{str(delta.dtype).removeprefix('torch.')} {tuple(delta.shape)}"
@@ -117,7 +118,7 @@ def _norms(update: Update, expected: Assignment) -> Norms | Reject:
 def _admit_probed(probed: Probed, expected: Assignment) -> Reject | None:
     if len(probed.stats) != len(expected.blocks):
         return Reject(Reason.SCHEMA, f"statistics of {len(probed.stats)} layers, expected {len(expected.blocks)}")
-    odd = _admit_claims("probe's", (probed.loss,), probed)
+    odd = _admit_claims(probed)
     if odd is not None:
         return odd
     for block, stats in zip(expected.blocks, probed.stats, strict=True):
@@ -158,17 +159,17 @@ def _too_large(t: TensorStats) -> bool:
     return max(map(abs, squares)) > most or max(map(abs, ratios)) > max(most, _MOST_SQUARE) / _TINY
 
 
-def _admit_claims(whose: str, losses: tuple[float, ...], reply: Update | Probed) -> Reject | None:
-    """Return why losses, time or memory that a client claims cannot be."""
-    for loss in losses:
-        if not isfinite(loss):
-            return Reject(Reason.NONFINITE, f"the {whose} loss is {loss}")
-        if not 0 <= loss <= _MOST_LOSS:
-            return Reject(Reason.SCHEMA, f"the {whose} loss is {loss:g}; it is from 0 to {_MOST_LOSS:g}")
-    if isnan(reply.seconds) or not 0 <= reply.seconds <= _MOST_SECONDS:
-        return Reject(Reason.SCHEMA, f"its work took {reply.seconds:g} seconds, which cannot be")
-    if reply.peak_bytes is not None and not 0 <= reply.peak_bytes <= _MOST_BYTES:
-        return Reject(Reason.SCHEMA, "its work held more memory than any machine has, or less than none")
+def _admit_claims(reply: Reply) -> Reject | None:
+    """Return why a number that a client claims cannot be; one that is not finite is only called so if it counts."""
+    for name, claim in CLAIMS[type(reply)].items():
+        value = getattr(reply, name)
+        if value is None:
+            continue
+        if claim.counts and isinstance(value, float) and not isfinite(value):
+            return Reject(Reason.NONFINITE, claim.what.format(value))
+        if not claim.least <= value <= claim.most:
+            words = claim.what.format(shown(value))
+            return Reject(Reason.SCHEMA, f"{words}, which is not from {claim.least:g} to {claim.most:g}")
     return None
 
 
@@ -195,7 +196,7 @@ def _admit_evaluated(evaluated: Evaluated, expected: Assignment) -> Reject | Non
         return Reject(Reason.NONFINITE, f"the loss is {loss}")
     if not 0 <= evaluated.correct <= rows or rows > MOST_ROWS:
         return Reject(Reason.SCHEMA, f"{evaluated.correct} of {rows} rows cannot be right")
-    if not 0 <= loss <= rows * _MOST_LOSS:
-        most = f"it is from 0 to {_MOST_LOSS:g} a row"
+    if not 0 <= loss <= rows * MOST_LOSS:
+        most = f"it is from 0 to {MOST_LOSS:g} a row"
         return Reject(Reason.SCHEMA, f"a loss of {loss:g} over {rows} rows cannot be; {most}")
     return None

@@ -32,7 +32,7 @@ from fedstrata.alignment import aligned
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.reasons import Reason
-from fedstrata.wire import numbers
+from fedstrata.domain.sketch import NUMBER_BYTES
 from fedstrata.wire.admission import admit, belongs
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.encodings import decode_tensor, encode_block, encoded_specs
@@ -40,15 +40,13 @@ from fedstrata.wire.manifest import read_manifest, write_manifest
 from fedstrata.wire.messages import Reject, Reply, Update
 from fedstrata.wire.sizes import Encoding, update_bytes
 
-MAGIC, VERSION = b"FSTR", 1
+MAGIC, VERSION = b"FSTR", 2
 _HEAD = struct.Struct("<4sHHIQ")
 _DIGEST = 32
 PREFIX = _HEAD.size + _DIGEST
 """Bytes before the manifest."""
 MANIFEST_BASE, MANIFEST_PER_TENSOR = 64 * 1024, 256
-"""A manifest is no longer than this, and so much per tensor that was asked for."""
-MANIFEST_PER_NUMBER = numbers.BYTES
-"""And so much per number of the sketches that were asked for."""
+"""A manifest is no longer than this, so much per tensor asked for, and ``NUMBER_BYTES`` per number of a sketch."""
 
 
 def encode(reply: Reply, blocks: tuple[Layer, ...] = (), encoding: Encoding = Encoding.FLOAT32) -> bytes:
@@ -164,7 +162,7 @@ def _opened(data: bytes, expected: Assignment) -> tuple[bytes, memoryview]:
 
 def _most_said(expected: Assignment) -> int:
     """Return the most bytes that the manifest of an answer can have."""
-    return MANIFEST_BASE + MANIFEST_PER_TENSOR * expected.tensors + MANIFEST_PER_NUMBER * expected.sketched
+    return MANIFEST_BASE + MANIFEST_PER_TENSOR * expected.tensors + NUMBER_BYTES * expected.sketched
 
 
 def _tensors(body: memoryview, expected: Assignment) -> dict[TensorName, torch.Tensor]:

@@ -9,9 +9,8 @@ from typing import Any, Self
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.units import BUDGET_UNITS
+from fedstrata.wire.messages import MOST_ROWS
 
-MOST_ROWS = 2**40
-"""No site has more rows than this; a declaration of more is a mistake or a lie."""
 MOST_TEXT = 300
 """Letters of a name in it."""
 

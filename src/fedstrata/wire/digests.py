@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any
 from weakref import ref
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.layers import Layer
-from fedstrata.wire.messages import Evaluated, Probed, Update, Weights
+from fedstrata.reading.typed import plain
+from fedstrata.wire.manifest import KINDS
+from fedstrata.wire.messages import CLAIMS, Evaluated, Probed, Update, Weights
 
 
 def digest_of(block: Layer, weights: Weights) -> str:
@@ -52,21 +55,18 @@ def manifest_of(blocks: Iterable[Layer], weights: Weights) -> dict[LayerName, st
 
 def content_of(reply: Probed | Update | Evaluated) -> str:
     """Return the content hash of what a reply contributes; times and memory, which it only reports, do not count."""
-    if isinstance(reply, Update):
-        said = [sorted(reply.mask), reply.num_examples, reply.steps, reply.loss_first, reply.loss_mean]
-        said += [content_of(reply.piggybacked)] if reply.piggybacked else []
-        return sha256((json.dumps(said) + hashed(sorted(reply.deltas.items()))).encode()).hexdigest()
-    if isinstance(reply, Probed):
-        stats = [
-            [
-                s.num_examples,
-                [[t.elements, t.weight_sq, t.grad_sq, t.half_dot, t.snr_sum, t.noise_sum] for t in s.tensors],
-                s.sketch,
-            ]
-            for s in reply.stats
-        ]
-        return sha256(json.dumps([stats, reply.loss]).encode()).hexdigest()
-    return sha256(json.dumps([reply.loss_sum, reply.correct, reply.num_examples]).encode()).hexdigest()
+    said = json.dumps(_content(reply))
+    said += hashed(sorted(reply.deltas.items())) if isinstance(reply, Update) else ""
+    return sha256(said.encode()).hexdigest()
+
+
+def _content(reply: Probed | Update | Evaluated) -> dict[str, Any]:
+    """Return what a reply says, without where it belongs and what its fields only report."""
+    reported = {name for name, claim in CLAIMS[type(reply)].items() if not claim.counts}
+    said = plain(KINDS[type(reply)], reply)
+    if isinstance(reply, Update) and reply.piggybacked is not None:
+        said["piggybacked"] = _content(reply.piggybacked)
+    return {key: value for key, value in said.items() if key not in {"client", "round", "origin", *reported}}
 
 
 def hashed(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -1,10 +1,16 @@
-"""What server and clients say to each other: requests and replies, keyed by a stable client name."""
+"""What server and clients say to each other: requests and replies, keyed by a stable client name.
+
+A field stands here once. How a message is written (``manifest.py``, ``requests.py``), the range that a client's number
+has to lie in (``admission.py``) and what counts as a reply's content (``digests.py``) follow from its type.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+from pydantic import Field, PlainSerializer
 
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
@@ -22,6 +28,39 @@ if TYPE_CHECKING:
 else:
     Weights = Mapping
 
+
+Ascending = PlainSerializer(sorted)
+"""Marks a set: it is written as a list in ascending order."""
+Apart: Any = Field(exclude=True, default_factory=dict)
+"""Marks tensors: they travel beside what is said."""
+MOST_ROWS = 2**40
+"""No client has more rows than this; a declaration of more is a mistake or a lie."""
+MOST_LOSS = 1e9
+"""Mean loss per row, at most: with float32 logits that have not overflowed by far, and rows that are all wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The range of a number that a client claims; the ends count.
+
+    Attributes:
+        least: What it is at least.
+        most: What it is at most.
+        what: Says so, with braces where the number stands.
+        counts: Whether it is content; what is only reported, such as the time of the work, is not.
+    """
+
+    least: float
+    most: float
+    what: str
+    counts: bool = True
+
+
+Steps = Annotated[int, Claim(1, 10**12, "the update claims {} steps")]
+Rows = Annotated[int, Claim(1, MOST_ROWS, "the update claims {} training rows")]
+TrainingLoss = Annotated[float, Claim(0, MOST_LOSS, "the training loss is {}")]
+Seconds = Annotated[float, Claim(0, 1e9, "its work took {} seconds", counts=False)]
+Peak = Annotated[int | None, Claim(0, 2**60, "its work held {} bytes of memory", counts=False)]
 
 PhaseName = Literal["probe", "train", "evaluate"]
 """What a client is asked to do."""
@@ -55,7 +94,7 @@ class ProbePlan(Probing):
         sketch: Which sketch of each layer's mean gradient to send besides; ``None`` for none.
     """
 
-    statistics: frozenset[Statistic] = frozenset({Statistic.NORM})
+    statistics: Annotated[frozenset[Statistic], Ascending] = frozenset({Statistic.NORM})
     sketch: Hashing | None = None
 
 
@@ -81,7 +120,7 @@ class Probe:
 
     client: ClientId
     round: int
-    weights: Weights
+    weights: Annotated[Weights, Apart]
     plan: ProbePlan
     origin: Origin = NOWHERE
 
@@ -96,8 +135,8 @@ class Train:
 
     client: ClientId
     round: int
-    weights: Weights
-    mask: Mask
+    weights: Annotated[Weights, Apart]
+    mask: Annotated[Mask, Ascending]
     plan: TrainPlan
     origin: Origin = NOWHERE
     probe: ProbePlan | None = None
@@ -109,7 +148,7 @@ class Evaluate:
 
     client: ClientId
     round: int
-    weights: Weights
+    weights: Annotated[Weights, Apart]
     origin: Origin = NOWHERE
 
 
@@ -130,9 +169,9 @@ class Probed:
     client: ClientId
     round: int
     stats: tuple[LayerStats, ...]
-    loss: float
-    seconds: float
-    peak_bytes: int | None = None
+    loss: Annotated[float, Claim(0, MOST_LOSS, "the probe's loss is {}")]
+    seconds: Seconds
+    peak_bytes: Peak = None
     origin: Origin = NOWHERE
 
 
@@ -155,14 +194,14 @@ class Update:
 
     client: ClientId
     round: int
-    mask: Mask
-    deltas: Weights
-    num_examples: int
-    steps: int
-    loss_first: float
-    loss_mean: float
-    seconds: float
-    peak_bytes: int | None = None
+    mask: Annotated[Mask, Ascending]
+    deltas: Annotated[Weights, Apart]
+    num_examples: Rows
+    steps: Steps
+    loss_first: TrainingLoss
+    loss_mean: TrainingLoss
+    seconds: Seconds
+    peak_bytes: Peak = None
     origin: Origin = NOWHERE
     piggybacked: Probed | None = None
 
@@ -230,6 +269,16 @@ class Reject:
 
 
 Reply = Probed | Update | Evaluated | Failure
+
+
+def _claims(kind: type[Reply]) -> dict[str, Claim]:
+    hints = get_type_hints(kind, include_extras=True)
+    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Claim)}
+
+
+CLAIMS = {kind: _claims(kind) for kind in (Probed, Update, Evaluated, Failure)}
+"""What each kind of reply claims, by the names of its fields."""
 
 
 def phase_of(message: Request | Reply) -> PhaseName:
