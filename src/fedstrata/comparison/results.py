@@ -11,19 +11,18 @@ it. Two columns hold lists, parted by spaces:
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import astuple, fields
 from math import isfinite
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from pydantic import TypeAdapter
 
-from fedstrata.comparison.cells import cell, text_of
 from fedstrata.comparison.outcome import CurvePoint, Outcome, merge_local_only, outcome_of
 from fedstrata.errors import DataError, nearest
 from fedstrata.files import write_atomic
+from fedstrata.tables.csv_text import csv_text, text_of
 
 __all__ = [
     "COLUMNS",
@@ -44,8 +43,8 @@ _OUTCOME = TypeAdapter(Outcome)
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Replace a results file at once; see ``tests/comparison/test_results.py``."""
-    lines = [_line(COLUMNS), *(_line([_written(getattr(one, name)) for name in COLUMNS]) for one in outcomes)]
-    write_atomic(path, "".join(lines), shared=True)
+    rows = ([_plain(getattr(one, name)) for name in COLUMNS] for one in outcomes)
+    write_atomic(path, csv_text(COLUMNS, rows), shared=True)
 
 
 def read_outcomes(path: Path) -> tuple[Outcome, ...]:
@@ -75,22 +74,13 @@ def is_results_file(path: Path) -> bool:
         return False
 
 
-def _line(cells: Sequence[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow(
-        cells
-    )  # a carriage return inside a cell is quoted for this end only
-    return out.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _written(value: object) -> str:
-    if value is None:
-        return ""
+def _plain(value: object) -> object:
+    """Return a list of layers or of points as text, all else as it is."""
     if isinstance(value, Mapping):
-        return cell(" ".join(f"{quote(name)}:{count}" for name, count in value.items()))
+        return " ".join(f"{quote(name)}:{count}" for name, count in value.items())
     if isinstance(value, tuple):
-        return " ".join(":".join(_written(getattr(p, f.name)) for f in fields(CurvePoint)) for p in value)
-    return cell(value) if isinstance(value, str) else repr(value)
+        return " ".join(":".join("" if x is None else repr(x) for x in astuple(point)) for point in value)
+    return value
 
 
 def _check_head(path: Path, head: Sequence[str]) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from io import StringIO
+from dataclasses import astuple, dataclass, fields
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from fedstrata.comparison.cells import cell, text_of
 from fedstrata.errors import DataError
 from fedstrata.files import write_atomic
 from fedstrata.runs.records import Run
+from fedstrata.tables.csv_text import csv_text, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +121,7 @@ def write_theory(path: Path, lines: Sequence[TheoryLine]) -> None:
         See ``tests/report/test_theory_table.py``.
     """
     names = [field.name for field in fields(TheoryLine)]
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(names)
-    for line in lines:
-        table.writerow(_cell(getattr(line, name)) for name in names)
-    write_atomic(path, text.getvalue(), shared=True)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return cell(value)
-    return "" if value is None else repr(value)
+    write_atomic(path, csv_text(names, map(astuple, lines)), shared=True)
 
 
 def read_theory(path: Path) -> list[TheoryLine]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fedstrata.files import private_file, sync, write_atomic
 from fedstrata.runs.folder import RunFolder
+from fedstrata.tables.csv_text import csv_text
 
 COLUMNS = (
     "round",
@@ -106,9 +105,7 @@ def _final(rounds: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | No
 
 
 def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    table.writeheader()
+    rows: list[dict[str, object]] = []
     total = 0
     cohorts: dict[int, list[Mapping[str, Any]]] = {}
     wasted: Counter[int] = Counter()
@@ -121,13 +118,13 @@ def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
         clients = cohorts.get(e["round"], [])
         total += e["bytes_up"] + wasted[e["round"]]
         test, validation = e["test"] or {}, e["validation"] or {}
-        table.writerow(
+        rows.append(
             {
                 "round": e["round"],
-                "accuracy": test.get("accuracy", ""),
-                "loss": test.get("loss", ""),
-                "validation_accuracy": validation.get("accuracy", ""),
-                "validation_loss": validation.get("loss", ""),
+                "accuracy": test.get("accuracy"),
+                "loss": test.get("loss"),
+                "validation_accuracy": validation.get("accuracy"),
+                "validation_loss": validation.get("loss"),
                 "bytes_up": e["bytes_up"],
                 "bytes_down": e["bytes_down"],
                 "total_bytes_up": total,
@@ -140,7 +137,7 @@ def _metrics(events: Sequence[Mapping[str, Any]]) -> str:
                 "peak_bytes": e["peak_bytes"],
             }
         )
-    return out.getvalue()
+    return csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _score(client: Mapping[str, Any], layer: int) -> tuple[float | None, int | None]:
