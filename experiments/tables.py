@@ -33,7 +33,6 @@ from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import Outcome
 from fedstrata.comparison.results import read_outcomes
 from fedstrata.files import write_atomic
-from fedstrata.report import read_run
 from fedstrata.report.compare_views import markdown
 from fedstrata.report.theory_table import (
     MEASURES,
@@ -44,6 +43,7 @@ from fedstrata.report.theory_table import (
     within_rounds,
     write_theory,
 )
+from fedstrata.runs.reading import read_run
 
 HERE = Path("experiments")
 PAGES = Path("docs/results")

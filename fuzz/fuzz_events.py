@@ -16,7 +16,7 @@ from zlib import crc32
 from driver import Target, main
 from fedstrata.comparison.outcome import outcome_of
 from fedstrata.errors import FedstrataError
-from fedstrata.report import write_report
+from fedstrata.report.html import write_report
 from fedstrata.runs.reading import read_run
 from texts import json_lines
 

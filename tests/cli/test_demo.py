@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 
 from fedstrata.cli import demo_runs, demo_setting
+from fedstrata.domain.formatting import duration, megabytes, percent
 from fedstrata.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,11 @@ def test_results_and_report_come_from_the_runs(tmp_path: Path, monkeypatch: pyte
         assert sum(result["selection"].values()) == pytest.approx(expected, abs=0.01)
     console = Console(record=True, width=120)
     demo_runs._conclude(tmp_path, results, console)
-    assert "input shift" in console.export_text()
+    text = console.export_text()
+    assert text.count("input shift") > 1
+    for result in results:
+        facts = {percent(result["accuracy"]), megabytes(result["bytes_up"]), duration(result["seconds"])}
+        assert any(facts | {result["method"]} <= {x.strip() for x in line.split("  ")} for line in text.splitlines())
     assert (tmp_path / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedstrata.cli import bench, terminal
+from fedstrata.cli.demo_runs import table
 from fedstrata.cli.layers import _view
 from fedstrata.cli.main import app
 from fedstrata.cli.sites_table import show_nodes, show_sites
@@ -25,7 +26,7 @@ from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import CurvePoint
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.report.compare_views import terminal_views
-from fedstrata.report.tables import Result, terminal_table
+from fedstrata.tables.terminal import Terminal
 from report.made_outcomes import several
 
 METHODS = ("consensus", "independent", "periodic-every-5", "head-only", "full", "most-agreed-layers")
@@ -41,7 +42,7 @@ def of_layers(console: Console) -> None:
     blocks = [block(i, f"bert.encoder.layer.{i}.attention.self_and_output", "layer", []) for i in range(12)]
     blocks += [block(None, "cls.predictions", "always", ["bert.embeddings.word_embeddings"])]
     total = {"parameters": 1_020_653_568, "bytes": 4_082_614_272, "flops_forward": 22_347_251_712}
-    console.print(_view("./models/bert", {"blocks": blocks, "total": {**total, "flops_backward": None}}))
+    console.print(Terminal(_view("./models/bert", {"blocks": blocks, "total": {**total, "flops_backward": None}})))
 
 
 def of_comparisons(console: Console) -> None:
@@ -73,10 +74,8 @@ def of_sites(console: Console) -> None:
 
 
 def of_the_demo(console: Console) -> None:
-    rows = [
-        Result(m, 0.632, 0.64, 16_200_000, 23.7, "1 of 6: layer.5 100%, layer.0 23%", "input shift") for m in METHODS
-    ]
-    console.print(terminal_table(rows, title="demo"))
+    facts = ("63.2%", "64.0%", "16.20", "23.7 s", "1 of 6: layer.5 100%, layer.0 23%")
+    console.print(Terminal(table([("input shift", method, *facts) for method in METHODS])))
 
 
 def of_bench(console: Console) -> None:
@@ -92,11 +91,11 @@ def of_bench(console: Console) -> None:
 TABLES: tuple[Callable[[Console], None], ...] = (of_layers, of_comparisons, of_sites, of_the_demo, of_bench)
 
 
-def printed(table: Callable[[Console], None], width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def printed(show: Callable[[Console], None], width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, force_terminal=True, color_system=None, markup=False)
     monkeypatch.setattr(terminal, "output", lambda: console)
-    table(console)
+    show(console)
     return out.getvalue().splitlines()
 
 

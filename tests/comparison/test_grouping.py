@@ -17,7 +17,8 @@ from fedstrata.comparison.grouping import (
     uploaded,
 )
 from fedstrata.domain.records import Metrics, RoundRecord
-from fedstrata.report import Run, read_run
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import write_run
 
 

@@ -24,7 +24,8 @@ from fedstrata.comparison.results import (
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.errors import CheckpointError, DataError
-from fedstrata.report import Run, read_run
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import lost_attempt, write_run
 
 BEFORE, AFTER = Metrics(0.2, 2.0, 50), Metrics(0.5, 1.25, 50)

@@ -10,9 +10,10 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import ClientRecord, RoundRecord
-from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Check, Meter, Note
 from fedstrata.report.sections.budgets import budget_shown, budgets, tightest
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import write_run
 
 PRICE = {"layers": 2.0, "flops": 4e9, "bytes_up": 300.0, "bytes_down": 50.0, "bytes_peak": 8e6, "seconds": 3.0}

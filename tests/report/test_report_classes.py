@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.report import Run, read_run, write_report
 from fedstrata.report.blocks import Fold, Note, Pictures, Table, Text
+from fedstrata.report.html import write_report
 from fedstrata.report.sections.classes import classes, sums
-from fedstrata.runs.records import Confusion
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Confusion, Run
 from report.synthetic_run import write_run
 
 FOUND = Confusion(3, ("cat", "dog", "owl"), {(0, 0): 6, (0, 1): 2, (1, 1): 9, (1, 0): 3})

@@ -14,11 +14,11 @@ from fedstrata.comparison.compare import compare
 from fedstrata.comparison.grouping import group
 from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.results import Outcome
-from fedstrata.report import read_run
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare_html import write_page
 from fedstrata.report.figures.rows import Bar, Row, row_chart
 from fedstrata.report.sections.comparison import comparison
+from fedstrata.runs.reading import read_run
 from report.made_outcomes import outcome, several
 from report.synthetic_run import write_run
 

@@ -23,7 +23,7 @@ CURVE = (CurvePoint(0, 0.125, 0, 0.0), CurvePoint(2, 0.5, 1_000_000, 2e9))
 def cells(outcomes: Sequence[Outcome], sheet: int, rules: Rules | None = None) -> list[dict[str, str]]:
     (contest,) = compare(outcomes, rules or Rules())
     shown = sheets(contest)[sheet]
-    return [dict(zip(shown.head, row, strict=True)) for row in shown.rows]
+    return [dict(zip(shown.head, map(str, row), strict=True)) for row in shown.rows]
 
 
 def printed(outcomes: Sequence[Outcome], rules: Rules | None = None) -> str:

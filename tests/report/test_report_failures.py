@@ -10,10 +10,11 @@ import pytest
 
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import RoundRecord
-from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Check, Fold, Note, Pictures, Table, Text
 from fedstrata.report.losses import BEFORE, losses_by_round, tally, turns_asked
 from fedstrata.report.sections.failures import MEANING, failures
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import below_quorum, given_up, lost_attempt, write_run
 
 

@@ -12,10 +12,11 @@ import pytest
 from fedstrata.comparison.grouping import group
 from fedstrata.comparison.pareto import Standing
 from fedstrata.domain.records import Metrics, RoundRecord
-from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
 from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.frontier import costs_and_accuracy
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import write_run
 
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 310.0, 8.0, 244.0

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fedstrata.errors import ConfigError
-from fedstrata.report import read_run, write_report
+from fedstrata.report.html import write_report
+from fedstrata.runs.reading import read_run
 from report.synthetic_run import moved_layer, write_run
 
 EVIL = "<script>alert(1)</script>"

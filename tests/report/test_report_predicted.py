@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedstrata.domain.records import ClientRecord, RoundRecord
-from fedstrata.report import Run, read_run
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
 from fedstrata.report.figures.agreement import Pair
 from fedstrata.report.sections.predicted import compared, predicted, predicted_in_words
+from fedstrata.runs.reading import read_run
+from fedstrata.runs.records import Run
 from report.synthetic_run import write_run
 
 

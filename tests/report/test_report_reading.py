@@ -14,7 +14,6 @@ from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.pareto import Standing
 from fedstrata.comparison.results import CurvePoint
 from fedstrata.domain.records import Metrics, RoundRecord
-from fedstrata.report import read_run
 from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
 from fedstrata.report.compare_tables import sheets
 from fedstrata.report.figures.tradeoff import tradeoff
@@ -23,6 +22,7 @@ from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.frontier import SAME_COST, costs_and_accuracy
+from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
 from report.made_outcomes import several
 from report.synthetic_run import write_run

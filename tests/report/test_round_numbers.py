@@ -14,7 +14,7 @@ import pytest
 from fedstrata.comparison.outcome import outcome_of
 from fedstrata.domain.records import Metrics
 from fedstrata.errors import TrainingError
-from fedstrata.report import write_report
+from fedstrata.report.html import write_report
 from fedstrata.report.progress import PlainProgress
 from fedstrata.runs.reading import read_run
 from fedstrata.selectors.consensus import Consensus

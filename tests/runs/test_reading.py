@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.errors import CheckpointError
-from fedstrata.report import read_run
+from fedstrata.runs.reading import read_run
 from report.synthetic_run import write_run
 
 

@@ -260,14 +260,15 @@ def _say(
         typer.echo(json.dumps({"file": str(out), **batch, "profile": asdict(profile), "timed": rows}, indent=2))
         return
     from fedstrata.cli.terminal import output, say
-    from fedstrata.report.terminal import TerminalTable
+    from fedstrata.tables.table import Table
+    from fedstrata.tables.terminal import Terminal
 
     console = output()
     say(console, f"{what.name}; batch {what.shape}; {profile.name}")
     cells = tuple(
         (row["work"], f"{row['seconds']:.4f} s", f"{row['predicted']:.4f} s", f"{row['ratio']:.2f}") for row in rows
     )
-    console.print(TerminalTable(("work", "measured", "predicted", "ratio"), cells, frozenset({1, 2, 3})))
+    console.print(Terminal(Table("", ("work", "# measured", "# predicted", "# ratio"), cells)))
     say(console, _quality(cases, times, rates))
     say(
         console,

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -20,11 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedstrata.cli.demo_setting import LAYERS_PER_CLIENT, METHODS, ROUNDS, SHIFTS, demo_config, device_file
 from fedstrata.cli.terminal import output, say, wrapping
+from fedstrata.domain.formatting import duration, megabytes, percent
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import ConfigError, TrainingError, nearest
 from fedstrata.files import private_file
 from fedstrata.parents import bound
+from fedstrata.tables.table import Table
 
 MARKER = ".fedstrata-demo"
 MACHINE_SECONDS = 2.0
@@ -235,23 +237,29 @@ def _shares(events: list[dict[str, Any]]) -> dict[str, float]:
     return {name: round(sum(i in mask for mask in masks) / len(masks), 3) for i, name in enumerate(names)}
 
 
+def table(rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return rows of shift, method and what came out as a table, with a rule between shifts."""
+    head = ("setting", "method", "# accuracy", "# best", "# MB up", "# time", "layers chosen")
+    ruled = frozenset(i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0])
+    return Table("", head, tuple(rows), ruled=ruled, labels=2)
+
+
+def _row(result: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    from fedstrata.comparison.totals import layers_chosen
+    from fedstrata.runs.reading import read_run
+
+    best = json.loads((path / "summary.json").read_text())["best"]["accuracy"]
+    shares = (percent(result["accuracy"]), percent(best))
+    costs = (megabytes(result["bytes_up"]), duration(result["seconds"]))
+    return (f"{result['shift']} shift", result["method"], *shares, *costs, layers_chosen([read_run(path)]))
+
+
 def _conclude(out: Path, results: list[dict[str, Any]], console: Console) -> None:
-    from fedstrata.report import Result, layers_chosen, read_run, terminal_table, write_report
+    from fedstrata.report.html import write_report
+    from fedstrata.tables.terminal import Terminal
 
     paths = {(r["shift"], r["method"]): folder(out, r["shift"], r["method"]) for r in results}
-    rows = [
-        Result(
-            method=r["method"],
-            accuracy=r["accuracy"],
-            best=json.loads((paths[r["shift"], r["method"]] / "summary.json").read_text())["best"]["accuracy"],
-            bytes_up=r["bytes_up"],
-            seconds=r["seconds"],
-            selection=layers_chosen([read_run(paths[r["shift"], r["method"]])]),
-            setting=f"{r['shift']} shift",
-        )
-        for r in results
-    ]
-    console.print(terminal_table(rows))
+    console.print(Terminal(table([_row(r, paths[r["shift"], r["method"]]) for r in results])))
     for shift, words in SHIFTS.items():
         of_shift = [r for r in results if r["shift"] == shift]
         limited = [r for r in of_shift if r["method"] not in ("full", "head only")]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedstrata.models.fake import FakeModel
     from fedstrata.models.loaded import Lora, Task
     from fedstrata.models.sublayers import Units
-    from fedstrata.report.terminal import TerminalTable
+    from fedstrata.tables.table import Table
 
 _TASKS = ("image-classification", "text-classification", "multiple-choice")
 _UNITS = ("blocks", "halves")
@@ -158,19 +158,19 @@ def _show(
     model: str, table: dict[str, Any], inputs: dict[str, list[int]], note: str | None, select: str | None
 ) -> None:
     from fedstrata.cli.terminal import output, say
+    from fedstrata.tables.terminal import Terminal
 
     console = output()
-    console.print(_view(model, table))
+    console.print(Terminal(_view(model, table)))
     for line in ("", *_notes(table, inputs, note, select)):
         say(console, line)
 
 
-def _view(model: str, table: dict[str, Any]) -> TerminalTable:
+def _view(model: str, table: dict[str, Any]) -> Table:
     """Return the table for people; ties have a column only where there are some."""
-    from fedstrata.report.terminal import TerminalTable
+    from fedstrata.tables.table import Table
 
-    blocks = table["blocks"]
-    tied = [", ".join(row["tied_with"]) or "-" for row in blocks]
+    blocks, end = table["blocks"], len(table["blocks"])
     ties = any(row["tied_with"] for row in blocks)
     rows = tuple(
         (
@@ -178,24 +178,19 @@ def _view(model: str, table: dict[str, Any]) -> TerminalTable:
             row["name"],
             row["role"],
             *(_number(key, row[key]) for key in _HEADINGS),
-            *([with_] if ties else []),
+            *([", ".join(row["tied_with"]) or "-"] if ties else []),
         )
-        for row, with_ in zip(blocks, tied, strict=True)
+        for row in blocks
     )
-    styles = {
-        i: "bold" if row["selected"] else "dim"
-        for i, row in enumerate(blocks)
-        if row["selected"] or row["role"] != "layer"
-    }
-    return TerminalTable(
-        head=("id", "name", "role", *_HEADINGS.values(), *(["tied with"] if ties else [])),
-        rows=rows,
-        numbers=frozenset({0, *range(3, 3 + len(_HEADINGS))}),
+    total = ("", "total", "", *(_number(key, table["total"][key]) for key in _HEADINGS), *([""] if ties else []))
+    return Table(
+        model,
+        ("# id", "name", "role", *(f"# {title}" for title in _HEADINGS.values()), *(["tied with"] if ties else [])),
+        (*rows, total),
+        strong=frozenset({end, *(i for i, row in enumerate(blocks) if row["selected"])}),
+        faint=frozenset(i for i, row in enumerate(blocks) if row["role"] != "layer"),
+        ruled=frozenset({end, *(i for i in range(1, end) if blocks[i]["role"] != blocks[i - 1]["role"])}),
         labels=2,
-        title=model,
-        foot=("", "total", "", *(_number(key, table["total"][key]) for key in _HEADINGS), *([""] if ties else [])),
-        ruled=frozenset(i for i in range(1, len(blocks)) if blocks[i]["role"] != blocks[i - 1]["role"]),
-        styles=styles,
     )
 
 

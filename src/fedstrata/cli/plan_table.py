@@ -19,7 +19,8 @@ from fedstrata.planning.plan import Block, Plan
 from fedstrata.planning.spans import Span
 from fedstrata.planning.values import cohort
 from fedstrata.planning.warnings import plan_warnings
-from fedstrata.report.terminal import TerminalTable
+from fedstrata.tables.table import Table
+from fedstrata.tables.terminal import Terminal
 
 SHOWN = 9
 """Layers of a deep model that are shown in the table of single layers."""
@@ -37,7 +38,7 @@ def show(plan: Plan, name: str, console: Console) -> None:
         say(console, line)
     for table in (_blocks(plan), _alone(plan), _clients(plan), _round(plan), _run(plan)):
         console.print()
-        console.print(table)
+        console.print(Terminal(table))
     console.print()
     for line in (*_legend(plan), *(f"warning: {warning}" for warning in plan_warnings(plan))):
         say(console, line)
@@ -87,20 +88,6 @@ def _batches(plan: Plan) -> str:
     return f"probe on {batches} of up to {probe.batch_size} rows, {local}"
 
 
-def _table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, ruled: int | None = None
-) -> TerminalTable:
-    """Return a table whose columns are numbers but for the first ``left``; ``ruled`` rows at the end stand apart."""
-    cells = tuple(tuple(row) for row in rows)
-    return TerminalTable(
-        head=tuple(columns),
-        rows=cells,
-        numbers=frozenset(range(left, len(columns))),
-        title=title,
-        ruled=frozenset() if ruled is None else frozenset({len(cells) - ruled}),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Size:
     """What makes neighbouring blocks alike."""
@@ -111,10 +98,10 @@ class _Size:
     weight: float | None
 
 
-def _blocks(plan: Plan) -> TerminalTable:
+def _blocks(plan: Plan) -> Table:
     title = f"Blocks: operations in the local steps of one round of {plan.reference}, without probe"
-    columns = ("block", "trained by", "parameters", "bytes up", "FLOPs forward", "FLOPs weight gradient")
-    return _table(title, columns, _block_rows(plan), left=2)
+    head = ("block", "trained by", "# parameters", "# bytes up", "# FLOPs forward", "# FLOPs weight gradient")
+    return Table(title, head, tuple(_block_rows(plan)))
 
 
 def _block_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
@@ -143,10 +130,10 @@ def _operations(value: float | None) -> str:
     return "-" if value is None else plain("flops", value)
 
 
-def _alone(plan: Plan) -> TerminalTable:
+def _alone(plan: Plan) -> Table:
     """Return what training one layer costs: the lower it lies, the further gradients are carried."""
     title = f"One layer alone: a round of {plan.reference} that trains it and what everyone trains, without probe"
-    columns = ("trained", "FLOPs, of full", "peak memory, of full", "seconds, of full", "bytes up")
+    head = ("trained", "# FLOPs, of full", "# peak memory, of full", "# seconds, of full", "# bytes up")
     layers = [block for block in plan.blocks if block.alone is not None]
     step = 1 if len(layers) <= SHOWN + 3 else (len(layers) - 1) / (SHOWN - 1)
     chosen = sorted({round(i * step) for i in range(SHOWN if step > 1 else len(layers))})
@@ -163,7 +150,7 @@ def _alone(plan: Plan) -> TerminalTable:
         ends.append(("the probe adds", *_shares(plan.probe, plan.everything)))
     if len(chosen) < len(layers):
         title += f"; {len(chosen)} of {len(layers)} layers, --json has all"
-    return _table(title, columns, [*rows, *ends], ruled=len(ends))
+    return Table(title, head, (*rows, *ends), ruled=frozenset({len(rows)}))
 
 
 def _shares(cost: Cost, full: Cost) -> tuple[str, ...]:
@@ -174,33 +161,25 @@ def _shares(cost: Cost, full: Cost) -> tuple[str, ...]:
     return (*found, plain("bytes_up", cost.bytes_up))
 
 
-def _clients(plan: Plan) -> TerminalTable:
+def _clients(plan: Plan) -> Table:
     title = "Clients: the masks that their budgets pay for"
-    columns = (
-        "client",
-        "budget",
-        "needed: head only",
-        "needed: all layers",
-        "layers it can train alone",
-        "deepest",
-        "from output",
-        "most layers",
-    )
-    return _table(title, columns, client_rows(plan.clients), left=5)
+    needs = ("needed: head only", "needed: all layers", "layers it can train alone")
+    head = ("client", "budget", *needs, "# deepest", "# from output", "# most layers")
+    return Table(title, head, tuple(client_rows(plan.clients)))
 
 
 _UNITS = ("flops", "seconds", "bytes_up", "bytes_peak")
 
 
-def _round(plan: Plan) -> TerminalTable:
-    columns = ("selector", "FLOPs", "seconds", "bytes up", "peak memory", "bytes down: first", "later")
-    return _table("Selectors: one client in one round", columns, _round_rows(plan, len(columns)))
+def _round(plan: Plan) -> Table:
+    columns = ("# FLOPs", "# seconds", "# bytes up", "# peak memory", "# bytes down: first", "# later")
+    return Table("Selectors: one client in one round", ("selector", *columns), tuple(_round_rows(plan, len(columns))))
 
 
-def _round_rows(plan: Plan, width: int) -> Iterator[Sequence[str]]:
+def _round_rows(plan: Plan, columns: int) -> Iterator[tuple[str, ...]]:
     for found in _methods(plan):
         if found.mean is None or found.dearest is None or plan.full.mean is None or plan.full.dearest is None:
-            yield (f"{found.name}: see warnings", *[""] * (width - 1))
+            yield (f"{found.name}: see warnings", *[""] * columns)
             continue
         down = (plain("bytes_down", found.down_first), plain("bytes_down", found.down_later))
         full = plan.full.mean.high
@@ -215,17 +194,17 @@ def _same(mean: Span, dearest: Span) -> bool:
     return all(isnan(one) or isclose(one, other) for (_, one), (_, other) in ends)
 
 
-def _run(plan: Plan) -> TerminalTable:
+def _run(plan: Plan) -> Table:
     units = ("flops", "seconds", "bytes_up", "bytes_down")
     rounds, per_round = plan.subject.loaded.config.train.rounds, cohort(plan)
     title = f"Selectors: the run, {rounds} round{'s' * (rounds != 1)} of {per_round} client{'s' * (per_round != 1)}"
-    rows = [
+    rows = tuple(
         (label, *_cells(cost, plan.full.run.high, loose, units))
         for found in _methods(plan)
         if found.run is not None and plan.full.run is not None
         for label, cost, loose in _ends(found.name, found.run)
-    ]
-    return _table(title, ("selector", "FLOPs", "client-seconds", "bytes up", "bytes down"), rows)
+    )
+    return Table(title, ("selector", "# FLOPs", "# client-seconds", "# bytes up", "# bytes down"), rows)
 
 
 def _methods(plan: Plan) -> Iterator[Forecast]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from fedstrata.cli.terminal import say
 from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
 from fedstrata.domain.formatting import clean
-from fedstrata.report.terminal import TerminalTable
+from fedstrata.tables.table import Table
+from fedstrata.tables.terminal import Terminal
 
 _MOST_LAYERS = 2
 _ONLINE = {"online": "yes", "registered": "never"}
@@ -24,8 +25,8 @@ def show_sites(sites: Sequence[SiteStatus], console: Console, *, note: str = "")
         console: Where to print them.
         note: What has to be said below.
     """
-    head = ("site", "online", "rows", "budget", "refuses", "last", "MB down", "MB up")
-    console.print(TerminalTable(head, tuple(tuple(_cells(site)) for site in sites), frozenset({2, 6, 7})))
+    head = ("site", "online", "# rows", "budget", "refuses", "last", "# MB down", "# MB up")
+    console.print(Terminal(Table("", head, tuple(tuple(_cells(site)) for site in sites))))
     for line in (*_troubles(sites), *([note] if note else [])):
         say(console, clean(line))
 
@@ -36,7 +37,7 @@ def show_nodes(nodes: Sequence[Connection], console: Console) -> None:
         say(console, "no site is registered; register one with: flwr supernode register KEY.pub")
         return
     rows = tuple((node.node, node.status, node.since or "-") for node in nodes)
-    console.print(TerminalTable(("node", "status", "since"), rows))
+    console.print(Terminal(Table("", ("node", "status", "since"), rows)))
     say(console, "a SuperLink knows nodes by number; the names of a run's sites: fedstrata sites RUN")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
-from fedstrata.report.terminal import wrapped
+from fedstrata.tables.terminal import wrapped
 
 PIPE = 10_000
 """Width where there is no terminal: a pipe has no edge to wrap at."""

@@ -1,9 +1,11 @@
-"""What the clients of a whole run gave: predicted operations, measured time, and the largest peak of memory."""
+"""What the clients of a whole run gave: predicted operations, measured time, the largest peak of memory, and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 
+from fedstrata.domain.formatting import short_names
 from fedstrata.domain.records import ClientRecord
 from fedstrata.runs.records import Run
 
@@ -32,3 +34,24 @@ def client_seconds(run: Run) -> float:
 def largest_peak(run: Run) -> int | None:
     """Return the most memory that any client held, or ``None`` if it was never measured."""
     return max((client.peak_bytes for client in turns(run) if client.peak_bytes is not None), default=None)
+
+
+def layers_chosen(runs: Sequence[Run], *, most: int = 2) -> str:
+    """Return how many layers a client trained per round, and which were chosen most, in a few words.
+
+    The shares are of all client-rounds of all runs; runs of one method have the same layers.
+    """
+    masks = [c.mask for run in runs for r in run.log.rounds for c in r.clients]
+    layers = runs[0].log.header.layers
+    if not masks or not layers:
+        return "nothing ran"
+    average = fmean(len(m) for m in masks)
+    if average == 0:
+        return f"0 of {len(layers)}"
+    if average == len(layers):
+        return f"all {len(layers)}"
+    counts = [sum(i in m for m in masks) for i in range(len(layers))]
+    top = [i for i in sorted(range(len(layers)), key=lambda i: -counts[i]) if counts[i]][:most]
+    names = short_names(layers)
+    shares = ", ".join(f"{names[i]} {100 * counts[i] / len(masks):.0f}%" for i in top)
+    return f"{average:.3g} of {len(layers)}: {shares}"

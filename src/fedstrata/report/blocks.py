@@ -8,6 +8,10 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+from fedstrata.tables.table import Meter as Meter
+from fedstrata.tables.table import Table as Table
+from fedstrata.tables.table import TableCell as TableCell
+
 MOST_TOLD, MOST_CELLS = 120, 24
 """Marks of a picture, and cells of a heatmap, whose counts can be read in it, that are listed as text."""
 _TITLE = re.compile(r"<title>([^<]+)</title>")
@@ -80,42 +84,6 @@ class Key:
     kind: ClassVar[str] = "key"
     items: tuple[tuple[str, int], ...]
     parts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """A table cell with a small bar, and a tick at a limit.
-
-    Attributes:
-        share: Length of the bar, in [0, 1].
-        limit: Place of the tick, in [0, 1], or ``None``.
-        over: Whether the bar is past the limit.
-    """
-
-    text: str
-    share: float
-    limit: float | None = None
-    over: bool = False
-
-
-TableCell = str | Meter
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table.
-
-    Attributes:
-        caption: What it shows, in a few words.
-        head: Column titles; one that begins with ``#`` is a column of numbers, set right.
-        strong: How many rows stand out, from the first.
-    """
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[TableCell, ...], ...]
-    strong: int = 0
 
 
 @dataclass(frozen=True, slots=True)

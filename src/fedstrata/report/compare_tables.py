@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fedstrata.comparison.intervals import CONFIDENCE, FEWEST_SEEDS, GENERATOR_SEED, RESAMPLES, Estimate, Paired
 from fedstrata.comparison.methods import Contest, Line, Reached
 from fedstrata.comparison.outcome import Outcome
 from fedstrata.domain.formatting import NOTHING, megabytes, number, percent, short_names
+from fedstrata.tables.table import Table
 
 _GIGA = 1e9
 _MOST_LAYERS = 16
@@ -23,28 +23,10 @@ HOW = (
 )
 """What the columns mean, in a paragraph."""
 
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table of text.
-
-    Attributes:
-        caption: What it shows.
-        head: Column titles; one that begins with ``#`` is a column of numbers, set right.
-        rows: Cells; the first is the method.
-        reference: Index of the reference's row, or ``None``.
-    """
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    reference: int | None = None
-
-
 Column = tuple[str, Callable[[Line], str]]
 
 
-def sheets(contest: Contest) -> tuple[Sheet, ...]:
+def sheets(contest: Contest) -> tuple[Table, ...]:
     """Return the tables of a contest: accuracy, clients and costs, loss, layers chosen, and what the oracle is from."""
     return (
         _sheet(
@@ -153,10 +135,10 @@ def _before(contest: Contest) -> str:
     return f" (before training {low if low == high else f'{low} to {high}'})"
 
 
-def _sheet(caption: str, contest: Contest, columns: Sequence[Column]) -> Sheet:
+def _sheet(caption: str, contest: Contest, columns: Sequence[Column]) -> Table:
     rows = tuple((named(line, contest), *(shown(line) for _, shown in columns)) for line in contest.lines)
-    place = next((i for i, line in enumerate(contest.lines) if line.label == contest.reference), None)
-    return Sheet(caption, ("method", *(title for title, _ in columns)), rows, place)
+    reference = frozenset(i for i, line in enumerate(contest.lines) if line.label == contest.reference)
+    return Table(caption, ("method", *(title for title, _ in columns)), rows, strong=reference)
 
 
 def _accuracy(contest: Contest) -> list[Column]:
@@ -234,7 +216,7 @@ def _reached(line: Line, of: Callable[[Reached], float | None], shown: Callable[
     return f"{shown(value)}{of_how_many}"
 
 
-def _losses(contest: Contest) -> tuple[Sheet, ...]:
+def _losses(contest: Contest) -> tuple[Table, ...]:
     """Return the losses, which tell methods apart where rows are too few for accuracy; p is of accuracy alone."""
     if not any(line.loss for line in contest.lines):
         return ()
@@ -248,22 +230,21 @@ def _loss_difference(found: Paired | None) -> str:
     return NOTHING if found is None else _with_ends(found.difference, _nats)
 
 
-def _layers(contest: Contest) -> tuple[Sheet, ...]:
+def _layers(contest: Contest) -> tuple[Table, ...]:
     """Return the shares of client-rounds per layer, in tables that a screen can hold."""
     names = layer_names(contest)
-    short = dict(zip(names, short_names(names, bare=True), strict=True))
-    shares = [layer_shares(line) for line in contest.lines]
+    short = short_names(names, bare=True)
+    shares = {line.label: layer_shares(line) for line in contest.lines}
+
+    def column(name: str) -> Callable[[Line], str]:
+        return lambda line: whole_percent(shares[line.label].get(name))
+
     found = []
     for start in range(0, len(names), _MOST_LAYERS):
-        part = names[start : start + _MOST_LAYERS]
-        columns = [(f"# {short[name]}", name) for name in part]
-        rows = tuple(
-            (named(line, contest), *(whole_percent(own.get(name)) for _, name in columns))
-            for line, own in zip(contest.lines, shares, strict=True)
-        )
-        place = next((i for i, line in enumerate(contest.lines) if line.label == contest.reference), None)
-        caption = "Layers trained, in % of client-rounds" + (f", from {short[part[0]]} on" if start else "")
-        found.append(Sheet(caption, ("method", *(title for title, _ in columns)), rows, place))
+        part = slice(start, start + _MOST_LAYERS)
+        columns = [(f"# {title}", column(name)) for title, name in zip(short[part], names[part], strict=True)]
+        caption = "Layers trained, in % of client-rounds" + (f", from {short[start]} on" if start else "")
+        found.append(_sheet(caption, contest, columns))
     return tuple(found)
 
 
@@ -279,9 +260,9 @@ def whole_percent(share: float | None) -> str:
     return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
 
 
-def _candidates(contest: Contest) -> tuple[Sheet, ...]:
+def _candidates(contest: Contest) -> tuple[Table, ...]:
     if not contest.candidates:
         return ()
     head = ("method", "# seeds", "# accuracy, %", "# loss, nats")
     rows = tuple((c.label, str(len(c.seeds)), mean_shown(c.accuracy), loss_shown(c.loss)) for c in contest.candidates)
-    return (Sheet("Single layers that the oracle was chosen from, by accuracy", head, rows),)
+    return (Table("Single layers that the oracle was chosen from, by accuracy", head, rows),)

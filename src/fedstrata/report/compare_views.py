@@ -11,12 +11,13 @@ from rich.text import Text
 from fedstrata.comparison.intervals import Paired
 from fedstrata.comparison.methods import Contest, Line
 from fedstrata.domain.formatting import clean
-from fedstrata.report.compare_tables import HOW, Sheet, layer_shares, sheets
-from fedstrata.report.tables import escaped
-from fedstrata.report.terminal import TerminalTable
+from fedstrata.report.compare_tables import HOW, layer_shares, sheets
+from fedstrata.tables.table import escaped
+from fedstrata.tables.table import markdown as table_markdown
+from fedstrata.tables.terminal import Terminal
 
 
-def terminal_views(contests: Sequence[Contest]) -> Iterator[TerminalTable | Text]:
+def terminal_views(contests: Sequence[Contest]) -> Iterator[Terminal | Text]:
     """Yield what a terminal shows of contests: per contest a title, tables and notes; text is never read as markup.
 
     Example:
@@ -25,22 +26,11 @@ def terminal_views(contests: Sequence[Contest]) -> Iterator[TerminalTable | Text
     """
     for contest in contests:
         yield Text(clean(contest.title), style="bold")
-        for sheet in sheets(contest):
-            yield Text(clean(sheet.caption), style="italic")
-            yield _terminal(sheet)
+        yield from map(Terminal, sheets(contest))
         for note in contest.notes:
             yield Text(f"! {clean(note)}")
     if contests:
         yield Text(HOW, style="dim")
-
-
-def _terminal(sheet: Sheet) -> TerminalTable:
-    return TerminalTable(
-        head=tuple(title.removeprefix("# ") for title in sheet.head),
-        rows=sheet.rows,
-        numbers=frozenset(j for j, title in enumerate(sheet.head) if title.startswith("#")),
-        styles={} if sheet.reference is None else {sheet.reference: "bold"},
-    )
 
 
 def markdown(contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> str:
@@ -54,24 +44,11 @@ def markdown(contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> str:
     for contest in contests:
         parts.append(f"### {escaped(contest.title)}")
         for sheet in sheets(contest):
-            parts += [f"{escaped(sheet.caption)}:", _markdown_table(sheet)]
+            parts += [f"{escaped(sheet.caption)}:", table_markdown(sheet)]
         parts += [escaped(note) for note in contest.notes]
     if contests:
         parts.append(HOW)
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(sheet: Sheet) -> str:
-    rule = "|".join("---:" if title.startswith("#") else "---" for title in sheet.head)
-    lines = [_row([escaped(title.removeprefix("# ")) for title in sheet.head]), f"|{rule}|"]
-    for place, row in enumerate(sheet.rows):
-        name = escaped(row[0])
-        lines.append(_row([f"**{name}**" if place == sheet.reference else name, *row[1:]]))
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def json_values(contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from fedstrata.comparison.grouping import Group, Series, final_accuracy
 from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import outcome_of
 from fedstrata.comparison.spread import spread
+from fedstrata.comparison.totals import layers_chosen
 from fedstrata.domain.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
 from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
-from fedstrata.report.tables import layers_chosen
 from fedstrata.runs.records import Run
 
 _HEAD = (
@@ -36,7 +36,7 @@ def comparison(group: Group) -> tuple[Block, ...]:
     rows = tuple(_row(series, top) for series in ranked)
     leaders = sum(s.accuracy is not None and s.accuracy == ranked[0].accuracy for s in ranked)
     caption = f"{group.label}: {measured_on(group)} after the last round, and of the round that held-out rows choose"
-    table = Table(caption, _HEAD, rows, strong=leaders)
+    table = Table(caption, _HEAD, rows, strong=frozenset(range(leaders)))
     done = sorted({len(run.log.rounds) for run in group.runs})
     if len(done) < 2:
         return (table, *_paired(group))

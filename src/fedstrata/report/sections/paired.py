@@ -10,9 +10,8 @@ from fedstrata.comparison.methods import Contest, Line
 from fedstrata.comparison.outcome import Outcome
 from fedstrata.comparison.pareto import Standing, alike, frontier
 from fedstrata.domain.formatting import NOTHING, listing, percent, plural, quantity, short_names
-from fedstrata.report.blocks import Block, Fold, Key, Note, Picture, Pictures, Table, Text
+from fedstrata.report.blocks import Block, Fold, Key, Note, Picture, Pictures, Text
 from fedstrata.report.compare_tables import (
-    Sheet,
     difference_shown,
     layer_names,
     layer_shares,
@@ -44,14 +43,14 @@ def paired_blocks(contest: Contest, styles: Mapping[str, int]) -> tuple[Block, .
     """
     accuracy, costs, *rest = sheets(contest)
     notes = tuple(Note(note) for note in contest.notes)
-    folds = tuple(Fold(sheet.caption, (_table(sheet),)) for sheet in rest)
+    folds = tuple(Fold(sheet.caption, (sheet,)) for sheet in rest)
     return (
         *notes,
-        _table(accuracy),
+        accuracy,
         *difference_blocks(contest),
         *_tradeoffs(contest, styles),
         *_clients(contest),
-        _table(costs),
+        costs,
         *_heatmap(contest),
         *folds,
     )
@@ -97,10 +96,6 @@ def _number(line: Line, contest: Contest) -> str:
 def _name(line: Line, contest: Contest) -> str:
     """Return a method's name in a plot, after its number where names are many."""
     return f"{_number(line, contest)} {line.label}" if len(contest.lines) > _MOST_NAMED else line.label
-
-
-def _table(sheet: Sheet) -> Table:
-    return Table(sheet.caption, sheet.head, sheet.rows)
 
 
 @dataclass(frozen=True, slots=True)

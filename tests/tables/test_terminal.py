@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from fedstrata.report.terminal import TerminalTable, wrapped
+from fedstrata.tables.table import Table
+from fedstrata.tables.terminal import Terminal, wrapped
 
 
-def printed(table: TerminalTable, width: int) -> list[str]:
+def printed(table: Table, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(table)
+    Console(file=out, width=width, highlight=False).print(Terminal(table))
     return out.getvalue().splitlines()
 
 
-def read_back(lines: list[str], table: TerminalTable) -> dict[str, list[str]]:
+def read_back(lines: list[str], table: Table) -> dict[str, list[str]]:
     """Return columns by title as a reader would put them together: blanks apart, cell under cell, part after part."""
     found: dict[str, list[str]] = {}
     blocks, block = [], []
@@ -61,26 +62,25 @@ CELL = st.lists(WORD, min_size=1, max_size=4).map(" ".join)
 @given(st.data(), st.integers(2, 9), st.integers(1, 4), st.sampled_from([40, 60, 80, 120]))
 def test_every_cell_is_there_at_every_width(data: st.DataObject, columns: int, rows: int, width: int) -> None:
     row = st.tuples(*[CELL] * columns)
-    table = TerminalTable(
-        head=data.draw(row),
-        rows=tuple(data.draw(row) for _ in range(rows)),
-        numbers=frozenset(data.draw(st.sets(st.integers(1, columns - 1)))),
-    )
+    head, numbers = data.draw(row), frozenset(data.draw(st.sets(st.integers(1, columns - 1))))
+    titles = tuple(f"# {title}" if j in numbers else title for j, title in enumerate(head))
+    table = Table("", titles, tuple(data.draw(row) for _ in range(rows)))
+    assert (table.titles, table.numbers) == (head, numbers)
     lines = printed(table, width)
     assert all(cell_len(line) <= width for line in lines)
     text = "\n".join(lines)
     letters = re.sub(r"[\s─]", "", text)
-    for cell in (*table.head, *(c for r in table.rows for c in r)):
+    for cell in (*head, *(c for r in table.rows for c in r)):
         for letter in set(cell) - {" "}:
-            assert letters.count(letter) >= sum(c.count(letter) for r in (table.head, *table.rows) for c in r)
-    for word in {w for r in (table.head, *table.rows) for c in r for w in c.split() if len(w) <= 14}:
+            assert letters.count(letter) >= sum(c.count(letter) for r in (head, *table.rows) for c in r)
+    for word in {w for r in (head, *table.rows) for c in r for w in c.split() if len(w) <= 14}:
         assert word in text
 
 
 def test_columns_that_do_not_fit_stand_in_a_further_part_with_the_labels() -> None:
-    head = ("method", *(f"column {i}" for i in range(12)))
+    head = ("method", *(f"# column {i}" for i in range(12)))
     rows = tuple((name, *(f"{i * 1111.11:,.2f}" for i in range(12))) for name in ("consensus (reference)", "top"))
-    table = TerminalTable(head, rows, numbers=frozenset(range(1, 13)))
+    table = Table("", head, rows)
     assert len(printed(table, 300)) == 4
     for width in (60, 80, 120):
         lines = printed(table, width)
@@ -95,13 +95,13 @@ def test_columns_that_do_not_fit_stand_in_a_further_part_with_the_labels() -> No
 
 
 def test_words_wrap_whole_and_numbers_keep_their_units() -> None:
-    table = TerminalTable(("client", "asks"), (("c0 to c9 (10 clients)", "1.50 MB up, 2.33 GFLOP, 10 layers"),))
+    table = Table("", ("client", "asks"), (("c0 to c9 (10 clients)", "1.50 MB up, 2.33 GFLOP, 10 layers"),))
     text = "\n".join(printed(table, 24))
     assert all(part in text for part in ("1.50 MB up,", "2.33 GFLOP,", "10 layers", "c0 to c9"))
 
 
 def test_text_is_never_markup() -> None:
-    table = TerminalTable(("a",), (("pip install 'fedstrata[flower]'",),), title="[bold]x[/bold]")
+    table = Table("[bold]x[/bold]", ("a",), (("pip install 'fedstrata[flower]'",),))
     text = "\n".join(printed(table, 80))
     assert "'fedstrata[flower]'" in text
     assert "[bold]x[/bold]" in text
@@ -123,22 +123,20 @@ def test_a_word_that_no_line_holds_is_broken_at_its_joints() -> None:
     assert wrapped("vit.encoder.layers.11.attention", 12, breaking=True) == ["vit.encoder.", "layers.11.", "attention"]
 
 
-def test_foot_and_rules() -> None:
-    table = TerminalTable(
-        ("a", "b"), (("x", "1"), ("y", "2")), frozenset({1}), foot=("total", "3"), ruled=frozenset({1})
-    )
+def test_rules() -> None:
+    table = Table("", ("a", "# b"), (("x", "1"), ("y", "2"), ("total", "3")), ruled=frozenset({1, 2}))
     assert printed(table, 40) == ["a      b", "────────", "x      1", "────────", "y      2", "────────", "total  3"]
 
 
 @pytest.mark.parametrize("cell", [" " * 500 + "x", "x" * 20_000, "a/" * 10_000, "日本" * 5000])
 def test_texts_of_any_length_and_with_any_beginning_come_to_an_end(cell: str) -> None:
     """Names come from run folders of others."""
-    shown = "".join(printed(TerminalTable(("a", "b"), ((cell, "1"),)), 40))
+    shown = "".join(printed(Table("", ("a", "b"), ((cell, "1"),)), 40))
     assert sum(shown.count(c) for c in set(cell.strip())) >= len(cell.strip())
 
 
 @given(st.lists(CELL, min_size=3, max_size=5), st.integers(2, 29))
 def test_narrower_than_any_table_nothing_is_cut_off(row: list[str], width: int) -> None:
-    table = TerminalTable(tuple(row), (tuple(row),), frozenset({2}), labels=2)
+    table = Table("", (*row[:2], f"# {row[2]}", *row[3:]), (tuple(row),), labels=2)
     shown, given = "".join(printed(table, width)), "".join(2 * row)
     assert all(shown.count(c) >= given.count(c) for c in set(given) - {" "})
