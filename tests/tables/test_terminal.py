@@ -100,6 +100,12 @@ def test_words_wrap_whole_and_numbers_keep_their_units() -> None:
     assert all(part in text for part in ("1.50 MB up,", "2.33 GFLOP,", "10 layers", "c0 to c9"))
 
 
+def test_a_number_and_its_unit_part_before_either_is_broken() -> None:
+    table = Table("", ("0", "# 0"), (("00000000000000 XXXXXX", "0 0000 0000"), ("00000000000000 X.00000000000", "1")))
+    text = "\n".join(printed(table, 40))
+    assert all(word in text for word in ("00000000000000", "XXXXXX", "X.00000000000"))
+
+
 def test_text_is_never_markup() -> None:
     table = Table("[bold]x[/bold]", ("a",), (("pip install 'fedstrata[flower]'",),))
     text = "\n".join(printed(table, 80))

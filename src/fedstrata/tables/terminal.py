@@ -15,10 +15,10 @@ from fedstrata.domain.formatting import clean
 from fedstrata.tables.table import Table
 
 _GAP = 2
-_WORDS = re.compile(r" (?![A-Za-z%]{1,6}(?:[\s,;:.)]|$))|(?<![0-9.]) ")
+_WORDS = re.compile(r" (?![A-Za-z%]{1,6}[,;:.)]*(?:\s|$))|(?<![0-9.]) ")
 """A blank at which a line may end: any but the one between a number and its unit."""
-_JOINTS = re.compile(r"(?<=[/._\-:,=])")
-"""Where a word that no line can hold is broken."""
+_JOINTS = re.compile(r"(?<=[ /._\-:,=])")
+"""Where a word, or a number with its unit, is broken that no line can hold."""
 
 
 @dataclass(frozen=True, slots=True)
