@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.domain.units import UNITS
-from fedstrata.report.figures.axes import SHARE, Scale
+from fedstrata.report.figures.axes import COUNT, NUMBER, POINTS, SHARE, Axis, Scale
 
 
 def test_ends_of_a_scale_are_its_ends() -> None:
@@ -43,3 +43,23 @@ def test_ticks_stay_on_the_axis(unit: str, low: float, ratio: float, log: bool) 
     assert 1 <= len(ticks) <= 8
     assert all(10 - 1e-6 <= scale.at(value) <= 20 + 1e-6 for value, _ in ticks)
     assert len({label for _, label in ticks}) == len(ticks)
+
+
+@pytest.mark.parametrize("unit", [SHARE, POINTS, COUNT, NUMBER, "bytes_up", "seconds"])
+@pytest.mark.parametrize("values", [(0.0,), (3.0,), (-2.0, 5.0), (-1.7e308, 1.7e308), (0.0, 5e-324)])
+def test_values_of_any_size_have_room_around_them_and_a_tick(unit: str, values: tuple[float, ...]) -> None:
+    scale = Scale.around(values, Axis("a", unit), 0.0, 100.0)
+    assert scale.low < scale.high
+    assert scale.ticks()
+
+
+@pytest.mark.parametrize("values", [(3.0,), (5e-324, 1.7e308), (0.41, 0.42), (5.0, 5.5)])
+def test_logarithmic_axes_have_two_ticks_however_narrow_or_wide(values: tuple[float, ...]) -> None:
+    labels = [label for _, label in Scale.around(values, Axis("a", NUMBER, log=True), 0.0, 100.0).ticks()]
+    assert 2 <= len(set(labels)) == len(labels)
+
+
+def test_counts_have_whole_ticks_and_shares_stay_within_their_range() -> None:
+    assert [label for _, label in Scale.around((1.0, 3.0), Axis("rounds", COUNT), 0.0, 1.0).ticks()] == ["1", "2", "3"]
+    scale = Scale.around((0.0, 1.0), Axis("accuracy", SHARE), 0.0, 1.0)
+    assert (scale.low, scale.high) == (-0.005, 1.005)

@@ -16,6 +16,7 @@ from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.results import Outcome
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare_html import write_page
+from fedstrata.report.figures.axes import POINTS, SHARE, Axis
 from fedstrata.report.figures.rows import Bar, Row, row_chart
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.runs.reading import read_run
@@ -95,14 +96,14 @@ def test_a_method_keeps_its_mark_under_every_budget(tmp_path: Path) -> None:
 
 def test_intervals_have_ends_and_ranges_are_dashed() -> None:
     rows = [Row("a", ((0.1, 0, "t"),), Bar(0.0, 0.2, sure=True)), Row("b", ((0.1, 0, "t"),), Bar(0.0, 0.2, sure=False))]
-    drawn = ET.fromstring(row_chart(rows, axis="x", zero=True, title="t", description="d"))
+    drawn = ET.fromstring(row_chart(rows, axis=Axis("x", POINTS), title="t", description="d"))
     sure, few = (p for p in drawn.findall("path") if (p.get("class") or "").startswith("range"))
     assert (sure.get("class"), (sure.get("d") or "").count("V")) == ("range", 2)
     assert (few.get("class"), (few.get("d") or "").count("V")) == ("range few", 0)
 
 
 def test_rows_without_any_number_are_drawn() -> None:
-    drawn = ET.fromstring(row_chart([Row("a", (), text="none")], axis="x", zero=False, title="t", description="d"))
+    drawn = ET.fromstring(row_chart([Row("a", (), text="none")], axis=Axis("x", SHARE), title="t", description="d"))
     assert [t.text for t in drawn.findall("text")][-2:] == ["a", "none"]
 
 

@@ -13,6 +13,7 @@ from fedstrata.comparison.grouping import group
 from fedstrata.comparison.pareto import Standing
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
+from fedstrata.report.figures.axes import Axis
 from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.frontier import costs_and_accuracy
 from fedstrata.runs.reading import read_run
@@ -57,7 +58,7 @@ def at(
 
 
 def drawn(*points: Standing, unit: str = "flops") -> ET.Element:
-    return ET.fromstring(tradeoff(points, unit=unit, x_title="x", y_title="y", title="t", description="d"))
+    return ET.fromstring(tradeoff(points, x=Axis("x", unit), y="y", title="t", description="d"))
 
 
 def paths(tree: ET.Element, style: str) -> list[str]:
@@ -126,13 +127,13 @@ def test_runs_without_a_round_have_no_point(tmp_path: Path) -> None:
 
 def test_points_stand_where_their_numbers_say() -> None:
     tree = drawn(at("a", 0.0, 0.2), at("b", 10e9, 0.6))
-    marks = {e[0].text: e.get("transform", "") for e in tree.iter("path") if len(e)}
+    marks = {e[0].text: e.get("d", "").split("m")[0] for e in tree.iter("path") if len(e)}
     # x: from 0 to 10 G and a margin of 12 %; y: from 0.2 to 0.6 with margins of a tenth
     right = LEFT + (RIGHT - LEFT) / 1.12
     low, high = (BOTTOM - (BOTTOM - TOP) * (share - 0.16) / 0.48 for share in (0.2, 0.6))
     assert marks == {
-        "a": f"translate({LEFT - 17:.1f},{low - 6:.1f})",
-        "b": f"translate({right - 17:.1f},{high - 6:.1f})",
+        "a": f"M{LEFT:.1f} {low:.1f}",
+        "b": f"M{right:.1f} {high:.1f}",
     }
 
 

@@ -122,7 +122,7 @@ def test_the_report_names_it(tmp_path: Path) -> None:
         clients = tuple(replace(c, loss_mean=9.0) if c.client == "client-04" else c for c in record.clients)
         return replace(record, clients=clients)
 
-    blocks = fairness(read_run(write_run(tmp_path / "a", rounds=4, change=odd)), key="k")
+    blocks = fairness(read_run(write_run(tmp_path / "a", rounds=4, change=odd)))
     notes = [block.text for block in blocks if isinstance(block, Note)]
     assert "client-04 stands out: its training loss is 9 where the median client has 1.7; look at its labels." in notes
 

@@ -16,6 +16,7 @@ from fedstrata.comparison.results import CurvePoint
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
 from fedstrata.report.compare_tables import sheets
+from fedstrata.report.figures.axes import Axis
 from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.html import render
 from fedstrata.report.sections.certificates import certificates
@@ -41,7 +42,7 @@ def points(*costs: float) -> list[Standing]:
 
 
 def drawn(*costs: float) -> str:
-    return str(tradeoff(points(*costs), unit="bytes_up", x_title="x", y_title="y", title="t", description="d"))
+    return str(tradeoff(points(*costs), x=Axis("x", "bytes_up"), y="y", title="t", description="d"))
 
 
 def test_nearly_equal_costs_share_an_axis_from_0_and_have_no_frontier() -> None:
@@ -67,7 +68,7 @@ def test_the_loss_has_a_curve_and_what_is_not_finite_is_a_gap(tmp_path: Path) ->
         return replace(record, test=Metrics(0.5, loss, 100))
 
     run = made(tmp_path / "a", rounds=3, change=odd)
-    found = next(p for p in pictures(curves(group([run])[0], key="k")) if p.caption.startswith("Loss"))
+    found = next(p for p in pictures(curves(group([run])[0])) if p.caption.startswith("Loss"))
     assert "loss 0.6667" in found.svg
     assert "2 rounds" not in "".join(t for t in found.told if t.startswith("test rows"))
 
@@ -82,7 +83,7 @@ def test_what_pointing_shows_is_text_too(tmp_path: Path) -> None:
 
 def test_of_many_marks_some_are_text_and_the_rest_is_counted(tmp_path: Path) -> None:
     run = made(tmp_path / "a", rounds=60, names=tuple(f"c{i}" for i in range(4)))
-    told = [p.told for p in pictures(tuple(b for b in curves(group([run])[0], key="k")))]
+    told = [p.told for p in pictures(tuple(b for b in curves(group([run])[0])))]
     assert all(len(lines) <= MOST_TOLD + 1 for lines in told)
     wide = Picture("".join(f"<title>mark {i}</title>" for i in range(500)), "c")  # type: ignore[arg-type]
     assert (len(wide.told), str(wide.told[-1])) == (MOST_TOLD + 1, "380 more")
@@ -124,7 +125,7 @@ def test_percentages_of_few_rows_are_called_coarse(tmp_path: Path) -> None:
     clients["client-03"] = replace(clients["client-03"], held_out=4)
 
     def notes(of: Run) -> list[str]:
-        return [block.text for block in fairness(of, key="k") if isinstance(block, Note)]
+        return [block.text for block in fairness(of) if isinstance(block, Note)]
 
     assert notes(replace(run, data_card=replace(run.data_card, clients=clients))) == [
         "1 client of 10 held out fewer than 30 rows, client-03 as few as 4, of which one is 25 points: differences "

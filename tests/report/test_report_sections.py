@@ -112,7 +112,7 @@ def test_curves_that_coincide_are_named(tmp_path: Path) -> None:
     runs = [
         made(tmp_path / m, method=m, rounds=1, change=accuracies(a)) for m, a in (("a", 0.5), ("b", 0.5), ("c", 0.4))
     ]
-    said = [b.text for b in curves(group(runs)[0], key="k") if isinstance(b, Text)]
+    said = [b.text for b in curves(group(runs)[0]) if isinstance(b, Text)]
     assert said == ["These curves coincide and hide one another: a, b."]
 
 
@@ -169,13 +169,13 @@ def test_comparison_of_runs_of_different_length_warns(tmp_path: Path) -> None:
 
 def test_curves_hold_every_point_and_the_range_over_seeds(tmp_path: Path) -> None:
     runs = [made(tmp_path / str(s), seed=s, rounds=2, change=accuracies(0.3, 0.4 + s / 10)) for s in (0, 1)]
-    picture = svg_of(curves(group(runs)[0], key="k"))
+    picture = svg_of(curves(group(runs)[0]))
     assert "consensus, 2 rounds, 2.71 MB up: 45.0% (runs: 40.0%, 50.0%)" in picture
 
 
 def test_curves_use_a_log_scale_where_uploads_are_far_apart(tmp_path: Path) -> None:
     runs = [made(tmp_path / f"m{n}", method=f"m{n}", rounds=2, per_client=n) for n in (1, 6)]
-    (pictures,) = [b for b in curves(group(runs)[0], key="k") if isinstance(b, Pictures)]
+    (pictures,) = [b for b in curves(group(runs)[0]) if isinstance(b, Pictures)]
     assert "Log scale, without the starting point." in pictures.items[1].caption
 
 
@@ -240,14 +240,14 @@ def test_fairness_is_of_the_last_round(tmp_path: Path) -> None:
     def fixed(record: RoundRecord) -> RoundRecord:
         return replace(record, client_accuracy={"a": 0.1 + record.round / 10, "b": 0.5, "c": 0.9})
 
-    blocks = fairness(made(tmp_path / "a", rounds=2, change=fixed), key="k")
+    blocks = fairness(made(tmp_path / "a", rounds=2, change=fixed))
     assert isinstance(blocks[0], Text)
     assert "After round 2 the worst of 3 clients has 30.0%, the median 50.0%, the best 90.0%" in blocks[0].text
     assert "worst client, 1 round: 20.0%" in svg_of(blocks)
 
 
 def test_fairness_shows_on_how_many_rows_it_stands(tmp_path: Path) -> None:
-    (table,) = tables(fairness(made(tmp_path / "a", rounds=1), key="k"))
+    (table,) = tables(fairness(made(tmp_path / "a", rounds=1)))
     assert table.head[-1] == "# held-out rows"
     assert {row[-1] for row in table.rows} == {"10"}
 

@@ -85,7 +85,7 @@ def test_costs_are_per_round_that_counted_and_say_what_they_leave_out(tmp_path: 
 
 
 def test_curves_say_where_the_weights_stood_still(tmp_path: Path) -> None:
-    (pictures,) = [b for b in curves(group([skipping(tmp_path / "a")])[0], key="k") if isinstance(b, Pictures)]
+    (pictures,) = [b for b in curves(group([skipping(tmp_path / "a")])[0]) if isinstance(b, Pictures)]
     assert pictures.items[0].caption.endswith("The weights stand still over 1 round that was skipped.")
 
 

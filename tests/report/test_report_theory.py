@@ -22,7 +22,7 @@ def measured(record: RoundRecord) -> RoundRecord:
 
 
 def words(path: Path) -> str:
-    return " ".join(block.text for block in theory(read_run(path), key="k") if isinstance(block, Text))
+    return " ".join(block.text for block in theory(read_run(path)) if isinstance(block, Text))
 
 
 def test_error_bound_and_gain_are_drawn_and_told(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_error_bound_and_gain_are_drawn_and_told(tmp_path: Path) -> None:
     assert "The error is 0.5 of its bound in the median of 6 rounds, from 0.5 to 0.5" in said
     assert "Decrease of the training loss f in a round against E: correlation 0.996" in said
     assert "of ranks 1, over 6 rounds" in said
-    (pictures,) = (block for block in theory(read_run(path), key="k") if isinstance(block, Pictures))
+    (pictures,) = (block for block in theory(read_run(path)) if isinstance(block, Pictures))
     assert len(pictures.items) == 2
     assert "E, the error, round 1: 1" in pictures.items[0].svg
     page = render([read_run(path)])
@@ -41,7 +41,7 @@ def test_error_bound_and_gain_are_drawn_and_told(tmp_path: Path) -> None:
 
 def test_a_run_that_measured_nothing_has_no_such_section(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", rounds=2))
-    assert theory(run, key="k") == ()
+    assert theory(run) == ()
     assert "its bound" not in render([run])
 
 

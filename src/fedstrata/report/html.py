@@ -11,7 +11,7 @@ from fedstrata.comparison.grouping import Group, final_accuracy, group
 from fedstrata.domain.formatting import listing, percent, plural
 from fedstrata.errors import ConfigError
 from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
-from fedstrata.report.figures.marks import SWATCHES
+from fedstrata.report.figures.svg import SWATCHES
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.classes import classes
 from fedstrata.report.sections.comparison import comparison
@@ -97,7 +97,7 @@ def _single(only: Group) -> tuple[Section, ...]:
     head = tuple(Text(s, lead=True) for s in verdict(only))
     return (
         Section("verdict", "Verdict", (*head, *identity([run]))),
-        Section("curves", "Accuracy", curves(only, key="curve")),
+        Section("curves", "Accuracy", curves(only)),
         *_details(run, "", card=run.data_card),
     )
 
@@ -108,14 +108,14 @@ def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool
         ("selection", "Which layers were trained", selection(run)),
         ("costs", "Costs", costs(run)),
         ("predicted", "Predicted and measured", predicted([run]) if alone else predicted_in_words(run)),
-        ("fairness", "Clients: accuracy of each, and who stands out", fairness(run, key=f"{key}fair")),
+        ("fairness", "Clients: accuracy of each, and who stands out", fairness(run)),
         ("proof", "Proof of training", proof(run)),
     ]
     if by_class := classes(run):
         parts.insert(0, ("classes", "Classes: F1 and mistakes", by_class))
     if alone:
         parts.append(("data", "Data per client", data(card)))
-    if measured := theory(run, key=f"{key}theory"):
+    if measured := theory(run):
         parts.append(("theory", "Error of each round, and its bound", measured))
     parts += [
         ("solver", "How near the masks are to the optimum", certificates(run)),
@@ -137,9 +137,7 @@ def _several(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Section, ...
         if run.log.rounds and not passed(run)
     ]
     tables = tuple(block for one in groups for block in comparison(one))
-    charts = tuple(
-        block for k, one in enumerate(groups) for block in (Text(one.label, title=True), *curves(one, key=f"g{k}"))
-    )
+    charts = tuple(block for one in groups for block in (Text(one.label, title=True), *curves(one)))
     tradeoffs = _tradeoffs(groups)
     return (
         Section("verdict", "Verdict", (*sentences, *alarms)),

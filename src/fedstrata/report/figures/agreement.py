@@ -1,4 +1,4 @@
-"""Predicted against measured as inline SVG: one dot per pair, the diagonal, and a band around it."""
+"""Predicted against measured: one dot per pair, the diagonal, and a band around it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ BAND = 0.15
 MOST_DOTS = 600
 """Dots of a plot; more pairs share dots where they lie close together."""
 
-_WIDTH, _HEIGHT = 320.0, 302.0
 _LEFT, _TOP, _SIDE = 54.0, 8.0, 256.0
 _CELLS = (0.25, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 _RADIUS, _LARGEST = 2.6, 5.0
@@ -50,8 +49,7 @@ def agreement(pairs: Sequence[Pair], *, unit: str, title: str, description: str)
     """
     values = [v for pair in pairs for v in (pair.predicted, pair.measured)]
     x, y = _scales(values, unit)
-    picture = svg.root(_WIDTH, _HEIGHT, title=title, description=description)
-    frame(picture, x, y, x_title="predicted", y_title="measured")
+    picture = frame(x, y, x_title="predicted", y_title="measured", title=title, description=description)
     _band(picture, x, y)
     group = svg.add(picture, "g", class_="dots")
     for dot in _dots(pairs, x, y):
@@ -106,5 +104,4 @@ def _draw(group: ET.Element, dot: Sequence[Pair], unit: str, x: Scale, y: Scale)
     radius = min(_LARGEST, _RADIUS * sqrt(1 + (len(dot) - 1) / 20))
     across = fmean(x.at(pair.predicted) for pair in dot)
     up = fmean(y.at(pair.measured) for pair in dot)
-    circle = svg.add(group, "circle", cx=round(across, 1), cy=round(up, 1), r=round(radius, 1))
-    svg.add(circle, "title", tip)
+    svg.add(group, "circle", cx=round(across, 1), cy=round(up, 1), r=round(radius, 1), tip=tip)

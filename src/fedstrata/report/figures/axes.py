@@ -1,4 +1,4 @@
-"""Axes of hand-drawn plots: values to places, round ticks in human units, and the frame around them."""
+"""Axes: values to places, round ticks in human units, and the frame around a plot."""
 
 from __future__ import annotations
 
@@ -7,28 +7,36 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from xml.etree import ElementTree as ET
 
-from matplotlib.ticker import MaxNLocator
-
-from fedstrata.domain.formatting import number, quantity
 from fedstrata.report.figures import svg
 
-SHARE = "share"
-"""The unit of accuracies, in [0, 1]; the others are those of ``domain.units``."""
+SHARE, POINTS, COUNT, NUMBER = "share", "points", "count", "number"
+"""Units besides those of ``domain.units``: accuracies in [0, 1], their differences, whole numbers and any numbers."""
 
 WIDE_RANGE = 20.0
 """Ratio of largest to smallest value from which on an axis is logarithmic."""
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _TIMES = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.5, 1.0, "s"), (0.0, 1e-3, "ms"))
-_MOST_TICKS = 5
+_MOST_STEPS, _MOST_LOG = 7, 5
+_MOST = 1e300  # past it, sums and powers of ten overflow
+_LEAST_MARGIN = {SHARE: 0.015, POINTS: 0.001, COUNT: 0.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What runs along one side of a plot: its title, the unit of the values, and whether it is logarithmic."""
+
+    title: str
+    unit: str
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One axis: values from ``low`` to ``high`` at places from ``start`` to ``end``, in CSS pixels.
+    """An axis with its values: from ``low`` to ``high`` at places from ``start`` to ``end``, in CSS pixels.
 
     Attributes:
-        unit: ``share``, or a unit of ``domain.units``.
+        unit: One of this module, or of ``domain.units``.
         log: Whether it is logarithmic; ``low`` is then above 0.
 
     Example:
@@ -47,6 +55,27 @@ class Scale:
     end: float
     log: bool = False
 
+    @classmethod
+    def around(cls, values: Sequence[float], axis: Axis, start: float, end: float) -> Scale:
+        """Return the scale of values with room at both ends; closer up, noise would look large.
+
+        Args:
+            values: At least one.
+            axis: On which they lie.
+            start: Place of the lower end.
+            end: Place of the upper end.
+        """
+        low, high = (min(max(v, 1 / _MOST if axis.log else -_MOST), _MOST) for v in (min(values), max(values)))
+        if axis.log:
+            return cls(axis.unit, low / 1.5, high * 1.5, start, end, log=True)
+        least = _LEAST_MARGIN.get(axis.unit, max(0.02 * max(abs(low), abs(high)), 1e-12))
+        margin = max((0.1 if axis.unit == SHARE else 0.05) * (high - low), least)
+        if axis.unit == SHARE:
+            low, high = max(low - margin, min(low, -0.005)), min(high + margin, max(high, 1.005))
+        else:
+            low, high = low - margin, high + margin
+        return cls(axis.unit, low, high, start, end)
+
     def at(self, value: float) -> float:
         """Return the place of a value."""
         low, high, value = (log10(v) if self.log else v for v in (self.low, self.high, value))
@@ -54,13 +83,15 @@ class Scale:
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Return the values that are labelled, with their labels."""
-        if self.log:
-            return tuple((v, _short(self.unit, v)) for v in _decades(self.low, self.high))
+        if self.log and self.high > 10 * self.low:
+            return tuple((v, _with_unit(self.unit, v)) for v in _decades(self.low, self.high))
         size, _ = _scaled(self.unit, self.high)
-        found = MaxNLocator(_MOST_TICKS + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low / size, self.high / size)
-        inside = [float(v) for v in found if self.low <= v * size <= self.high]
+        step = size * _step((self.high - self.low) / size, whole=self.unit == COUNT)
+        found = [k * step for k in range(ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9) + 1)]
         tail = "%" if self.unit == SHARE else ""
-        return tuple((v * size, f"{v:g}{tail}") for v in inside)
+        if self.log:
+            return tuple((v, _with_unit(self.unit, v)) for v in found)
+        return tuple((v, f"{v / size:g}{tail}".replace("-", "\u2212")) for v in found)
 
     @property
     def suffix(self) -> str:
@@ -78,56 +109,71 @@ def wide(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) > WIDE_RANGE * min(values)
 
 
-def frame(picture: ET.Element, x: Scale, y: Scale, *, x_title: str, y_title: str) -> None:
-    """Draw grid, axes, ticks and titles; ``y.start`` is the bottom."""
-    across = [(x.at(value), label) for value, label in x.ticks()]
+def frame(x: Scale, y: Scale, *, x_title: str, y_title: str, title: str, description: str) -> ET.Element:
+    """Return a picture with two axes and nothing on them; ``y.start`` is the bottom."""
+    picture = svg.root(x.end + 10, y.start + 38, title=title, description=description)
+    below(picture, x, x_title, top=y.end, bottom=y.start)
     up = [(y.at(value), label) for value, label in y.ticks()]
-    lines = [f"M{at:.1f} {y.start:.1f}V{y.end:.1f}" for at, _ in across]
-    lines += [f"M{x.start:.1f} {at:.1f}H{x.end:.1f}" for at, _ in up]
-    svg.add(picture, "path", class_="grid", d="".join(lines))
-    for at, label in across:
-        svg.add(picture, "text", label, x=at, y=y.start + 14, class_="mid")
+    svg.add(picture, "path", class_="grid", d="".join(f"M{x.start:.1f} {at:.1f}H{x.end:.1f}" for at, _ in up))
     for at, label in up:
         svg.add(picture, "text", label, x=x.start - 5, y=at + 3.5, class_="end")
-    svg.add(picture, "path", class_="rule", d=f"M{x.start:.1f} {y.end:.1f}V{y.start:.1f}H{x.end:.1f}")
-    middle = (y.start + y.end) / 2
-    svg.add(picture, "text", _titled(x_title, x), x=(x.start + x.end) / 2, y=y.start + 30, class_="mid title")
-    place = f"translate(11,{middle:.1f}) rotate(-90)"
+    svg.add(picture, "path", class_="rule", d=f"M{x.start:.1f} {y.end:.1f}V{y.start:.1f}")
+    place = f"translate(11,{(y.start + y.end) / 2:.1f}) rotate(-90)"
     svg.add(picture, "text", _titled(y_title, y), transform=place, class_="mid title")
+    return picture
+
+
+def below(picture: ET.Element, x: Scale, title: str, *, top: float, bottom: float) -> None:
+    """Draw an axis along the bottom of a plot, with lines up to its top."""
+    across = [(x.at(value), label) for value, label in x.ticks()]
+    svg.add(picture, "path", class_="grid", d="".join(f"M{at:.1f} {bottom:.1f}V{top:.1f}" for at, _ in across))
+    for at, label in across:
+        svg.add(picture, "text", label, x=at, y=bottom + 14, class_="mid")
+    svg.add(picture, "path", class_="rule", d=f"M{x.start:.1f} {bottom:.1f}H{x.end:.1f}")
+    svg.add(picture, "text", _titled(title, x), x=(x.start + x.end) / 2, y=bottom + 30, class_="mid title")
 
 
 def _titled(title: str, scale: Scale) -> str:
     return f"{title}, {scale.suffix}" if scale.suffix else title
 
 
-def _scaled(unit: str, high: float) -> tuple[float, str]:
-    """Return what one step of a linear axis is worth, and its name."""
-    if unit == SHARE:
-        return 0.01, "%"
+def _scaled(unit: str, value: float) -> tuple[float, str]:
+    """Return what one step of an axis up to a value is worth, and its name."""
+    if unit in (COUNT, NUMBER):
+        return 1.0, ""
+    if unit in (SHARE, POINTS):
+        return 0.01, unit
     if unit == "seconds":
-        return next((size, name) for least, size, name in _TIMES if high >= least)
-    size, prefix = next(((s, p) for s, p in _PREFIXES if high >= s), (1.0, ""))
+        return next((size, name) for least, size, name in _TIMES if value >= least)
+    size, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), (1.0, ""))
     return size, prefix + ("FLOP" if unit == "flops" else "B")
 
 
-def _short(unit: str, value: float) -> str:
-    """Return a tick of a log axis, whose values have one digit.
+def _with_unit(unit: str, value: float) -> str:
+    """Return a tick of a log axis.
 
     Example:
-        >>> _short("bytes_up", 3e6), _short("seconds", 0.001), _short("flops", 1e13), _short("seconds", 3000.0)
-        ('3 MB', '1 ms', '10 TFLOP', '3,000 s')
+        >>> _with_unit("bytes_up", 3e6), _with_unit("seconds", 0.001), _with_unit("seconds", 3000.0)
+        ('3 MB', '1 ms', '3,000 s')
     """
-    if unit == "seconds":
-        return f"{number(value * 1000)} ms" if value < 0.1 else f"{number(value)} s"
-    return quantity(unit, value).replace(".00", "")
+    size, name = (1.0, "s") if unit == "seconds" and value >= 0.1 else _scaled(unit, value)
+    return f"{value / size:,.4g} {name}".strip()
+
+
+def _step(span: float, *, whole: bool) -> float:
+    """Return the smallest round step that cuts a span into ``_MOST_STEPS`` parts at most."""
+    least = max(span / _MOST_STEPS * (1 - 1e-9), 1.0 if whole else 0.0)
+    power = 10.0 ** floor(log10(least))
+    steps = (digits * power for digits in (1, 2, 2.5, 5, 10))
+    return next(step for step in steps if step >= least and not (whole and step % 1))
 
 
 def _decades(low: float, high: float) -> tuple[float, ...]:
-    """Return 1, 3, 10, 30, ... within the range, or every so many powers of ten where these are too many."""
+    """Return 1, 2, 5, 10, ... within the range, or fewer per decade, or every so many powers of ten."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
-    every = [digit * 10.0**p for p in powers for digit in (1, 3)]
-    inside = tuple(v for v in every if low <= v <= high)
-    if len(inside) <= _MOST_TICKS:
-        return inside
-    tens = tuple(10.0**p for p in powers if low <= 10.0**p <= high)
-    return tens[:: -(-len(tens) // _MOST_TICKS)]
+    found: tuple[float, ...] = ()
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        found = tuple(v for p in powers for d in digits if low <= (v := d * 10.0**p) <= high)
+        if len(found) <= _MOST_LOG:
+            break
+    return found[:: -(-len(found) // _MOST_LOG)]

@@ -1,4 +1,4 @@
-"""Heatmaps as inline SVG: one rectangle per cell with its number on hover, coloured by the page's theme."""
+"""Heatmaps: one rectangle per cell with its number on hover, coloured by the page's theme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from fedstrata.report.figures import svg
 LEVELS = 10
 """Shades above zero."""
 
-_CHARACTER, _CAPITAL = 6.0, 8.2
 _BODY = 500.0
 
 
@@ -95,89 +94,81 @@ def bins(count: int, *, limit: int) -> list[range]:
 
 def draw(grid: Grid, *, title: str, description: str) -> Markup:
     """Return the heatmap as inline SVG, at its natural size in CSS pixels."""
-    layout = _layout(grid)
-    picture = svg.root(layout.full_width, layout.full_height, title=title, description=description)
-    _labels(picture, grid, layout)
+    at = _layout(grid)
+    legend = 32 + 8 * LEVELS + 5 + svg.room(grid.zero + grid.scale)
+    bottom = at.top + len(grid.rows) * at.height
+    right = at.left + max(max(1, len(grid.columns)) * at.width, legend) + 10
+    picture = svg.root(right, bottom + 32, title=title, description=description)
+    _labels(picture, grid, at)
     for i, row in enumerate(grid.cells):
-        line = svg.add(picture, "g", transform=f"translate({layout.left:g},{layout.top + i * layout.height:g})")
+        line = svg.add(picture, "g", transform=f"translate({at.left:g},{at.top + i * at.height:g})")
         for j, cell in enumerate(row):
-            _cell(line, cell, j, layout)
-    _legend(picture, grid, layout)
+            _cell(line, cell, j, at)
+    _legend(picture, grid, at.left, bottom + 15)
     return svg.markup(picture)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    """Place of the first cell, size of each, and how labels and counts are shown in the room that there is."""
+
     left: float
     top: float
     width: float
     height: float
-    full_width: float
-    full_height: float
     turned: bool
     every: int
     marked: bool
 
 
 def _layout(grid: Grid) -> _Layout:
-    rows, columns = len(grid.rows), max(1, len(grid.columns))
-    left = 12 + max(_wide(clip(r)) for r in [*grid.rows, grid.axes[0]])
-    width = max(9.0, min(34.0, _BODY // columns))
+    rows = len(grid.rows)
+    width = max(9.0, min(34.0, _BODY // max(1, len(grid.columns))))
     height = 21.0 if rows <= 20 else (15.0 if rows <= 45 else 12.0)
-    longest = max((len(clip(c)) for c in grid.columns), default=0)
+    longest = max((svg.room(clip(c)) for c in grid.columns), default=0.0)
     numeric = all(c.replace("–", "").isdigit() for c in grid.columns)
-    turned = not numeric and longest * _CHARACTER > width - 4
-    every = 1 if turned or not numeric else max(1, int(-(-(longest * _CHARACTER + 5) // width)))
-    top = 22 + (longest * _CHARACTER if turned else 14)
-    legend = 32 + 8 * LEVELS + 5 + _CHARACTER * (len(grid.zero) + len(grid.scale))
-    full = left + max(columns * width, legend) + 10
-    marks = max((len(cell.mark) for row in grid.cells for cell in row), default=0)
-    marked = height > 12 and marks * 6.5 <= width - 2
-    return _Layout(left, top, width, height, full, top + rows * height + 32, turned, every, marked)
-
-
-def _wide(text: str) -> float:
-    """Return about how wide a label is; capitals are wider than the rest."""
-    return sum(_CAPITAL if c.isupper() else _CHARACTER for c in text)
+    turned = not numeric and longest > width - 4
+    marks = max((svg.room(cell.mark) for row in grid.cells for cell in row), default=0.0)
+    return _Layout(
+        left=12 + max(svg.room(clip(r)) for r in [*grid.rows, grid.axes[0]]),
+        top=22 + (longest if turned else 14),
+        width=width,
+        height=height,
+        turned=turned,
+        every=max(1, int(-(-(longest + 5) // width))) if numeric else 1,
+        marked=height > 12 and marks <= width - 2,
+    )
 
 
 def _labels(picture: ET.Element, grid: Grid, at: _Layout) -> None:
+    above = at.top - 5
     svg.add(picture, "text", grid.axes[1], x=at.left, y=11, class_="axis")
-    svg.add(picture, "text", grid.axes[0], x=at.left - 6, y=at.top - 5, class_="axis end")
+    svg.add(picture, "text", grid.axes[0], x=at.left - 6, y=above, class_="axis end")
+    style = "end" if at.height > 12 else "end small"
     for i, name in enumerate(grid.rows):
-        y = at.top + (i + 0.5) * at.height + 3.5
-        label = svg.add(
-            picture, "text", clip(name), x=at.left - 6, y=y, class_="end" if at.height > 12 else "end small"
-        )
-        if clip(name) != name:
-            svg.add(label, "title", name)
+        svg.name(picture, name, x=at.left - 6, y=at.top + (i + 0.5) * at.height + 3.5, class_=style)
     for j in range(0, len(grid.columns), at.every):
         x = at.left + (j + 0.5) * at.width
         if at.turned:
-            place = f"translate({x + 4:.1f},{at.top - 5:.1f}) rotate(-90)"
-            label = svg.add(picture, "text", clip(grid.columns[j]), transform=place)
-            svg.add(label, "title", grid.columns[j])
+            svg.name(picture, grid.columns[j], transform=f"translate({x + 4:.1f},{above:.1f}) rotate(-90)")
         else:
-            svg.add(picture, "text", grid.columns[j], x=x, y=at.top - 5, class_="mid")
+            svg.add(picture, "text", grid.columns[j], x=x, y=above, class_="mid")
 
 
 def _cell(line: ET.Element, cell: Cell, column: int, at: _Layout) -> None:
     shade = "alarm" if cell.alarm else ("none" if cell.level is None else f"h{cell.level}")
     x, width = column * at.width, at.width - 1
-    shape = svg.add(line, "path", class_=shade, d=f"M{x:g} 0h{width:g}v{at.height - 1:g}h-{width:g}z")
-    svg.add(shape, "title", cell.tip)
+    svg.add(line, "path", class_=shade, d=f"M{x:g} 0h{width:g}v{at.height - 1:g}h-{width:g}z", tip=cell.tip)
     mark = "!" if cell.alarm else cell.mark
     if mark and (at.marked or cell.alarm):
-        dark = cell.alarm or (cell.level or 0) > LEVELS // 2
-        style = "mark over" if dark else "mark"
+        style = "mark over" if cell.alarm or (cell.level or 0) > LEVELS // 2 else "mark"
         svg.add(line, "text", mark, class_=style, x=round(x + width / 2), y=round(at.height / 2 + 3.5))
 
 
-def _legend(picture: ET.Element, grid: Grid, at: _Layout) -> None:
-    x, y = at.left, at.full_height - 17
+def _legend(picture: ET.Element, grid: Grid, x: float, y: float) -> None:
     svg.add(picture, "path", class_="h0", d=f"M{x:g} {y:g}h13v13h-13z")
     svg.add(picture, "text", grid.zero, x=x + 18, y=y + 10.5)
-    x += 32 + _CHARACTER * len(grid.zero)
+    x += 32 + svg.room(grid.zero)
     for level in range(1, LEVELS + 1):
         svg.add(picture, "path", class_=f"h{level}", d=f"M{x:g} {y:g}h8v13h-8z")
         x += 8

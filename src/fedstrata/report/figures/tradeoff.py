@@ -1,4 +1,4 @@
-"""Accuracy against cost as inline SVG: a mark per method with its range over seeds, the frontier as a step line."""
+"""Accuracy against cost: a mark per method with its range over seeds, the frontier as a step line."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from markupsafe import Markup
 from fedstrata.comparison.pareto import ALIKE, Standing, alike, frontier
 from fedstrata.domain.formatting import clip
 from fedstrata.report.figures import svg
-from fedstrata.report.figures.axes import SHARE, Scale, frame, wide
+from fedstrata.report.figures.axes import SHARE, Axis, Scale, frame, wide
 from fedstrata.report.figures.labels import Box, place
-from fedstrata.report.figures.marks import mark
 
-_WIDTH, _HEIGHT = 320.0, 282.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 310.0, 8.0, 244.0
-_LABEL = 22
 
 
-def tradeoff(
-    points: Sequence[Standing], *, unit: str, x_title: str, y_title: str, title: str, description: str
-) -> Markup:
+def tradeoff(points: Sequence[Standing], *, x: Axis, y: str, title: str, description: str) -> Markup:
     """Return the plot of at least one point.
 
     The horizontal axis is logarithmic where costs differ more than twentyfold, and starts at 0 where they hardly do.
@@ -29,40 +24,33 @@ def tradeoff(
 
     Args:
         points: Methods; costs at least 0. One without a label is drawn and not named.
-        unit: Unit of the costs, of ``domain.units``.
-        x_title: What the cost is.
-        y_title: What the accuracy is of.
+        x: What the cost is.
+        y: What the accuracy is of.
         title: Accessible name.
         description: What the plot shows, in words.
     """
-    x, y = _across(points, unit), _upwards(points)
-    picture = svg.root(_WIDTH, _HEIGHT, title=title, description=description)
-    frame(picture, x, y, x_title=x_title, y_title=y_title)
-    steps = [] if alike(points) else _steps(picture, frontier(points), x, y)
+    across = _across(points, x.unit)
+    up = Scale.around([share for point in points for share in point.accuracies], Axis(y, SHARE), _BOTTOM, _TOP)
+    picture = frame(across, up, x_title=x.title, y_title=y, title=title, description=description)
+    steps = [] if alike(points) else _steps(picture, frontier(points), across, up)
     for point in points:
-        _ranges(picture, point, x, y)
-    _labels(picture, points, x, y, steps)
+        _ranges(picture, point, across, up)
+    _labels(picture, points, across, up, steps)
     for point in points:
-        mark(picture, point.style, x=x.at(point.cost), y=y.at(point.accuracy), tip=point.tip)
+        svg.mark(picture, point.style, x=across.at(point.cost), y=up.at(point.accuracy), tip=point.tip)
     return svg.markup(picture)
 
 
 def _across(points: Sequence[Standing], unit: str) -> Scale:
     costs = [cost for point in points for cost in point.costs]
     if wide(costs):
-        return Scale(unit, min(costs) / 1.6, max(costs) * 1.6, _LEFT, _RIGHT, log=True)
+        return Scale.around(costs, Axis("", unit, log=True), _LEFT, _RIGHT)
     low, high = min(costs), max(costs)
     if high <= ALIKE * low or not high:
         return Scale(unit, 0.0, 1.25 * high or 1.0, _LEFT, _RIGHT)  # closer up, differences without meaning look large
     margin = 0.12 * (high - low)
     start = 0.0 if low < 0.4 * high else max(0.0, low - margin)
     return Scale(unit, start, high + margin, _LEFT, _RIGHT)
-
-
-def _upwards(points: Sequence[Standing]) -> Scale:
-    shares = [share for point in points for share in point.accuracies]
-    margin = max(0.1 * (max(shares) - min(shares)), 0.015)
-    return Scale(SHARE, max(-0.005, min(shares) - margin), min(1.005, max(shares) + margin), _BOTTOM, _TOP)
 
 
 def _steps(picture: ET.Element, best: Sequence[Standing], x: Scale, y: Scale) -> list[Box]:
@@ -93,14 +81,11 @@ def _ranges(picture: ET.Element, point: Standing, x: Scale, y: Scale) -> None:
 
 
 def _labels(picture: ET.Element, points: Sequence[Standing], x: Scale, y: Scale, steps: Sequence[Box]) -> None:
-    texts = [clip(point.label, width=_LABEL) for point in points]
-    places = [(x.at(p.cost), y.at(p.accuracy), text) for p, text in zip(points, texts, strict=True)]
+    places = [(x.at(p.cost), y.at(p.accuracy), clip(p.label)) for p in points]
     room = Box(x.start, y.end - 6, x.end + 6, y.start)
     for (a, b, text), point, label in zip(places, points, place(places, room, steps), strict=True):
         if not text:
             continue
         if label.far:
             svg.add(picture, "path", class_="leader", d=f"M{a:.1f} {b:.1f}L{label.x:.1f} {label.y - 3.5:.1f}")
-        written = svg.add(picture, "text", text, x=label.x, y=label.y, class_="beside end" if label.end else "beside")
-        if text != point.label:
-            svg.add(written, "title", point.label)
+        svg.name(picture, point.label, x=label.x, y=label.y, class_="beside end" if label.end else "beside")

@@ -8,8 +8,9 @@ from math import isfinite, nan
 from statistics import fmean
 
 from fedstrata.comparison.grouping import Group, Point, measure, trajectory
-from fedstrata.domain.formatting import MEGABYTE, listing, megabytes, percent, plural
+from fedstrata.domain.formatting import listing, megabytes, percent, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
+from fedstrata.report.figures.axes import COUNT, NUMBER, SHARE, Axis
 from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
@@ -17,7 +18,7 @@ from fedstrata.runs.records import Run
 Path = tuple[Point, ...]
 
 
-def curves(group: Group, *, key: str) -> tuple[Block, ...]:
+def curves(group: Group) -> tuple[Block, ...]:
     """Return the charts of a group and their legend, or why there is none."""
     paths = [(s.label, s.style, [trajectory(run, measure(run)) for run in s.runs]) for s in group.series]
     name = measured_on(group)
@@ -32,7 +33,7 @@ def curves(group: Group, *, key: str) -> tuple[Block, ...]:
     if not paths:
         return (Text("No round was evaluated, so there is no curve."),)
     legend = Key(tuple((label, style) for label, style, _ in paths))
-    return (legend, *_coinciding(paths), _charts(paths, name=name, key=key, group=group))
+    return (legend, *_coinciding(paths), _charts(paths, name=name, group=group))
 
 
 def _coinciding(paths: Sequence[tuple[str, int, list[Path]]]) -> tuple[Block, ...]:
@@ -49,9 +50,9 @@ def _has_both(run: Run) -> bool:
     return measure(run) == "test" and any(p.rounds for p in trajectory(run, "validation"))
 
 
-def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str, group: Group) -> Pictures:
+def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, group: Group) -> Pictures:
     by_rounds = [_line(p, lambda point: float(point.rounds)) for p in paths]
-    by_upload = [_line(p, lambda point: point.bytes_up / MEGABYTE) for p in paths]
+    by_upload = [_line(p, lambda point: float(point.bytes_up)) for p in paths]
     log = _far_apart(by_upload)
     if log:
         by_upload = [started for line in by_upload if (started := _after_start(line)).x]
@@ -64,33 +65,29 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, key: str
             Picture(
                 line_chart(
                     by_rounds,
-                    key=f"{key}-rounds",
                     title=f"{group.label}: {name} against rounds",
                     description=ends,
-                    x_label="rounds",
-                    y_label=name,
-                    whole_x=True,
+                    x=Axis("rounds", COUNT),
+                    y=Axis(name, SHARE),
                 ),
                 f"{name.capitalize()} against rounds. {start}{seeds}{_still(group)}".strip(),
             ),
             Picture(
                 line_chart(
                     by_upload,
-                    key=f"{key}-upload",
-                    title=f"{group.label}: {name} against MB uploaded",
+                    title=f"{group.label}: {name} against upload",
                     description=ends,
-                    x_label="MB uploaded by all clients, so far",
-                    y_label=name,
-                    log_x=log,
+                    x=Axis("uploaded by all clients so far", "bytes_up", log),
+                    y=Axis(name, SHARE),
                 ),
                 f"{name.capitalize()} against upload: further left is cheaper. {scale}{seeds}".strip(),
             ),
-            *_loss(paths, key=key, group=group),
+            *_loss(paths, group=group),
         )
     )
 
 
-def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, key: str, group: Group) -> tuple[Picture, ...]:
+def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, group: Group) -> tuple[Picture, ...]:
     """Return the chart of the loss on the rows of the accuracy; what is not finite is a gap."""
     lines = [_line(p, lambda point: float(point.rounds), _loss_of) for p in paths]
     lines = [line for line in lines if any(map(isfinite, line.y))]
@@ -99,13 +96,10 @@ def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, key: str, group: Grou
     ends = "; ".join(f"{line.label} ends at {line.y[-1]:.4g}" for line in lines)
     chart = line_chart(
         lines,
-        key=f"{key}-loss",
         title=f"{group.label}: loss against rounds",
         description=ends,
-        x_label="rounds",
-        y_label="loss, nats",
-        whole_x=True,
-        y="number",
+        x=Axis("rounds", COUNT),
+        y=Axis("loss, nats", NUMBER),
     )
     return (Picture(chart, "Loss (mean cross-entropy) on the same rows against rounds; less is better."),)
 

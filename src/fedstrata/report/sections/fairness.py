@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fedstrata.comparison.spread import spread_of
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
+from fedstrata.report.figures.axes import COUNT, SHARE, Axis
 from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.outliers import outliers
 from fedstrata.runs.records import Run
@@ -18,7 +19,7 @@ _NAMES = ("best client", "median client", "worst client")
 _STYLES = (2, 0, 1)
 
 
-def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
+def fairness(run: Run) -> tuple[Block, ...]:
     """Return the curves of worst, median and best client, and every client's last accuracy."""
     odd = tuple(Note(f"{found}.") for found in outliers(run.log))
     measured = [r for r in run.log.rounds if r.client_accuracy]
@@ -33,7 +34,7 @@ def fairness(run: Run, *, key: str) -> tuple[Block, ...]:
     )
     blocks: list[Block] = [*odd, Text(text), *_coarse(run, last.client_accuracy)]
     if len(measured) > 1:
-        blocks += _chart(run, key)
+        blocks += _chart(run)
     return (*blocks, _table(run, last.client_accuracy))
 
 
@@ -52,7 +53,7 @@ def _coarse(run: Run, accuracies: Mapping[str, float]) -> tuple[Note, ...]:
     return (Note(f"{told}: differences between such clients may be chance."),)
 
 
-def _chart(run: Run, key: str) -> list[Block]:
+def _chart(run: Run) -> list[Block]:
     measured = [(r.round, r.client_accuracy, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy]
     lines = []
     for name, style, field in zip(_NAMES, _STYLES, ("best", "median", "worst"), strict=True):
@@ -61,12 +62,10 @@ def _chart(run: Run, key: str) -> list[Block]:
         lines.append(Line(name, [n for n, _, _ in measured], values, style, tips))
     picture = line_chart(
         lines,
-        key=f"{key}-fairness",
         title=f"{run.log.header.method}: accuracy of the worst, median and best client",
         description="; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in lines),
-        x_label="rounds",
-        y_label="accuracy on own held-out rows",
-        whole_x=True,
+        x=Axis("rounds", COUNT),
+        y=Axis("accuracy on own held-out rows", SHARE),
     )
     key_block = Key(tuple(zip(_NAMES, _STYLES, strict=True)))
     return [key_block, Pictures((Picture(picture, "Worst, median and best client of each round."),))]

@@ -11,6 +11,7 @@ from fedstrata.comparison.pareto import Standing, alike, frontier
 from fedstrata.comparison.totals import client_seconds, predicted_flops
 from fedstrata.domain.formatting import listing, percent, quantity
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
+from fedstrata.report.figures.axes import Axis
 from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
@@ -91,9 +92,8 @@ def _picture(group: Group, price: _Price, points: Sequence[Standing]) -> Picture
     name = measured_on(group)
     drawn = tradeoff(
         points,
-        unit=price.unit,
-        x_title=price.axis,
-        y_title="accuracy" if name.endswith("accuracy") else "accuracy on held-out rows",
+        x=Axis(price.axis, price.unit),
+        y="accuracy" if name.endswith("accuracy") else "accuracy on held-out rows",
         title=f"{group.label}: {name} against {price.axis}",
         description=f"{told} " + "; ".join(point.tip for point in points),
     )

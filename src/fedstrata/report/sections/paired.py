@@ -19,6 +19,7 @@ from fedstrata.report.compare_tables import (
     sheets,
     whole_percent,
 )
+from fedstrata.report.figures.axes import POINTS, SHARE, Axis
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
 from fedstrata.report.figures.rows import Bar, Row, row_chart
 from fedstrata.report.figures.tradeoff import tradeoff
@@ -65,8 +66,7 @@ def difference_blocks(contest: Contest) -> tuple[Block, ...]:
     description = "; ".join(f"{row.label} {row.text}" for row in rows)
     picture = row_chart(
         rows,
-        axis=f"difference in accuracy to {contest.reference}, points",
-        zero=True,
+        axis=Axis(f"difference in accuracy to {contest.reference}", POINTS),
         title=f"{contest.title}: differences to {contest.reference}",
         description=description,
     )
@@ -150,9 +150,8 @@ def _tradeoff(contest: Contest, price: _Price, points: Sequence[Standing]) -> Pi
     told = SAME_COST if alike(points) else f"Frontier: {listing(best, limit=6)}."
     drawn = tradeoff(
         [replace(point, label=_beside(point.label, best, contest)) for point in points],
-        unit=price.unit,
-        x_title=price.name,
-        y_title="accuracy",
+        x=Axis(price.name, price.unit),
+        y="accuracy",
         title=f"{contest.title}: accuracy against {price.name}",
         description=f"{told} " + "; ".join(point.tip for point in points),
     )
@@ -176,8 +175,7 @@ def _clients(contest: Contest) -> tuple[Block, ...]:
         return ()
     picture = row_chart(
         rows,
-        axis="accuracy on the client's own held-out rows, mean over seeds",
-        zero=False,
+        axis=Axis("accuracy on the client's own held-out rows, mean over seeds", SHARE),
         title=f"{contest.title}: worst, median and best client",
         description="; ".join(f"{row.label} {row.text}" for row in rows),
     )

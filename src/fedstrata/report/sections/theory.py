@@ -9,6 +9,7 @@ from statistics import median
 
 from fedstrata.domain.formatting import NOTHING, number, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Table, Text, folded
+from fedstrata.report.figures.axes import COUNT, NUMBER, Axis
 from fedstrata.report.figures.lines import Line, line_chart
 from fedstrata.report.theory_table import Correlation, TheoryLine, correlation, theory_lines
 from fedstrata.runs.records import Run
@@ -31,12 +32,8 @@ _TERMS = (
 )
 
 
-def theory(run: Run, *, key: str) -> tuple[Block, ...]:
+def theory(run: Run) -> tuple[Block, ...]:
     """Return plots, words and a table of a run's measured errors; nothing where none was measured.
-
-    Args:
-        run: The run.
-        key: Unique in the page.
 
     Example:
         See ``tests/report/test_report_theory.py``.
@@ -45,7 +42,7 @@ def theory(run: Run, *, key: str) -> tuple[Block, ...]:
     lines = theory_lines(run, "", head.method, "", head.seed)
     if not lines:
         return ()
-    pictures = [*_terms(lines, key=key), *_gains(lines, key=key)]
+    pictures = [*_terms(lines), *_gains(lines)]
     return (
         Text(_lead(lines)),
         *((Key(tuple((term.label, term.style) for term in _TERMS)),) if pictures else ()),
@@ -85,7 +82,7 @@ def _said(one: Correlation) -> str:
     return f"correlation {number(one.pearson)}, of ranks {number(one.spearman)}, over {plural(one.rounds, 'round')}"
 
 
-def _terms(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
+def _terms(lines: Sequence[TheoryLine]) -> list[Picture]:
     drawn = [
         Line(
             term.label,
@@ -101,18 +98,15 @@ def _terms(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
         return []
     chart = line_chart(
         drawn,
-        key=f"{key}-terms",
         title="Error and bound against rounds",
         description="; ".join(f"{line.label}: from {number(_first(line))} to {number(_last(line))}" for line in drawn),
-        x_label="round",
-        y_label="squared norm",
-        whole_x=True,
-        y="log",
+        x=Axis("round", COUNT),
+        y=Axis("squared norm", NUMBER, log=True),
     )
     return [Picture(chart, "Error and bound against rounds, on a logarithmic axis; what is 0 is left out.")]
 
 
-def _gains(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
+def _gains(lines: Sequence[TheoryLine]) -> list[Picture]:
     drawn = []
     for term in reversed(_TERMS[:2]):  # the error on top, which is at most the bound
         some = [(term.of(line), line) for line in lines if line.decrease is not None and isfinite(term.of(line))]
@@ -125,13 +119,10 @@ def _gains(lines: Sequence[TheoryLine], *, key: str) -> list[Picture]:
         return []
     chart = line_chart(
         drawn,
-        key=f"{key}-gains",
         title="Decrease of f against error and bound",
         description=f"{plural(len(lines), 'round')}, one dot each",
-        x_label="squared norm",
-        y_label="decrease of the training loss f",
-        log_x=True,
-        y="number",
+        x=Axis("squared norm", NUMBER, log=True),
+        y=Axis("decrease of the training loss f", NUMBER),
     )
     caption = "What a round gained against its error and the bound; if they told, dots would fall to the right."
     return [Picture(chart, caption)]
