@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from fedstrata.comparison.grouping import Group, Series, final_accuracy, uploaded
+from fedstrata.comparison.grouping import Group, final_accuracy, uploaded
 from fedstrata.comparison.pareto import Standing, alike, frontier
 from fedstrata.comparison.totals import client_seconds, predicted_flops
 from fedstrata.domain.formatting import listing, percent, quantity
@@ -44,12 +44,25 @@ def costs_and_accuracy(group: Group) -> tuple[Block, ...]:
     series = [s for s in group.series if s.accuracy is not None]
     if len(series) < 2:
         return ()
+    name = measured_on(group)
     blocks: list[Block] = []
     pictures = []
     for price in _PRICES:
-        points = [found for s in series if (found := standing(s, price.unit, price.of)) is not None]
+        own = [
+            standing(s.label, s.style, price.unit, ((price.of(run), final_accuracy(run)) for run in s.runs))
+            for s in series
+        ]
+        points = [point for point in own if point is not None]
         if len(points) >= 2:
-            pictures.append(_picture(group, price, points))
+            pictures.append(
+                against_cost(
+                    points,
+                    x=Axis(price.axis, price.unit),
+                    y="accuracy" if name.endswith("accuracy") else "accuracy on held-out rows",
+                    title=f"{group.label}: {name} against {price.axis}",
+                    caption=f"{name.capitalize()} against {price.name}",
+                )
+            )
         named = {point.label for point in points}
         without = [s.label for s in series if s.label not in named]
         if without:
@@ -59,43 +72,33 @@ def costs_and_accuracy(group: Group) -> tuple[Block, ...]:
     return (*((legend, Pictures(tuple(pictures))) if pictures else ()), *blocks)
 
 
-def standing(series: Series, unit: str, cost: Callable[[Run], float | None]) -> Standing | None:
-    """Return where a method stands over its runs, or ``None`` where none of them has both cost and accuracy."""
-    both = [
-        (price, accuracy)
-        for run in series.runs
-        if (price := cost(run)) is not None and (accuracy := final_accuracy(run)) is not None
-    ]
-    if not both:
+def standing(label: str, style: int, unit: str, both: Iterable[tuple[float | None, float | None]]) -> Standing | None:
+    """Return where a method stands by cost and accuracy of its runs; ``None`` where no run has both."""
+    known = [(cost, accuracy) for cost, accuracy in both if cost is not None and accuracy is not None]
+    if not known:
         return None
-    prices, accuracies = [p for p, _ in both], [a for _, a in both]
-    tip = f"{series.label}: {percent(fmean(accuracies))} for {quantity(unit, fmean(prices))}"
-    if len(both) > 1:
-        tip += f" (mean of {len(both)} runs: {percent(min(accuracies))} to {percent(max(accuracies))})"
-    return Standing(
-        series.label,
-        series.style,
-        fmean(prices),
-        fmean(accuracies),
-        (min(prices), max(prices)),
-        (min(accuracies), max(accuracies)),
-        tip,
-    )
+    costs, accuracies = [cost for cost, _ in known], [accuracy for _, accuracy in known]
+    ends = (min(accuracies), max(accuracies))
+    tip = f"{label}: {percent(fmean(accuracies))} for {quantity(unit, fmean(costs))}"
+    if len(known) > 1:
+        tip += f" (mean of {len(known)} runs: {percent(ends[0])} to {percent(ends[1])})"
+    return Standing(label, style, fmean(costs), fmean(accuracies), (min(costs), max(costs)), ends, tip)
 
 
-def _picture(group: Group, price: _Price, points: Sequence[Standing]) -> Picture:
+def against_cost(
+    points: Sequence[Standing], *, x: Axis, y: str, title: str, caption: str, beside: Callable[[str], str] = str
+) -> Picture:
+    """Return the plot of methods with a caption that names the frontier; ``beside`` says what stands at a point."""
     best = frontier(points)
     told = f"{'Frontier' if len(best) > 1 else 'Best at the least cost'}: {listing([p.label for p in best], limit=6)}."
     if alike(points):
         told = SAME_COST
     bars = " Bars run over the seeds." if any(p.accuracies[0] < p.accuracies[1] for p in points) else ""
-    name = measured_on(group)
     drawn = tradeoff(
-        points,
-        x=Axis(price.axis, price.unit),
-        y="accuracy" if name.endswith("accuracy") else "accuracy on held-out rows",
-        title=f"{group.label}: {name} against {price.axis}",
+        [replace(point, label=beside(point.label)) for point in points],
+        x=x,
+        y=y,
+        title=title,
         description=f"{told} " + "; ".join(point.tip for point in points),
     )
-    caption = f"{name.capitalize()} against {price.name}: further left is cheaper. {told}{bars}"
-    return Picture(drawn, caption, small=True)
+    return Picture(drawn, f"{caption}: further left is cheaper. {told}{bars}", small=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import dataclass
 
 from fedstrata.comparison.methods import Contest, Line
 from fedstrata.comparison.outcome import Outcome
-from fedstrata.comparison.pareto import Standing, alike, frontier
-from fedstrata.domain.formatting import NOTHING, listing, percent, plural, quantity, short_names
+from fedstrata.comparison.pareto import Standing, frontier
+from fedstrata.domain.formatting import NOTHING, listing, percent, plural, short_names
 from fedstrata.report.blocks import Block, Fold, Key, Note, Picture, Pictures, Text
 from fedstrata.report.compare_tables import (
     difference_shown,
@@ -22,8 +21,7 @@ from fedstrata.report.compare_tables import (
 from fedstrata.report.figures.axes import POINTS, SHARE, Axis
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
 from fedstrata.report.figures.rows import Bar, Row, row_chart
-from fedstrata.report.figures.tradeoff import tradeoff
-from fedstrata.report.sections.frontier import SAME_COST
+from fedstrata.report.sections.frontier import against_cost, standing
 
 _MOST_NAMED = 8
 """Methods beyond which plots number them, since styles repeat."""
@@ -115,12 +113,15 @@ def _tradeoffs(contest: Contest, styles: Mapping[str, int]) -> tuple[Block, ...]
     """Return accuracy against upload and against operations, where two methods or more have both."""
     pictures, texts = [], []
     for price in _PRICES:
-        points = [found for line in contest.lines if (found := _standing(line, price, contest, styles)) is not None]
+        own = [
+            standing(line.label, styles[line.method], price.unit, ((price.of(o), o.accuracy) for o in line.outcomes))
+            for line in contest.lines
+        ]
+        points = [point for point in own if point is not None]
         if len(points) < 2:
             continue
         pictures.append(_tradeoff(contest, price, points))
-        drawn = {point.label for point in points}
-        absent = [line.label for line in contest.lines if line.label not in drawn]
+        absent = [line.label for line, point in zip(contest.lines, own, strict=True) if point is None]
         if absent:
             texts.append(Text(f"Without accuracy or a cost ({price.name}): {listing(absent)}."))
     if not pictures:
@@ -129,34 +130,17 @@ def _tradeoffs(contest: Contest, styles: Mapping[str, int]) -> tuple[Block, ...]
     return (key, Pictures(tuple(pictures)), *texts)
 
 
-def _standing(line: Line, price: _Price, contest: Contest, styles: Mapping[str, int]) -> Standing | None:
-    both = [(c, o.accuracy) for o in line.outcomes if (c := price.of(o)) is not None and o.accuracy is not None]
-    if not both:
-        return None
-    costs, accuracies = [c for c, _ in both], [a for _, a in both]
-    return Standing(
-        line.label,
-        styles[line.method],
-        fmean(costs),
-        fmean(accuracies),
-        (min(costs), max(costs)),
-        (min(accuracies), max(accuracies)),
-        f"{line.label}: {percent(fmean(accuracies))} for {quantity(price.unit, fmean(costs))}",
-    )
-
-
 def _tradeoff(contest: Contest, price: _Price, points: Sequence[Standing]) -> Picture:
     best = [point.label for point in frontier(points)]
-    told = SAME_COST if alike(points) else f"Frontier: {listing(best, limit=6)}."
-    drawn = tradeoff(
-        [replace(point, label=_beside(point.label, best, contest)) for point in points],
+    named = "" if len(contest.lines) <= _MOST_LABELLED else ", the frontier and the reference named"
+    return against_cost(
+        points,
         x=Axis(price.name, price.unit),
         y="accuracy",
         title=f"{contest.title}: accuracy against {price.name}",
-        description=f"{told} " + "; ".join(point.tip for point in points),
+        caption=f"Accuracy against {price.name}{named}",
+        beside=lambda label: _beside(label, best, contest),
     )
-    named = "" if len(contest.lines) <= _MOST_LABELLED else " Only these and the reference are named; hover for others."
-    return Picture(drawn, f"Further left is cheaper; bars run over the seeds. {told}{named}", small=True)
 
 
 def _beside(label: str, best: Sequence[str], contest: Contest) -> str:
