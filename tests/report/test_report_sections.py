@@ -14,11 +14,11 @@ from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report.blocks import Block, Check, Fold, Meter, Pictures, Table, Text
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.comparison import comparison
-from fedstrata.report.sections.config import config
 from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.data import data
 from fedstrata.report.sections.fairness import fairness
+from fedstrata.report.sections.identity import config
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run

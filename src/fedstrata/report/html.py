@@ -7,26 +7,20 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fedstrata.comparison.grouping import Group, final_accuracy, group
-from fedstrata.domain.formatting import listing, percent, plural
+from fedstrata.comparison.grouping import Group, group
+from fedstrata.domain.formatting import listing, plural
 from fedstrata.errors import ConfigError
-from fedstrata.report.blocks import Block, Fold, Note, RunPart, Section, Text
+from fedstrata.files import write_atomic
+from fedstrata.report.blocks import Block, Fold, Note, Section, Text
 from fedstrata.report.figures.svg import SWATCHES
-from fedstrata.report.sections.certificates import certificates
-from fedstrata.report.sections.classes import classes
+from fedstrata.report.run_sections import run_part, run_sections
 from fedstrata.report.sections.comparison import comparison
-from fedstrata.report.sections.config import config
-from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.data import data
-from fedstrata.report.sections.failures import failures
-from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.frontier import costs_and_accuracy
-from fedstrata.report.sections.identity import identity, state
-from fedstrata.report.sections.predicted import predicted, predicted_in_words
-from fedstrata.report.sections.proof import passed, proof
-from fedstrata.report.sections.selection import selection
-from fedstrata.report.sections.theory import theory
+from fedstrata.report.sections.identity import identity
+from fedstrata.report.sections.predicted import predicted
+from fedstrata.report.sections.proof import passed
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import DataCard, Run
@@ -53,7 +47,7 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -
     page = render([read_run(folder) for folder in folders], title=title)
     target = out / "report.html" if out.is_dir() else out
     target.parent.mkdir(parents=True, exist_ok=True)
-    _replace(target, page.encode("utf-8", errors="replace"))
+    write_atomic(target, page.encode(errors="replace").decode(), shared=True)
     return target
 
 
@@ -85,44 +79,14 @@ def _title(runs: Sequence[Run]) -> str:
     return f"{plural(len(runs), 'run')}: {listing(methods, limit=7)}"
 
 
-def _replace(target: Path, content: bytes) -> None:
-    """Write atomically: a reader sees the whole page or none."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(target)
-
-
 def _single(only: Group) -> tuple[Section, ...]:
     run = only.runs[0]
     head = tuple(Text(s, lead=True) for s in verdict(only))
     return (
         Section("verdict", "Verdict", (*head, *identity([run]))),
         Section("curves", "Accuracy", curves(only)),
-        *_details(run, "", card=run.data_card),
+        *run_sections(run),
     )
-
-
-def _details(run: Run, prefix: str, *, card: DataCard | None = None, alone: bool = True) -> tuple[Section, ...]:
-    key = f"{prefix}-" if prefix else ""
-    parts: list[tuple[str, str, tuple[Block, ...]]] = [
-        ("selection", "Which layers were trained", selection(run)),
-        ("costs", "Costs", costs(run)),
-        ("predicted", "Predicted and measured", predicted([run]) if alone else predicted_in_words(run)),
-        ("fairness", "Clients: accuracy of each, and who stands out", fairness(run)),
-        ("proof", "Proof of training", proof(run)),
-    ]
-    if by_class := classes(run):
-        parts.insert(0, ("classes", "Classes: F1 and mistakes", by_class))
-    if alone:
-        parts.append(("data", "Data per client", data(card)))
-    if measured := theory(run):
-        parts.append(("theory", "Error of each round, and its bound", measured))
-    parts += [
-        ("solver", "How near the masks are to the optimum", certificates(run)),
-        ("failures", "Failures", failures(run)),
-        ("config", "Configuration", config(run)),
-    ]
-    return tuple(Section(f"{key}{name}", heading, blocks) for name, heading, blocks in parts)
 
 
 def _several(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Section, ...]:
@@ -146,7 +110,7 @@ def _several(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Section, ...
         *((Section("frontier", "Cost and accuracy", tradeoffs),) if tradeoffs else ()),
         Section("predicted", "Predicted and measured", predicted(runs)),
         Section("data", "Data per client", _cards(runs)),
-        Section("runs", "Run by run", (), tuple(_run_part(run, k) for k, run in enumerate(runs))),
+        Section("runs", "Run by run", (), tuple(run_part(run, k) for k, run in enumerate(runs))),
     )
 
 
@@ -178,10 +142,3 @@ def _cards(runs: Sequence[Run]) -> tuple[Block, ...]:
         names = listing([run.name for run in members], limit=4)
         folds.append(Fold(f"Data of {plural(len(members), 'run')}: {names}", data(card)))
     return (Text(f"The runs have {len(cards)} different divisions of data to clients."), *folds)
-
-
-def _run_part(run: Run, place: int) -> RunPart:
-    head = run.log.header
-    accuracy = percent(final_accuracy(run))
-    title = f"{head.method} on {head.data}, seed {head.seed}: {accuracy}, {state(run)}"
-    return RunPart(f"run-{place}", title, _details(run, f"r{place}", alone=False))

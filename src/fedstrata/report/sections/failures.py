@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from fedstrata.domain.formatting import NOTHING, listing, plural
 from fedstrata.domain.reasons import Reason
-from fedstrata.report.blocks import Block, Check, Note, Pictures, Table, Text, folded
-from fedstrata.report.losses import Tally, losses_by_round, lost_clients, tally, turns_asked
-from fedstrata.report.sections.losses import strip
+from fedstrata.report.blocks import Block, Check, Note, Picture, Pictures, Table, Text, folded
+from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.losses import BEFORE, Tally, in_order, losses_by_round, lost_clients, tally, turns_asked
 from fedstrata.runs.records import Log, Run
 
 MEANING: Mapping[str, str] = {
@@ -28,7 +28,7 @@ MEANING: Mapping[str, str] = {
 }
 """Each reason code in plain words."""
 
-_MOST = 200
+_MOST, _MOST_ROUNDS = 200, 60
 
 
 def failures(run: Run) -> tuple[Block, ...]:
@@ -49,7 +49,7 @@ def failures(run: Run) -> tuple[Block, ...]:
         *_abandoned(log),
         *_layers(log),
         *_elsewhere(found),
-        *((Pictures((strip(run, losses_by_round(log)),)),) if log.rounds or log.abandoned else ()),
+        *((Pictures((_strip(run, losses_by_round(log)),)),) if log.rounds or log.abandoned else ()),
         _by_reason(found),
         *_by_client(log),
         *_every_attempt(log),
@@ -172,3 +172,53 @@ def _every_client(log: Log) -> tuple[Block, ...]:
 
 def _titled(what: str, count: int) -> str:
     return f"Every {what}" if count <= _MOST else f"The first {_MOST} of {plural(count, what)}"
+
+
+def _strip(run: Run, losses: Mapping[int, Counter[str]]) -> Picture:
+    """Return how often each reason stands in each round; rounds share a column where there are too many."""
+    rounds = sorted({r.round for r in run.log.rounds} | {a.round for a in run.log.abandoned})
+    parts = [[rounds[i] for i in part] for part in bins(len(rounds), limit=_MOST_ROUNDS)]
+    labels = tuple(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
+    counts = [sum((losses.get(r, Counter()) for r in part), Counter()) for part in parts]
+    present = {reason for count in losses.values() for reason in count}
+    reasons = in_order(present)
+    most = max((n for count in counts for n in count.values()), default=1)
+    cells = [
+        [_times(count[reason], most, f"{reason}, round {label}") for count, label in zip(counts, labels, strict=True)]
+        for reason in reasons
+    ]
+    if run.log.abandoned:
+        cells.insert(0, [_attempts(run, part, label) for part, label in zip(parts, labels, strict=True)])
+    rows = (["abandoned"] if run.log.abandoned else []) + reasons
+    grid = Grid(rows, labels, cells, ("reason", "round"), "none", f"1 to {most}" if most > 1 else "1")
+    title = f"{run.log.header.method}: what did not count, by reason and round"
+    return Picture(draw(grid, title=title, description=_summary(losses)), _caption(run, losses), wide=True)
+
+
+def _times(count: int, most: int, where: str) -> Cell:
+    return Cell(level_of_share(count / most), f"{where}: {count}", str(count) if count else "")
+
+
+def _attempts(run: Run, part: Sequence[int], label: str) -> Cell:
+    count = sum(a.round in part for a in run.log.abandoned)
+    given_up = any(r in part for r in run.log.skipped)
+    ending = ", then given up" if given_up else ""
+    tip = f"round {label}: {plural(count, 'attempt')} abandoned{ending}"
+    return Cell(level_of_share(min(count, 1)), tip, str(count) if count else "", alarm=given_up)
+
+
+def _caption(run: Run, losses: Mapping[int, Counter[str]]) -> str:
+    before = losses.get(BEFORE, Counter()).total()
+    parts = ["What did not count, by round: clients, layers, messages, evaluations."]
+    if run.log.abandoned:
+        given_up = "; an exclamation mark is a round that was given up" if run.log.skipped else ""
+        parts.append(f"The top row counts abandoned attempts{given_up}.")
+    if before:
+        parts.append(f"What did not count before the first round ({before}) is not drawn.")
+    return " ".join(parts)
+
+
+def _summary(losses: Mapping[int, Counter[str]]) -> str:
+    """Return the sums as text, for screen readers."""
+    total = sum(losses.values(), Counter())
+    return "Over all: " + ", ".join(f"{reason} {count}" for reason, count in sorted(total.items()))

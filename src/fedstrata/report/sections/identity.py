@@ -1,12 +1,13 @@
-"""Identity: what ran, on what, with which versions, and whether it came to its end."""
+"""Identity: what ran, on what, with which versions and settings, and whether it came to its end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 from fedstrata.domain.formatting import NOTHING, listing, plural
-from fedstrata.report.blocks import Block, Fold, Note, Table
+from fedstrata.report.blocks import Block, Code, Fold, Note, Table, Text
 from fedstrata.runs.records import Run
 
 _STATES = {"broken off": "broken off (the log has no end: killed, or still running)"}
@@ -20,6 +21,17 @@ def identity(runs: Sequence[Run]) -> tuple[Block, ...]:
     if len(notes) > 6:
         shown = (*notes[:3], Fold(f"{len(notes) - 3} more notes on the run folders", tuple(notes[3:])))
     return (*shown, what, *_environments(runs))
+
+
+def config(run: Run) -> tuple[Block, ...]:
+    """Return the command that reproduces the run, and its resolved config."""
+    if run.config is None:
+        return (Text("The run folder holds no resolved config, so the run cannot be repeated from this report."),)
+    command = f"fedstrata run {quote(f'{run.name}/config.resolved.yaml')} --set {quote(f'output={run.name}-again')}"
+    return (
+        Code("Run it again, from the folder that holds the run's folder", command),
+        Fold("config.resolved.yaml", (Code("Every setting in force", run.config.rstrip()),)),
+    )
 
 
 def state(run: Run) -> str:
