@@ -28,7 +28,7 @@ from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.run_spec import RunSpec
 from fedstrata.deploy.site.runtime import Runtime, open_runtime
 from fedstrata.domain.ids import ClientId
-from fedstrata.engines.flower.envelope import _strict_json
+from fedstrata.reading.json_text import json_value
 from hostile_site import CLIENT, LABELS, HostileSite, blobs, hostile_site, laid_out, manifest
 from mutations import JSON_VALUES, delete, flip, insert, repeat
 from site_oracle import KINDS
@@ -146,7 +146,7 @@ class Sites:
 
     def test(self, data: bytes) -> None:
         """Send one input; anything but a proper answer is raised."""
-        said = _strict_json(data[1:])  # as every message is read before a service sees it
+        said = json_value(data[1:], once=True, finite=True)  # as every message is read before a service sees it
         if not isinstance(said, dict):
             raise ValueError("no mapping")
         if self._count % RENEWED == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_what_is_wrong_is_one_error(text: str | bytes, sentence: str) -> None:
 def test_what_is_right_is_read(value: object) -> None:
     text = json.dumps(value)
     assert json_value(text) == json_value(text.encode()) == value
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "a": 2}}]'])
+def test_a_key_that_stands_twice_is_refused_where_once_is_asked_for(text: str) -> None:
+    assert json_value(text)
+    with pytest.raises(UnreadableError, match="a key stands twice"):
+        json_value(text, once=True)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_a_number_that_is_not_finite_is_refused_where_finite_ones_are_asked_for(number: str) -> None:
+    assert not isfinite(json_value(f"[{number}]")[0])
+    with pytest.raises(UnreadableError, match="a number in it is not finite"):
+        json_value(f"[{number}]", finite=True)
 
 
 def test_as_deep_as_is_allowed_is_read() -> None:

@@ -46,7 +46,7 @@ def test_log_gives_back_attempts_rounds_and_losses(tmp_path: Path) -> None:
 def test_an_abandoned_event_that_is_wrong_is_refused_with_its_line(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a", rounds=1, abandoned=(lost_attempt(1),)) / "events.jsonl"
     path.write_text(path.read_text().replace('"answered": 3', '"answered": "three"'))
-    with pytest.raises(CheckpointError, match=r"events.jsonl:3: answered: input should be a valid integer"):
+    with pytest.raises(CheckpointError, match=r"events.jsonl:3: answered: has to be a whole number"):
         read_run(path.parent)
 
 

@@ -42,7 +42,7 @@ def test_broken_side_files_are_told(tmp_path: Path) -> None:
     (folder / "data_card.json").write_text('{"clients": {"a": {"held_out": 3}}}')
     notes = read_run(folder).notes
     assert "env.json is not a JSON object" in notes[0]
-    assert "clients.a.train: field required" in notes[1]
+    assert "clients.a.train: this key is needed" in notes[1]
 
 
 def test_hidden_counts_of_a_data_card_are_kept_as_text(tmp_path: Path) -> None:

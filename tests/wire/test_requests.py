@@ -62,5 +62,5 @@ def test_weights_do_not_travel() -> None:
 
 
 def test_an_unknown_phase_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no request is of the phase rest"):
+    with pytest.raises(ValueError, match="no request is of the phase 'rest'"):
         from_json({**to_json(REQUESTS[0]), "phase": "rest"}, WEIGHTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ MOST_INSIDE = 2_000_000
 """Lists and mappings of a file: one takes two characters there, and 60 bytes or more in memory."""
 
 
-def json_value(text: str | bytes, *, once: bool = False) -> Any:  # noqa: ANN401  JSON values
+def json_value(text: str | bytes, *, once: bool = False, finite: bool = False) -> Any:  # noqa: ANN401  JSON values
     """Return the value of a JSON text.
 
     Args:
         text: Anything.
         once: Whether a key may stand only once in its mapping.
+        finite: Whether a number has to be finite.
 
     Raises:
-        UnreadableError: It is no JSON, too deep, or has a number that is too long or a key twice.
+        UnreadableError: It is no JSON, too deep, or has a number that is too long or not finite, or a key twice.
 
     Example:
         >>> json_value('{"round": 1}')
@@ -35,7 +37,8 @@ def json_value(text: str | bytes, *, once: bool = False) -> Any:  # noqa: ANN401
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(text, parse_int=_whole, object_pairs_hook=_once if once else None)
+        number, pairs = _finite if finite else float, _once if once else None
+        value = json.loads(text, parse_int=_whole, parse_float=number, parse_constant=number, object_pairs_hook=pairs)
     except UnreadableError:
         raise
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
@@ -73,6 +76,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise UnreadableError("a key stands twice")
     return found
+
+
+def _finite(text: str) -> float:
+    if not isfinite(value := float(text)):
+        raise UnreadableError("a number in it is not finite")
+    return value
 
 
 def _whole(digits: str) -> int:

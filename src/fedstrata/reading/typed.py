@@ -13,6 +13,8 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
+from fedstrata.reading.problems import dotted, problems_of
+
 T = TypeVar("T")
 _SHOWN = 40
 _NESTED = (dict, list)
@@ -41,7 +43,7 @@ def typed(kind: TypeAdapter[T], value: object) -> T:
     try:
         found = kind.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise ValueError(problem(error)) from error
+        raise ValueError(problem(error, value)) from error
     except (TypeError, RecursionError) as error:
         raise ValueError("it is no JSON, or too deep") from error
     if _form(value) != _form(plain(kind, found)):
@@ -49,11 +51,10 @@ def typed(kind: TypeAdapter[T], value: object) -> T:
     return found
 
 
-def problem(error: ValidationError) -> str:
-    """Return the first problem of a validation error in a few words: where, what, and what was there."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])[:_SHOWN] or "value"
-    return f"{where}: {first['msg'].lower()[:100]}, not {shown(first['input'])}"
+def problem(error: ValidationError, value: object) -> str:
+    """Return the first thing that pydantic found wrong with a value, in one short sentence."""
+    first = problems_of(error, value)[0]
+    return (f"{dotted(first.loc)[:100]}: " if first.loc else "") + first.message[:200]
 
 
 def shown(value: object) -> str:

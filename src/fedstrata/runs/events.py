@@ -15,6 +15,7 @@ from fedstrata.domain.units import UNITS
 from fedstrata.errors import CheckpointError, nearest
 from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import MOST_BYTES, json_value
+from fedstrata.reading.typed import problem
 from fedstrata.runs.records import Log, RunHeader
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class _Reader:
         try:
             return adapter.validate_python(value)
         except ValidationError as error:
-            self.fail(line, problem(error))
+            self.fail(line, problem(error, value))
 
 
 def read_log(path: Path) -> Log:
@@ -95,13 +96,6 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def problem(error: ValidationError) -> str:
-    """Return the first problem of a validation error in a few words."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "value"
-    return f"{where}: {first['msg'].lower()}"
 
 
 def _parse(line: str) -> Mapping[str, object] | None:

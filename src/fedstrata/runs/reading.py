@@ -12,7 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fedstrata.errors import CheckpointError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.json_text import MOST_BYTES, json_value
-from fedstrata.runs.events import problem, read_log
+from fedstrata.reading.typed import problem
+from fedstrata.runs.events import read_log
 from fedstrata.runs.records import Confusion, DataCard, Log, Run
 
 EVENTS = "events.jsonl"
@@ -109,7 +110,7 @@ def _data_card(path: Path, notes: list[str]) -> DataCard | None:
     try:
         return _CARD.validate_python(value)
     except ValidationError as error:
-        notes.append(f"{path.name} is not a data card ({problem(error)}), so the data section is left out.")
+        notes.append(f"{path.name} is not a data card ({problem(error, value)}), so the data section is left out.")
         return None
 
 
@@ -121,7 +122,7 @@ def _confusion(path: Path, notes: list[str]) -> Confusion | None:
     try:
         found = _COUNTS.validate_python(value)
     except ValidationError as error:
-        notes.append(f"{path.name} is not as a run writes it ({problem(error)}), so the classes are left out.")
+        notes.append(f"{path.name} is not as a run writes it ({problem(error, value)}), so the classes are left out.")
         return None
     if any(max(true, guess) >= len(found.labels) for true, guess, _ in found.counts):
         notes.append(f"{path.name} counts a class that it does not name, so the classes are left out.")

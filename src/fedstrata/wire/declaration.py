@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from sys import float_info
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.units import BUDGET_UNITS
-from fedstrata.wire.messages import MOST_ROWS
+from fedstrata.errors import nearest
+from fedstrata.reading.typed import plain, typed
+from fedstrata.wire.messages import MOST_ROWS, Ascending
 
 MOST_TEXT = 300
 """Letters of a name in it."""
+_DEVICE = 40
+"""Letters of a device's name that are kept."""
+
+
+def _unit(name: str) -> str:
+    if name not in BUDGET_UNITS:
+        raise ValueError(f"it is no unit of a budget; {nearest(name[:MOST_TEXT], BUDGET_UNITS)}")
+    return name
+
+
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +49,18 @@ class Declaration:
         True
     """
 
-    num_examples: int
-    held_out: int = 0
-    budget: Mapping[str, float] = field(default_factory=dict)
-    refused: tuple[LayerName, ...] = ()
-    holds: frozenset[str] = frozenset()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    device: str = "cpu"
+    num_examples: Annotated[int, Field(ge=1, le=MOST_ROWS)]
+    held_out: Annotated[int, Field(ge=0, le=MOST_ROWS)] = 0
+    budget: Mapping[Annotated[str, AfterValidator(_unit)], Limit] = field(default_factory=dict)
+    refused: tuple[Annotated[LayerName, Field(max_length=MOST_TEXT)], ...] = ()
+    holds: Annotated[frozenset[Text], Ascending] = frozenset()
+    versions: Mapping[Text, Text] = field(default_factory=dict)
+    device: Text = "cpu"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {
-            "num_examples": self.num_examples,
-            "held_out": self.held_out,
-            "budget": dict(self.budget),
-            "refused": list(self.refused),
-            "holds": sorted(self.holds),
-            "versions": dict(self.versions),
-            "device": self.device,
-        }
+        said: dict[str, Any] = plain(_DECLARATION, self)
+        return said
 
     @classmethod
     def from_json(cls, said: object) -> Self:
@@ -61,51 +69,8 @@ class Declaration:
         Raises:
             ValueError: It is no declaration, whatever it is.
         """
-        if not isinstance(said, dict) or set(said) != set(cls.__dataclass_fields__):
-            raise ValueError("it is not a declaration")
-        rows, held_out = said["num_examples"], said["held_out"]
-        if not _whole(rows) or not 1 <= rows <= MOST_ROWS or not _whole(held_out) or not 0 <= held_out <= MOST_ROWS:
-            raise ValueError(f"{_shown(rows)} rows and {_shown(held_out)} held out cannot be")
-        versions = _mapping(said["versions"], "versions")
-        return cls(
-            num_examples=rows,
-            held_out=held_out,
-            budget=_limits(_mapping(said["budget"], "budget")),
-            refused=tuple(LayerName(name) for name in _texts(said["refused"], "refused")),
-            holds=frozenset(_texts(said["holds"], "holds")),
-            versions=dict(
-                zip(_texts(list(versions), "versions"), _texts(list(versions.values()), "versions"), strict=True)
-            ),
-            device=_texts([said["device"]], "device")[0][:40],
-        )
+        found: Self = typed(_DECLARATION, said)
+        return replace(found, device=found.device[:_DEVICE])
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _mapping(said: object, name: str) -> dict[Any, Any]:
-    if not isinstance(said, dict):
-        raise ValueError(f"{name} is a mapping")
-    return said
-
-
-def _limits(said: Mapping[Any, Any]) -> dict[str, float]:
-    for unit, limit in said.items():
-        known = unit in BUDGET_UNITS and isinstance(limit, int | float) and not isinstance(limit, bool)
-        if not known or not 0 <= limit <= float_info.max:
-            raise ValueError(f"{_shown(unit)}: {_shown(limit)} is no limit of a budget")
-    return {unit: float(limit) for unit, limit in said.items()}
-
-
-def _texts(said: object, name: str) -> list[str]:
-    if not isinstance(said, list) or not all(isinstance(value, str) and len(value) <= MOST_TEXT for value in said):
-        raise ValueError(f"{name} is made of texts of {MOST_TEXT} letters at most")
-    return said
-
-
-def _shown(value: object) -> str:
-    """Return a value in a few letters, whatever it is; what is nested is not looked into."""
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**20 else "too many"
-    return repr(value)[:20] if isinstance(value, float | str | None) else f"a {type(value).__name__}"
+_DECLARATION: TypeAdapter[Any] = TypeAdapter(Declaration)

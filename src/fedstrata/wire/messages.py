@@ -17,7 +17,7 @@ from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic
-from fedstrata.domain.training import Passes, Probing, Rate, Training
+from fedstrata.domain.training import ANEW, MOST_RATE, Passes, Probing, Training, Within
 from fedstrata.wire.sizes import Encoding
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class ProbePlan(Probing):
     sketch: Hashing | None = None
 
 
+Decayed = Annotated[float, Within(0, MOST_RATE), ANEW]
+"""A learning rate of one round, which may have become 0."""
+
+
 @dataclass(frozen=True)
 class TrainPlan(Training):
     """How a client trains in one round: the keys of ``Training``, with the rates already decayed, and by default SGD.
@@ -109,8 +113,8 @@ class TrainPlan(Training):
 
     epochs: Passes | None = 1
     optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
-    lr: Rate = 0.01
-    always_lr: Rate | None = None
+    lr: Decayed = 0.01
+    always_lr: Decayed | None = None
     encoding: Encoding = Encoding.FLOAT32
 
 

@@ -1,69 +1,46 @@
-"""Requests as JSON, without the weights, which lie in shared memory."""
+"""Requests as JSON, without the weights, which travel beside it or lie in shared memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
-from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sketch import Hashing
-from fedstrata.domain.stats import Statistic
-from fedstrata.wire.messages import (
-    Evaluate,
-    Origin,
-    Probe,
-    ProbePlan,
-    Request,
-    Train,
-    TrainPlan,
-    Weights,
-    phase_of,
-)
-from fedstrata.wire.sizes import Encoding
+from pydantic import TypeAdapter
+
+from fedstrata.reading.typed import plain, shown, typed
+from fedstrata.wire.messages import Evaluate, Probe, Request, Train, Weights, phase_of
+
+_PHASES: Mapping[str, TypeAdapter[Any]] = {
+    "probe": TypeAdapter(Probe),
+    "train": TypeAdapter(Train),
+    "evaluate": TypeAdapter(Evaluate),
+}
 
 
 def to_json(request: Request) -> dict[str, Any]:
     """Return a request as plain values.
 
     Example:
+        >>> from fedstrata.domain.ids import ClientId
         >>> to_json(Evaluate(ClientId("a"), 3, {}))["phase"]
         'evaluate'
     """
-    said: dict[str, Any] = {
-        "phase": phase_of(request),
-        "client": request.client,
-        "round": request.round,
-        "origin": asdict(request.origin),
-    }
-    match request:
-        case Probe():
-            said["plan"] = _probe_plan(request.plan)
-        case Train():
-            said |= {"mask": sorted(request.mask), "plan": asdict(request.plan)}
-            said["probe"] = _probe_plan(request.probe) if request.probe else None
-    return said
+    phase = phase_of(request)
+    return {"phase": phase, **plain(_PHASES[phase], request)}
 
 
-def from_json(said: Mapping[str, Any], weights: Weights) -> Request:
-    """Return the request that ``to_json`` wrote down, at these weights."""
-    client, round, origin = ClientId(said["client"]), said["round"], Origin(**said["origin"])
-    match said["phase"]:
-        case "probe":
-            return Probe(client, round, weights, _read_probe_plan(said["plan"]), origin)
-        case "train":
-            plan = TrainPlan(**{**said["plan"], "encoding": Encoding(said["plan"]["encoding"])})
-            probe = _read_probe_plan(said["probe"]) if said["probe"] else None
-            return Train(client, round, weights, frozenset(said["mask"]), plan, origin, probe)
-        case "evaluate":
-            return Evaluate(client, round, weights, origin)
-    raise ValueError(f"no request is of the phase {said['phase']}")
+def from_json(said: object, weights: Weights) -> Request:
+    """Return the request that ``to_json`` wrote down, at these weights.
 
-
-def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
-    return asdict(plan) | {"statistics": sorted(plan.statistics)}
-
-
-def _read_probe_plan(said: Mapping[str, Any]) -> ProbePlan:
-    sketch = Hashing(**said["sketch"]) if said["sketch"] is not None else None
-    return ProbePlan(**{**said, "statistics": frozenset(map(Statistic, said["statistics"])), "sketch": sketch})
+    Raises:
+        ValueError: It is none, whatever it is.
+    """
+    if not isinstance(said, dict):
+        raise ValueError(f"no request is {shown(said)}")
+    values = dict(said)
+    form = _PHASES.get(phase) if isinstance(phase := values.pop("phase", None), str) else None
+    if form is None:
+        raise ValueError(f"no request is of the phase {shown(phase)}")
+    request: Request = typed(form, values)
+    return replace(request, weights=weights)

@@ -147,7 +147,7 @@ def test_another_name_than_the_share_s_is_refused(server: Server, service: Servi
         ({}, "the message is of a kind that this version of fedstrata does not know"),
         ({"kind": "work", "request": {"phase": "sleep"}, "manifest": {}}, "the request is not one that this version"),
         ({"kind": "work", "request": None, "manifest": None}, "the request is not one that this version"),
-        ({"kind": "join"}, "the run's specification cannot be used: configuration: has to be a mapping"),
+        ({"kind": "join"}, "the run's specification cannot be used: has to be a mapping"),
         ({"kind": "join", "client": 5}, "5 is no name of a client; it has 1 to 64 of a-z"),
         ({"kind": "join", "client": "client-02"}, "this site is client client-01 in the run, and not client-02"),
         (
@@ -165,7 +165,7 @@ def test_what_is_no_message_is_refused_in_a_sentence(
     assert log_of(folder)[-1].startswith(f'run "odd": refused: {message}')
 
 
-@pytest.mark.parametrize("odd", [["x"], [0.5], [6], [-1], [True]])
+@pytest.mark.parametrize("odd", [[6], [-1]])
 def test_a_mask_of_layers_that_are_none_is_a_failure(server: Server, service: Service, odd: list[object]) -> None:
     request = train(server.weights)
     said = server.work(request)
@@ -176,16 +176,33 @@ def test_a_mask_of_layers_that_are_none_is_a_failure(server: Server, service: Se
     assert reply.message == "the mask names layers that the model does not have; it has 6"
 
 
+@pytest.mark.parametrize(
+    ("odd", "where"), [(["x"], "mask.0: "), ([0.5], "mask.0: "), ([True], "mask.0: "), ([1, 1], ""), ("1", "mask: ")]
+)
+def test_a_mask_of_another_form_is_refused(server: Server, service: Service, odd: object, where: str) -> None:
+    said = server.work(train(server.weights))
+    said["request"]["mask"] = odd
+    answer = service.answer(said, server.heads(server.weights))
+    assert answer.said["kind"] == "refused"
+    assert f"the request is not one that this version of fedstrata knows: {where}" in answer.said["message"]
+
+
 @pytest.mark.parametrize("key", ["steps", "batch_size", "epochs"])
 @pytest.mark.parametrize("odd", ["7", -1, 1.5, float("nan"), True])
-def test_a_count_that_is_none_is_a_failure(server: Server, service: Service, key: str, odd: object) -> None:
-    request = train(server.weights)
-    said = server.work(request)
+def test_a_count_that_is_none_is_refused(server: Server, service: Service, key: str, odd: object) -> None:
+    said = server.work(train(server.weights))
     said["request"]["plan"][key] = odd
-    reply = server.read(service.answer(said, {}), request)
-    assert isinstance(reply, Failure)
-    assert f"the plan has train.{key}: " in reply.message
-    assert "it is a whole number from" in reply.message
+    answer = service.answer(said, {})
+    assert answer.said["kind"] == "refused"
+    assert f"plan.{key}: has to be a whole number" in answer.said["message"] or odd == -1
+    assert f"plan.{key}: has to be " in answer.said["message"]
+
+
+@pytest.mark.parametrize("key", ["client", "round", "origin", "plan", "mask", "probe"])
+def test_a_request_that_lacks_a_key_is_refused(server: Server, service: Service, key: str) -> None:
+    said = server.work(train(server.weights))
+    del said["request"][key]
+    assert service.answer(said, {}).said["kind"] == "refused"
 
 
 @pytest.mark.parametrize("odd", ["3\n2026 run forged", -1, 1.5, True, None, 10**4000])
@@ -194,8 +211,8 @@ def test_a_round_that_is_none_is_refused_and_forges_no_line(server: Server, tmp_
     said["request"]["round"] = odd
     assert service.answer(said, {}).said["kind"] == "refused"
     (line,) = log_of(tmp_path)
-    assert line.startswith('run "trial": refused: a round or an attempt is ')
-    assert len(line) < 200
+    assert re.match('run "trial": refused: .*(a round or an attempt is |knows: round: has to be a whole number)', line)
+    assert len(line) < 250
 
 
 def test_another_model_than_the_run_s_is_a_failure(server: Server, service: Service) -> None:

@@ -117,7 +117,7 @@ def test_any_records_of_flowers_are_a_message_or_a_value_error(records: dict[str
     check(RecordDict(records))
 
 
-@pytest.mark.parametrize("version", [0, 2, 1.0, True, "1", None, [1], 10**400, {"a": {}}], ids=str)
+@pytest.mark.parametrize("version", [0, 2, 1.0, True, "1", None, [1], 10**99, {"a": {}}], ids=str)
 def test_another_version_of_the_protocol_is_refused(version: object) -> None:
     with pytest.raises(ValueError, match=r"the other side speaks version .{1,10} of the protocol, not 1; update it"):
         opened(text(saying(protocol=version)))
@@ -157,17 +157,17 @@ def test_a_text_that_is_far_too_long_is_refused_before_it_is_read() -> None:
         (b'{"protocol":1,"order":[],"seconds":NaN}', "not finite"),
         (b'{"protocol":1,"order":[],"seconds":-Infinity}', "not finite"),
         (b'{"protocol":1,"order":[],"seconds":1e999}', "not finite"),
-        (b'{"protocol":1,"order":[],"kind":"frame","kind":"join"}', "gives a key twice"),
-        (b'{"protocol":1,"order":[],"a":{"b":1,"b":1}}', "gives a key twice"),
-        (b'{"protocol":1,"order":[],"nonce":"\\ud800"}', "UnicodeEncodeError"),
-        (b'{"protocol":1,"order":[],"\\uDFFF":0}', "UnicodeEncodeError"),
-        (b'{"protocol":1,"order":[],"a":"\xff"}', "UnicodeDecodeError"),
-        (b'{"protocol":1,"order":[],"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "RecursionError"),
-        (b'{"protocol":1,"order":[],"a":' + b'{"a":' * 100_000 + b"0" + b"}" * 100_001, "RecursionError"),
-        (b'{"protocol":1,"order":[],"a":' + b"9" * 5000 + b"}", "ValueError"),
+        (b'{"protocol":1,"order":[],"kind":"frame","kind":"join"}', "a key stands twice"),
+        (b'{"protocol":1,"order":[],"a":{"b":1,"b":1}}', "a key stands twice"),
+        (b'{"protocol":1,"order":[],"nonce":"\\ud800"}', "half a surrogate pair"),
+        (b'{"protocol":1,"order":[],"\\uDFFF":0}', "half a surrogate pair"),
+        (b'{"protocol":1,"order":[],"a":"\xff"}', "codec can't decode"),
+        (b'{"protocol":1,"order":[],"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "inside each other"),
+        (b'{"protocol":1,"order":[],"a":' + b'{"a":' * 100_000 + b"0" + b"}" * 100_001, "inside each other"),
+        (b'{"protocol":1,"order":[],"a":' + b"9" * 5000 + b"}", "a number of 5,000 digits"),
         (b'{"order":[]}', "KeyError"),
         (b"[1,2]", "TypeError"),
-        (b"", "JSONDecodeError"),
+        (b"", "it is not JSON: Expecting value"),
     ],
 )
 def test_what_json_allows_and_no_message_of_ours_says_is_refused(said: bytes, why: str) -> None:

@@ -185,11 +185,14 @@ def test_a_stranger_is_neither_asked_nor_waited_for() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (declares(0), "its declaration cannot be used: 0 rows"),
-        (declares(10**400), "its declaration cannot be used: too many rows"),
-        (declares(1, budget={"layers": -1}), "is no limit of a budget"),
-        (declares(1, versions=["torch"]), "versions is a mapping"),
-        (lambda envelope: Envelope({"kind": "declaration"}, {}), "it is not a declaration"),
+        (declares(0), "its declaration cannot be used: num_examples: has to be greater than or equal to 1, got 0"),
+        (declares(10**400), "not one of fedstrata's: .*it holds a number of 401 digits"),
+        (declares(1, budget={"layers": -1}), "budget.layers: has to be greater than or equal to 0, got -1"),
+        (declares(1, versions=["torch"]), "versions: has to be a mapping of keys to values, got"),
+        (
+            lambda envelope: Envelope({"kind": "declaration"}, {}),
+            "its declaration cannot be used: num_examples: this key is needed",
+        ),
         (lambda envelope: Envelope({}, {}), "something else than a declaration"),
         (lambda envelope: Envelope({"kind": ["declaration"]}, {}), "something else than a declaration"),
         (refuses(["no", "room"]), "something else than a declaration"),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import isfinite
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.training import Within, types_of
 from fedstrata.errors import ClientError
+from fedstrata.reading.typed import shown
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 
 MOST_DECAY = 0.1
@@ -59,7 +59,7 @@ def _check_values(plan: TrainPlan | ProbePlan, section: str) -> None:
         value = getattr(plan, key)
         if not any(_fits(value, kind, marks) for kind, marks in types):
             may = ", or ".join(_said(kind, marks) for kind, marks in types)
-            raise ClientError(f"the plan has {section}.{key}: {_shown(value)}; it is {may}")
+            raise ClientError(f"the plan has {section}.{key}: {shown(value)}; it is {may}")
 
 
 @lru_cache
@@ -83,11 +83,3 @@ def _said(kind: Any, marks: Sequence[object]) -> str:  # noqa: ANN401  a type of
     words = {NoneType: "null", int: "a whole number", float: "a number"}
     ranges = [f" from {mark.least:g} to {mark.most:g}" for mark in marks if isinstance(mark, Within)]
     return words.get(kind, f"of type {getattr(kind, '__name__', kind)}") + "".join(ranges)
-
-
-def _shown(value: object) -> str:
-    if type(value) is int and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return repr(value)[:20] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"

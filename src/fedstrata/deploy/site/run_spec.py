@@ -24,7 +24,7 @@ from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import EMBEDDED
 from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import dotted, problems_of
+from fedstrata.reading.typed import problem
 
 
 class RowTerms(Section, frozen=True):
@@ -80,10 +80,7 @@ def read_run_spec(said: object) -> RunSpec:
     try:
         return RunSpec.model_validate(said)
     except ValidationError as error:
-        first = problems_of(error, said)[0]
-        raise ClientError(
-            f"the run's specification cannot be used: {dotted(first.loc)[:100]}: {first.message}"
-        ) from error
+        raise ClientError(f"the run's specification cannot be used: {problem(error, said)}") from error
 
 
 def digest_of(said: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -116,20 +116,20 @@ class Service:
     def _work(self, said: Mapping[str, Any], run: str, layers: Mapping[str, bytes]) -> Answer:
         start = perf_counter()
         try:
-            check_head(said["request"])
             request = from_json(said["request"], {})
+            check_head(request)
             manifest = dict(said["manifest"])
         except ClientError as error:
             return self._refuse(run, sentence(error))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return self._refuse(run, "the request is not one that this version of fedstrata knows")
+        except (KeyError, TypeError, ValueError) as error:
+            return self._refuse(run, f"the request is not one that this version of fedstrata knows: {str(error)[:200]}")
         done = _Done()
         try:
             with within(self._site.limits.seconds):
                 runtime, weights, missing = self._ready(said, run, request, manifest, layers)
                 done = _Done(missing=missing, worked=not missing)
                 if done.worked:
-                    done = self._do(runtime, from_json(said["request"], weights))
+                    done = self._do(runtime, replace(request, weights=weights))
         except Exception as error:
             done = _Done(failed(request, error), worked=done.worked)
             if isinstance(error.__cause__, OutOfTime):

@@ -8,6 +8,8 @@ from typing import Any
 
 from fedstrata.data.kinds import CLIENT
 from fedstrata.errors import ClientError
+from fedstrata.reading.typed import shown
+from fedstrata.wire.messages import Request
 
 MOST_NAME = 200
 """Letters of a run's name, and of each text in a request."""
@@ -15,7 +17,6 @@ MOST_RUN_SPEC = 4 * 2**20
 """Letters of a run specification, written as JSON."""
 MOST_ROUND = 10_000_000
 """Rounds and attempts of a run."""
-_SHOWN = 40
 
 
 def run_of(said: Mapping[str, Any]) -> str:
@@ -42,23 +43,22 @@ def client_of(name: object) -> str:
         'ward-3'
     """
     if not isinstance(name, str) or not CLIENT.fullmatch(name):
-        raise ClientError(f"{_shown(name)} is no name of a client; it has 1 to 64 of a-z, 0-9, hyphen and underscore")
+        raise ClientError(f"{shown(name)} is no name of a client; it has 1 to 64 of a-z, 0-9, hyphen and underscore")
     return name
 
 
-def check_head(request: Mapping[str, Any]) -> None:
+def check_head(request: Request) -> None:
     """Make sure of what an answer repeats, and the log says, of a request: its client, round and origin.
 
     Raises:
         ClientError: One of them is none, or too long.
     """
-    client_of(request["client"])
-    origin = request["origin"]
-    _text(origin["run"], "the run's name in the request", empty=True)
-    _text(origin["base"], "the digest of the weights in the request", empty=True)
-    for count in (request["round"], origin["attempt"]):
-        if type(count) is not int or not 0 <= count <= MOST_ROUND:
-            raise ClientError(f"a round or an attempt is {_shown(count)}; it is a whole number up to {MOST_ROUND:,}")
+    client_of(request.client)
+    _text(request.origin.run, "the run's name in the request", empty=True)
+    _text(request.origin.base, "the digest of the weights in the request", empty=True)
+    for count in (request.round, request.origin.attempt):
+        if not 0 <= count <= MOST_ROUND:
+            raise ClientError(f"a round or an attempt is {shown(count)}; it is a whole number up to {MOST_ROUND:,}")
 
 
 def check_run_spec(said: object) -> None:
@@ -77,17 +77,7 @@ def check_run_spec(said: object) -> None:
 
 def _text(value: object, what: str, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (value or empty):
-        raise ClientError(f"{what} is {_shown(value)}; it is a text")
+        raise ClientError(f"{what} is {shown(value)}; it is a text")
     if len(value) > MOST_NAME:
         raise ClientError(f"{what} has {len(value):,} letters; it may have {MOST_NAME}")
     return value
-
-
-def _shown(value: object) -> str:
-    """Return a value in a few letters; what is nested is not looked into."""
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a number of more than 20 digits"
-    if isinstance(value, str | int | float | None):
-        shown = repr(value[:_SHOWN] if isinstance(value, str) else value)
-        return f"{shown} and more" if isinstance(value, str) and len(value) > _SHOWN else shown
-    return f"a {type(value).__name__}"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from fedstrata.reading.json_text import json_value
 
 PROTOCOL = 1
 """Version of what server and sites say to each other; both sides have to speak the same."""
@@ -68,9 +69,9 @@ def opened(content: RecordDict) -> Envelope:
         data = content.config_records[_SAID]["json"]
         if not isinstance(data, bytes) or len(data) > MOST_SAID:
             raise ValueError("what is said in it is too long or no text")
-        said = _strict_json(data)
+        said = json_value(data, once=True, finite=True)
         version, order = said.pop("protocol"), said.pop("order")
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the message is not one of fedstrata's: {type(error).__name__}: {str(error)[:80]}") from error
     if type(version) is not int or version != PROTOCOL:
         other = version if isinstance(version, int) else "?"
@@ -86,32 +87,6 @@ def words(value: object, most: int = 500) -> str:
         ('no room [2J', '', '')
     """
     return "".join(c if c.isprintable() else " " for c in value[:most]) if isinstance(value, str) else ""
-
-
-def _strict_json(data: bytes) -> Any:  # noqa: ANN401  whatever it says
-    """Return what JSON says, if it says it once, in finite numbers, and in text that can be written down again.
-
-    Raises:
-        ValueError: It is no such JSON.
-        RecursionError: It is nested too deeply.
-    """
-    said = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
-    if b"\\ud" in data.lower():
-        json.dumps(said, ensure_ascii=False).encode()  # half a character raises: nobody could write it to a log
-    return said
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    said = dict(pairs)
-    if len(said) != len(pairs):
-        raise ValueError("it gives a key twice")
-    return said
-
-
-def _finite(text: str) -> float:
-    if not isfinite(value := float(text)):
-        raise ValueError("a number in it is not finite")
-    return value
 
 
 def _blobs(content: RecordDict, order: object) -> dict[str, bytes]:
