@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
-from fedstrata.config.section import LayerTerms, Positive, Section, Whole
+from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
 
 

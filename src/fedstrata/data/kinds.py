@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fedstrata.data.columns import FileTerms, Input, RowTerms, odd_input
 from fedstrata.data.dialect import Dialect
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Dirichlet, Partition
 from fedstrata.errors import ConfigError
-
-Input = Literal["text", "image", "choice"]
-"""What a model is given."""
 
 Shift = Literal["none", "input", "label"]
 SHIFTS: tuple[Shift, ...] = ("none", "input", "label")
@@ -22,8 +20,20 @@ CLIENT = re.compile(r"[a-z0-9_-]{1,64}")
 """What a client may be called, everywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+@dataclass(frozen=True, kw_only=True)
+class _OfFiles(FileTerms, RowTerms):
+    """Rows that are read from files: the keys of ``FileTerms`` and ``RowTerms``."""
+
+    @property
+    def input(self) -> Input:
+        """What the rows are."""
+        if self.question is not None:
+            return "choice"
+        return "image" if self.text is None else "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files(_OfFiles):
     """The user's own data.
 
     Attributes:
@@ -31,20 +41,9 @@ class Files:
         sites: Folder with one folder or file per site, or a glob that matches one per site: each is a client.
         test: File, glob, or image folder of the server's test rows; exclusive with ``test_fraction``.
         test_fraction: Share of the training rows that the server keeps as test rows, in (0, 1).
-        text: Column of texts; exclusive with ``image`` and ``question``.
-        image: Column of images.
-        question: Column of questions, whose right choice ``label`` names by its position.
-        choices: Column of lists of two to five choices; with ``question``.
-        label: Column of labels.
-        held_out: Share of each client's rows that it is evaluated on, in [0, 1).
-        max_length: Longer texts are cut to this many tokens.
-        image_size: Height and width in pixels for a model that does not name its own.
         partition: How rows come to clients; ``None`` with ``sites``.
         rows: Use only this many of the training rows, with ``sites`` of each site's; the same ones in every run.
         test_rows: Use only this many of the test rows, with ``sites`` of each test file's.
-        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
-        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
-        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Files(train="train.parquet", test="test.parquet", text="note", partition=Dirichlet(10)).label
@@ -55,20 +54,9 @@ class Files:
     sites: str | None = None
     test: str | None = None
     test_fraction: float | None = None
-    text: str | None = None
-    image: str | None = None
-    question: str | None = None
-    choices: str | None = None
-    label: str = "label"
-    held_out: float = 0.0
-    max_length: int = 128
-    image_size: int | None = None
     partition: Partition | None = None
     rows: int | None = None
     test_rows: int | None = None
-    separator: str | None = None
-    encoding: str | None = None
-    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
@@ -76,7 +64,7 @@ class Files:
             raise ConfigError("data: give either 'train' or 'sites'")
         if (self.test is None) == (self.test_fraction is None):
             raise ConfigError("data: give either 'test' or 'test_fraction', such as test_fraction: 0.2")
-        _check_input(self.text, self.image, self.question, self.choices)
+        _check_terms(self)
         if self.sites is None and self.partition is None:
             raise ConfigError("data: give a 'partition', such as {kind: dirichlet, clients: 10, alpha: 0.3}")
         if self.sites is not None and self.partition is not None:
@@ -86,14 +74,6 @@ class Files:
         for name, count in (("rows", self.rows), ("test_rows", self.test_rows)):
             if count is not None and count < 1:
                 raise ConfigError(f"data: {name} is {count}; it has to be at least 1, or null for every row")
-        Dialect(self.separator, self.encoding)
-        _check_max_length(self.max_length)
-        _check_held_out(self.held_out)
-
-    @property
-    def input(self) -> Input:
-        """What the rows are."""
-        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -131,8 +111,8 @@ class Digits:
         return "image"
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+@dataclass(frozen=True, kw_only=True)
+class Own(_OfFiles):
     """One site's own rows, as the site sees them: one client, and no test row.
 
     A site makes it of its own file and of what the server says of the run; a configuration of a run is refused with it.
@@ -142,17 +122,6 @@ class Own:
         train: File, glob, or image folder of the site's rows.
         labels: Names of the run's labels, by index, as the server gives them; a number in the file is read as its name.
         client: The site's name in the run.
-        text: Column of texts; exclusive with ``image`` and ``question``.
-        image: Column of images.
-        question: Column of questions, whose right choice ``label`` names by its position.
-        choices: Column of lists of two to five choices; with ``question``.
-        label: Column of labels.
-        held_out: Share of the rows that the site is evaluated on, in [0, 1).
-        max_length: Longer texts are cut to this many tokens.
-        image_size: Height and width in pixels for a model that does not name its own.
-        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
-        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
-        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Own(train="rows.csv", labels=("no", "yes"), client="north", text="note").input
@@ -162,34 +131,15 @@ class Own:
     train: str
     labels: tuple[str, ...]
     client: str
-    text: str | None = None
-    image: str | None = None
-    question: str | None = None
-    choices: str | None = None
-    label: str = "label"
-    held_out: float = 0.0
-    max_length: int = 128
-    image_size: int | None = None
-    separator: str | None = None
-    encoding: str | None = None
-    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
-        _check_input(self.text, self.image, self.question, self.choices)
+        _check_terms(self)
         _check_labels(self.labels)
         if not CLIENT.fullmatch(self.client):
             raise ConfigError(
                 f"data: '{self.client[:80]}' is no name of a client; use 1 to 64 of a-z, 0-9, hyphen and underscore"
             )
-        Dialect(self.separator, self.encoding)
-        _check_max_length(self.max_length)
-        _check_held_out(self.held_out)
-
-    @property
-    def input(self) -> Input:
-        """What the rows are."""
-        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -197,8 +147,8 @@ class Own:
         return self.train
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+@dataclass(frozen=True, kw_only=True)
+class Remote(_OfFiles):
     """Rows that never leave their sites: the server has test rows of its own, and no client's.
 
     What is said of columns, lengths and held-out shares counts for the sites, too, unless a site says otherwise of its
@@ -206,18 +156,7 @@ class Remote:
 
     Attributes:
         test: File, glob, or image folder of the server's test rows.
-        text: Column of texts; exclusive with ``image`` and ``question``.
-        image: Column of images.
-        question: Column of questions, whose right choice ``label`` names by its position.
-        choices: Column of lists of two to five choices; with ``question``.
-        label: Column of labels.
         labels: Names of the run's labels, by index; ``None`` takes those of the test rows.
-        held_out: Share of each site's rows that it is evaluated on, in [0, 1).
-        max_length: Longer texts are cut to this many tokens.
-        image_size: Height and width in pixels for a model that does not name its own.
-        separator: What separates the columns of text files, such as ``;`` or ``tab``; ``None`` finds it.
-        encoding: How text files are encoded; ``None`` is UTF-8, or what a byte-order mark says.
-        image_folder: Folder that paths of images start from; ``None`` is that of the file that names them.
 
     Example:
         >>> Remote(test="test.csv", image="photo").labels is None
@@ -225,34 +164,15 @@ class Remote:
     """
 
     test: str
-    text: str | None = None
-    image: str | None = None
-    question: str | None = None
-    choices: str | None = None
-    label: str = "label"
     labels: tuple[str, ...] | None = None
-    held_out: float = 0.0
-    max_length: int = 128
-    image_size: int | None = None
-    separator: str | None = None
-    encoding: str | None = None
-    image_folder: str | None = None
 
     def __post_init__(self) -> None:
         """Check what does not need the files."""
-        _check_input(self.text, self.image, self.question, self.choices)
+        _check_terms(self)
         if self.labels is not None:
             _check_labels(self.labels)
             if self.question is not None:
                 raise ConfigError("data: labels of questions are the positions of their choices; leave 'labels' out")
-        Dialect(self.separator, self.encoding)
-        _check_max_length(self.max_length)
-        _check_held_out(self.held_out)
-
-    @property
-    def input(self) -> Input:
-        """What the rows are."""
-        return _input(self.text, self.question)
 
     @property
     def main(self) -> str:
@@ -266,17 +186,13 @@ Data = FromFiles | Digits
 """Every kind."""
 
 
-def _input(text: str | None, question: str | None) -> Input:
-    if question is not None:
-        return "choice"
-    return "image" if text is None else "text"
-
-
-def _check_input(text: str | None, image: str | None, question: str | None, choices: str | None) -> None:
-    if sum(name is not None for name in (text, image, question)) != 1:
-        raise ConfigError("data: give one input column, either 'text' or 'image', or 'question' with 'choices'")
-    if (question is None) != (choices is None):
-        raise ConfigError("data: 'question' and 'choices' go together; give both columns, or neither")
+def _check_terms(source: _OfFiles) -> None:
+    if reason := odd_input(source):
+        raise ConfigError(f"data: {reason}")
+    Dialect(source.separator, source.encoding)
+    if source.max_length < 1:
+        raise ConfigError(f"data: max_length is {source.max_length}; it has to be at least 1")
+    _check_held_out(source.held_out)
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:
@@ -285,11 +201,6 @@ def _check_labels(labels: tuple[str, ...]) -> None:
         raise ConfigError(f"data: labels hold '{twice}' twice; name each once")
     if len(labels) < 2:
         raise ConfigError(f"data: labels has {len(labels)} of the two names that it needs at least; name every label")
-
-
-def _check_max_length(max_length: int) -> None:
-    if max_length < 1:
-        raise ConfigError(f"data: max_length is {max_length}; it has to be at least 1")
 
 
 def _check_held_out(held_out: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.data.card import DataCard
+from fedstrata.data.columns import NamedColumns
 from fedstrata.data.dialect import Dialect
 from fedstrata.data.digits import NAMES, digits
 from fedstrata.data.files import find, find_sites, from_base
@@ -145,14 +146,7 @@ def _limited(table: Table, test: Table, source: Files) -> tuple[Table, Table, di
 
 def _columns(source: FromFiles, base: Path) -> Columns:
     images = from_base(source.image_folder, base) if source.image_folder else None
-    return Columns(
-        source.text,
-        source.image,
-        source.label,
-        question=source.question,
-        choices=source.choices,
-        image_folder=images,
-    )
+    return Columns(**{f.name: getattr(source, f.name) for f in fields(NamedColumns)}, image_folder=images)
 
 
 def _dialect(source: FromFiles) -> Dialect:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from fedstrata.assembly.sources import task_of
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
+from fedstrata.data.columns import RowTerms
 
 
 def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
@@ -18,7 +20,7 @@ def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:
         labels: Names of the run's labels, by index.
     """
     config, data = loaded.config, loaded.components.data
-    rows = {name: getattr(data, name) for name in ("held_out", "max_length", "image_size") if hasattr(data, name)}
+    rows = {f.name: getattr(data, f.name) for f in fields(RowTerms) if hasattr(data, f.name)}
     return {
         "seed": config.seed,
         "threads": config.threads,

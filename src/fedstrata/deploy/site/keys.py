@@ -6,40 +6,23 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from fedstrata.config.section import LayerTerms, Positive, Section, Whole
+from fedstrata.data.columns import FileTerms, odd_input
+from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
 
 
-class RowsSection(Section, frozen=True):
+class RowsSection(Section, FileTerms, frozen=True):
     """The site's own rows.
 
     Attributes:
         train: File, glob, or image folder.
-        text: Column of texts; exclusive with ``image`` and ``question``.
-        image: Column of images.
-        question: Column of questions, whose right choice ``label`` names by its position.
-        choices: Column of lists of choices; with ``question``.
-        label: Column of labels.
-        separator: What separates the columns of text files; null finds it.
-        encoding: How text files are encoded; null is UTF-8, or what a byte-order mark says.
-        image_folder: Folder that paths of images start from; null is that of the file that names them.
     """
 
     train: str
-    text: str | None = None
-    image: str | None = None
-    question: str | None = None
-    choices: str | None = None
-    label: str = "label"
-    separator: str | None = None
-    encoding: str | None = None
-    image_folder: str | None = None
 
     @model_validator(mode="after")
     def _one_input(self) -> RowsSection:
-        if sum(name is not None for name in (self.text, self.image, self.question)) != 1:
-            raise ValueError("give one input column, either 'text' or 'image', or 'question' with 'choices'")
-        if (self.question is None) != (self.choices is None):
-            raise ValueError("'question' and 'choices' go together; give both columns, or neither")
+        if reason := odd_input(self):
+            raise ValueError(reason)
         return self
 
 

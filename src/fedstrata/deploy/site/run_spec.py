@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from fedstrata.config.catalog import describe, ships
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.schema import ModelSection
-from fedstrata.config.section import Section, Whole
+from fedstrata.data.columns import RowTerms
 from fedstrata.deploy.site.config import SERVER, SiteConfig
 from fedstrata.deploy.site.keys import RowsSection
 from fedstrata.domain.ids import ClientId
@@ -24,15 +24,12 @@ from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import EMBEDDED
 from fedstrata.reading.paths import expanded
+from fedstrata.reading.section import Section, Whole
 from fedstrata.reading.typed import problem
 
 
-class RowTerms(Section, frozen=True):
+class RowsTerms(Section, RowTerms, frozen=True):
     """What the run says of every site's rows."""
-
-    held_out: float = 0.0
-    max_length: Whole = 128
-    image_size: Whole | None = None
 
 
 class EvaluateTerms(Section, frozen=True):
@@ -65,7 +62,7 @@ class RunSpec(Section, frozen=True):
     threads: int = Field(default=1, ge=1, le=4096)
     labels: tuple[str, ...]
     model: ModelSection
-    data: RowTerms = RowTerms()
+    data: RowsTerms = RowsTerms()
     evaluate: EvaluateTerms = EvaluateTerms()
     train: TrainTerms = TrainTerms()
     trainer: dict[str, Any] = Field(default_factory=lambda: {"kind": "sgd"})

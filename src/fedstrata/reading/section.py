@@ -1,4 +1,4 @@
-"""What sections of a configuration are made of."""
+"""What sections of files that people write are made of: a configuration, a sweep, a site's own file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(le=2**31 - 1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 LayerTerms = str | int | list[str | int]
 
 
