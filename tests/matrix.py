@@ -192,7 +192,7 @@ def prepare(
         seeds=Seeds(seed),
         probe=ProbePlan(batches=1, batch_size=32),
         train=TrainPlan(steps=steps, epochs=None, batch_size=16, lr=0.5),
-        rules=rules or Rules(deadlines=deadlines),
+        rules=rules or Rules(deadline=deadlines),
     )
     inner = LocalEngine(Handler(model, clients, Seeds(seed)))
     engine = FaultyEngine(inner, plan or Exactly(), model.layers, seed=seed, frames=frames, latency=latency)

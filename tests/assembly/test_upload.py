@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from fedstrata.assembly.rules import rules_of
 from fedstrata.config.load import check_config
+from fedstrata.config.schema import RoundSection
 from fedstrata.errors import ConfigError
 from fedstrata.server.rules import Rules
+from fedstrata.wire.messages import PhaseName
 from small_runs import digits, events, start
+
+PHASES: tuple[PhaseName, ...] = ("probe", "train", "evaluate")
 
 
 @pytest.mark.parametrize("encoding", ["float32", "bf16", "fp16", "int8"])
@@ -29,20 +32,24 @@ def test_int8_sends_about_a_quarter_and_learns_about_as_much(tmp_path: Path) -> 
     assert small["final"]["loss"] == pytest.approx(plain["final"]["loss"], rel=0.01)
 
 
+def rules_of(values: dict[str, Any]) -> RoundSection:
+    return check_config(values).config.round
+
+
 def test_what_is_not_said_is_the_default(tmp_path: Path) -> None:
-    assert rules_of(check_config(digits(tmp_path))) == Rules()
+    assert Rules(**rules_of(digits(tmp_path)).model_dump()) == Rules()
 
 
 def test_a_deadline_is_for_every_phase_or_for_those_that_are_named(tmp_path: Path) -> None:
-    every = rules_of(check_config(digits(tmp_path, round={"deadline": 5})))
-    assert every.deadlines == {"probe": 5.0, "train": 5.0, "evaluate": 5.0}
-    some = rules_of(check_config(digits(tmp_path, round={"deadline": {"train": 7.5}})))
-    assert some.deadlines == {"train": 7.5}
+    every = rules_of(digits(tmp_path, round={"deadline": 5}))
+    assert [every.seconds(phase) for phase in PHASES] == [5.0, 5.0, 5.0]
+    some = rules_of(digits(tmp_path, round={"deadline": {"train": 7.5}}))
+    assert [some.seconds(phase) for phase in PHASES] == [None, 7.5, None]
 
 
 @pytest.mark.parametrize(("given", "needed"), [(2, 2), (0.5, 2), (1.0, 3), (0.34, 2)])
 def test_a_quorum_is_a_number_or_a_share(tmp_path: Path, given: float, needed: int) -> None:
-    assert rules_of(check_config(digits(tmp_path, round={"quorum": given}))).needed(3) == needed
+    assert rules_of(digits(tmp_path, round={"quorum": given})).needed(3) == needed
 
 
 @pytest.mark.parametrize(

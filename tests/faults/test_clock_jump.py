@@ -13,7 +13,7 @@ from faults.variants import Variant, outcome, play
 from fedstrata.server.rules import Rules
 
 HOUR = 3600.0
-TIMED = Variant(rules=Rules(deadlines={"probe": 60.0, "train": 60.0, "evaluate": 60.0}))
+TIMED = Variant(rules=Rules(deadline={"probe": 60.0, "train": 60.0, "evaluate": 60.0}))
 JUMPS = {"forth": lambda n: n * HOUR, "back": lambda n: -n * HOUR, "to and fro": lambda n: (-1) ** n * HOUR}
 
 

@@ -54,7 +54,7 @@ def test_a_third_of_the_clients_lost_ends_in_time_and_costs_little(
 @pytest.mark.parametrize("phase", ["probe", "train"])
 def test_all_clients_lost_is_abandoned_and_the_model_is_untouched(tmp_path: Path, phase: PhaseName) -> None:
     run, weights, engine, _, _ = prepare(
-        tmp_path, Share(1.0, Fault(Kind.LOSE_REPLY), frozenset({phase})), rules=Rules(deadlines=DEADLINES, retries=2)
+        tmp_path, Share(1.0, Fault(Kind.LOSE_REPLY), frozenset({phase})), rules=Rules(deadline=DEADLINES, retries=2)
     )
     before = hash_of(weights)
     with pytest.raises(TrainingError, match=r"0 of 10 clients are left.*given up after 3 attempts; see to the clients"):
@@ -125,7 +125,7 @@ def test_worthless_statistics_are_as_good_as_none(
 @pytest.mark.parametrize("quorum", [1, 6, 7, 8])
 def test_below_its_quorum_a_round_is_abandoned(tmp_path: Path, quorum: int) -> None:
     share = Share(0.3, Fault(Kind.LOSE_REPLY), frozenset({"train"}))
-    run, weights, _, _, _ = prepare(tmp_path, share, rounds=1, rules=Rules(quorum, deadlines=DEADLINES, retries=0))
+    run, weights, _, _, _ = prepare(tmp_path, share, rounds=1, rules=Rules(quorum, deadline=DEADLINES, retries=0))
     if quorum <= 7:
         assert run.start(weights).state == "finished"
     else:
@@ -140,7 +140,7 @@ def test_everything_at_once_still_ends_and_counts_every_update_once(tmp_path: Pa
         flip=0.1, delay=2.0,
     )  # fmt: skip
     run = play(
-        tmp_path, faults, rounds=LONGER, frames=True, rules=Rules(deadlines=DEADLINES, retries=3, on_abandon="skip")
+        tmp_path, faults, rounds=LONGER, frames=True, rules=Rules(deadline=DEADLINES, retries=3, on_abandon="skip")
     )
     assert run.result.state == "finished"
     assert len(run.losses) >= 7

@@ -51,7 +51,7 @@ class Protocol(RuleBasedStateMachine):
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.cohort, self.here = NAMES[:clients], set(NAMES[: clients - 1])
-        self.terms = Rules(quorum, layer_quorum, retries=retries, on_abandon="skip", max_norm=1e6)
+        self.terms = Rules(quorum, layer_quorum, retries=retries, on_abandon="skip")
         setting, clock = machine_setting(self.cohort, self.terms, encoding), VirtualClock()
         self.server = Server(self.folder, setting, self.cohort, clock, keep=keep)
         self.book, self.doomed = Book(), False

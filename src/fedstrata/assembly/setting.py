@@ -12,7 +12,6 @@ from fedstrata.assembly.devices import load_devices
 from fedstrata.assembly.fitting import Fitting
 from fedstrata.assembly.naming import method_name
 from fedstrata.assembly.pricing import check_units, workload
-from fedstrata.assembly.rules import check_quorum, rules_of
 from fedstrata.assembly.sketches import check_sketches, sketch_plan, theory_sketch
 from fedstrata.budgets.protocol import FullCost
 from fedstrata.config.load import Loaded
@@ -159,11 +158,12 @@ def _setting(
         piggyback=config.probe.piggyback,
         train=facts.train,
         lr_decay=config.train.lr_decay,
-        rules=rules_of(loaded),
+        max_norm=config.upload.max_norm,
+        rules=config.round,
         sketch=theory_sketch(loaded),
     )
-    loaded.at(("round", "quorum"), lambda: check_quorum(setting, "quorum"))
-    loaded.at(("round", "layer_quorum"), lambda: check_quorum(setting, "layer_quorum"))
+    loaded.at(("round", "quorum"), lambda: _check_quorum(setting, "quorum"))
+    loaded.at(("round", "layer_quorum"), lambda: _check_quorum(setting, "layer_quorum"))
     return setting
 
 
@@ -190,6 +190,19 @@ def _check(
                 raise
             return (str(error),)
     return ()
+
+
+def _check_quorum(setting: Setting, name: str) -> None:
+    """Refuse a quorum (``quorum`` or ``layer_quorum``) that no cohort can reach.
+
+    Raises:
+        ConfigError: It is larger than the first round's cohort.
+    """
+    cohort, rules = len(setting.cohort(0, 0)), setting.rules
+    needed = rules.needed(cohort) if name == "quorum" else rules.layer_quorum
+    if needed > cohort:
+        people = "1 client takes" if cohort == 1 else f"{cohort} clients take"
+        raise ConfigError(f"{needed} clients are needed, but {people} part in a round; use {cohort} at most")
 
 
 def _held_out(client: Workload | ClientRows) -> int | None:

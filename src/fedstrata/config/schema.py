@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
-from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
+from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
+from fedstrata.server.rules import Rules
 
 
 class AdapterSection(Section, frozen=True):
@@ -84,25 +85,8 @@ class TrainSection(Section, Training, frozen=True):
         return self
 
 
-class RoundSection(Section, frozen=True):
-    """When a round counts, and what happens if it does not.
-
-    Attributes:
-        quorum: Clients whose updates must count: a number, or a share of the cohort such as 0.5 (1.0 is all of it).
-        layer_quorum: Clients that must have trained a layer for it to move.
-        deadline: Seconds per phase, or by phase (``probe``, ``train``, ``evaluate``); null waits.
-        retries: How often an abandoned round is tried again.
-        on_abandon: ``stop`` the run with everything saved, or ``skip`` the round.
-        keep_updates: Keep the answers that count on disk until they are in two checkpoints; ``auto`` where they cannot
-            be had again.
-    """
-
-    quorum: int | float = 1
-    layer_quorum: Whole = Field(default=1, ge=1)
-    deadline: Positive | dict[Literal["probe", "train", "evaluate"], Positive] | None = None
-    retries: Whole = Field(default=2, ge=0)
-    on_abandon: Literal["stop", "skip"] = "stop"
-    keep_updates: Literal["auto"] | bool = "auto"
+class RoundSection(Section, Rules, frozen=True):
+    """When a round counts, and what happens if it does not."""
 
     @field_validator("quorum")
     @classmethod

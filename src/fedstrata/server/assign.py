@@ -51,7 +51,7 @@ def to_train(
             blocks=setting.layers.blocks(masks[client]),
             encoding=setting.train.encoding,
             num_examples=setting.profiles[client].num_examples,
-            max_norm=setting.rules.max_norm,
+            max_norm=setting.max_norm,
             piggybacked=_probe(client, state, setting) if client in carriers else None,
         )
         for client in sorted(masks)

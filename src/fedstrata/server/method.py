@@ -50,6 +50,7 @@ class Setting:
         piggyback: Whether a client measures for the next round while it trains in this one, which saves it an exchange.
         train: How clients train, at the first round's learning rate.
         lr_decay: Factor on the learning rate per round.
+        max_norm: Largest Euclidean norm of an update.
         rules: Who has to answer, by when, and what happens if too few do.
         sketch: Numbers of the sketch of each layer's gradient that probes send, where the selector asks for none; 0 for
             no sketch. Rounds whose clients all sent one have their error and its bound estimated.
@@ -65,6 +66,7 @@ class Setting:
     piggyback: bool = False
     train: TrainPlan = field(default_factory=TrainPlan)
     lr_decay: float = 1.0
+    max_norm: float = 1e6
     rules: Rules = field(default_factory=Rules)
     sketch: int = 0
 

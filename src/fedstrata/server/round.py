@@ -139,7 +139,7 @@ class _Asking:
             asked,
             request,
             engine=self.engine,
-            seconds=self.setting.rules.deadlines.get(phase),
+            seconds=self.setting.rules.seconds(phase),
             journal=self.journal,
             population=self.setting.profiles,
             lost=self.recorder.losses_of(phase),

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from fedstrata.reading.section import Count, Positive, Whole
 from fedstrata.wire.messages import PhaseName
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
-    """When a round counts.
+    """When a round counts, and what happens if it does not.
 
     Attributes:
-        quorum: Clients whose updates must count: a number, or a share of the cohort as a fraction below 1 or 1.0.
-        layer_quorum: Clients that must have trained a block for it to move; below that it keeps its bits.
-        deadlines: Seconds that a phase may take; a phase that is not named waits.
+        quorum: Clients whose updates must count: a number, or a share of the cohort such as 0.5 (1.0 is all of it).
+        layer_quorum: Clients that must have trained a layer for it to move; below that it keeps its bits.
+        deadline: Seconds that each phase may take, or by phase; a phase that is not named waits, as all do without.
         retries: How often an abandoned round is tried again.
         on_abandon: What follows then: ``stop`` ends the run with all saved, ``skip`` goes on with the next round.
-        max_norm: Largest Euclidean norm of an update.
         keep_updates: Whether answers that count are kept on disk until they are in the older of two checkpoints, so
-            that a round that was broken off asks nobody twice; ``None`` keeps them where they cannot be had again.
+            that a round that was broken off asks nobody twice; ``auto`` keeps them where they cannot be had again.
     """
 
     quorum: int | float = 1
-    layer_quorum: int = 1
-    deadlines: Mapping[PhaseName, float] = field(default_factory=dict)
-    retries: int = 2
+    layer_quorum: Count = 1
+    deadline: Positive | dict[PhaseName, Positive] | None = None
+    retries: Annotated[Whole, Field(ge=0)] = 2
     on_abandon: Literal["stop", "skip"] = "stop"
-    max_norm: float = 1e6
-    keep_updates: bool | None = None
+    keep_updates: Literal["auto"] | bool = "auto"
 
     def needed(self, cohort: int) -> int:
         """Return how many of a cohort have to answer; at least one.
@@ -43,3 +43,12 @@ class Rules:
         if isinstance(self.quorum, int):
             return max(self.quorum, 1)
         return max(ceil(self.quorum * cohort - 1e-9), 1)  # 0.07 * 100 is a little more than 7
+
+    def seconds(self, phase: PhaseName) -> float | None:
+        """Return the seconds that a phase may take; ``None`` waits.
+
+        Example:
+            >>> Rules(deadline={"train": 60.0}).seconds("train"), Rules(deadline=9.0).seconds("probe")
+            (60.0, 9.0)
+        """
+        return self.deadline.get(phase) if isinstance(self.deadline, dict) else self.deadline

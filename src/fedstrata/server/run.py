@@ -136,7 +136,7 @@ class Run(RunSetup):
 
     def _journal(self, check: Check) -> FileJournal:
         rules, repeatable = self.setting.rules, self.engine.repeatable
-        keep = not repeatable if rules.keep_updates is None else rules.keep_updates
+        keep = not repeatable if rules.keep_updates == "auto" else rules.keep_updates
         return FileJournal(
             self.folder.journal,
             keep=keep or rules.layer_quorum > 1,

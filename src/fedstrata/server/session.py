@@ -204,7 +204,7 @@ class Session:
             [client for client, profile in run.setting.profiles.items() if profile.held_out != 0],
             engine=run.engine,
             test=run.test,
-            seconds=run.setting.rules.deadlines.get("evaluate"),
+            seconds=run.setting.rules.seconds("evaluate"),
             population=run.setting.profiles,
             held_out={client: profile.held_out for client, profile in run.setting.profiles.items()},
         )
