@@ -35,7 +35,6 @@ from fedstrata.comparison.results import read_outcomes
 from fedstrata.files import write_atomic
 from fedstrata.report.compare_views import markdown
 from fedstrata.report.theory_table import (
-    MEASURES,
     TheoryLine,
     correlation,
     read_theory,
@@ -266,7 +265,7 @@ def theory_table(row: str) -> str:
 
 def _theory_row(name: str, lines: Sequence[TheoryLine]) -> str:
     ratios = [line.error / line.bound for line in lines if line.bound > 0]
-    measures = (MEASURES["error"], MEASURES["bound"])
+    measures: tuple[Callable[[TheoryLine], float], ...] = (lambda line: line.error, lambda line: line.bound)
     ranks = [correlation(lines, of).spearman for of in measures] + [within_rounds(lines, of) for of in measures]
     told = " | ".join("–" if rank is None else f"{rank:+.2f}" for rank in ranks)
     mean, most = (f"{fmean(ratios):.2f}", f"{max(ratios):.3f}") if ratios else ("–", "–")

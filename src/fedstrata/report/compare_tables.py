@@ -44,16 +44,24 @@ def named(line: Line, contest: Contest) -> str:
     return f"{line.label} (reference)" if line.label == contest.reference else line.label
 
 
-def mean_shown(found: Estimate | None) -> str:
-    """Return a mean share in percent with its interval or range.
+def estimate_shown(found: Estimate | None, shown: Callable[[float], str]) -> str:
+    """Return a mean with its interval or range, each number as it is given to be shown.
 
     Example:
-        >>> mean_shown(Estimate(0.5, 0.25, 0.625, 6, "interval")), mean_shown(Estimate(0.5, 0.25, 0.625, 5, "range"))
-        ('50.00 [25.00, 62.50]', '50.00 (25.00 to 62.50)')
-        >>> mean_shown(Estimate(0.5, 0.5, 0.5, 5, "equal")), mean_shown(Estimate(0.5, 0.5, 0.5, 1, "single"))
-        ('50.00 (all equal)', '50.00')
+        >>> [estimate_shown(Estimate(1.5, 1.0, 2.0, 6, kind), "{:.1f}".format) for kind in ("interval", "range")]
+        ['1.5 [1.0, 2.0]', '1.5 (1.0 to 2.0)']
+        >>> [estimate_shown(Estimate(1.5, 1.5, 1.5, 1, kind), "{:.1f}".format) for kind in ("equal", "single")]
+        ['1.5 (all equal)', '1.5']
     """
-    return NOTHING if found is None else _with_ends(found, lambda share: f"{100 * share:.2f}")
+    if found is None:
+        return NOTHING
+    mean, low, high = shown(found.mean), shown(found.low), shown(found.high)
+    return {
+        "interval": f"{mean} [{low}, {high}]",
+        "range": f"{mean} ({low} to {high})",
+        "equal": f"{mean} (all equal)",
+        "single": mean,
+    }[found.kind]
 
 
 def difference_shown(found: Paired | None, *, ends: bool = True) -> str:
@@ -65,17 +73,7 @@ def difference_shown(found: Paired | None, *, ends: bool = True) -> str:
     """
     if found is None:
         return NOTHING
-    return _with_ends(found.difference, _points) if ends else _points(found.difference.mean)
-
-
-def loss_shown(found: Estimate | None) -> str:
-    """Return a mean loss in nats with its interval or range.
-
-    Example:
-        >>> loss_shown(Estimate(0.5, 0.25, 1.25, 6, "interval")), loss_shown(None)
-        ('0.5000 [0.2500, 1.2500]', '–')
-    """
-    return NOTHING if found is None else _with_ends(found, lambda nats: f"{nats:.4f}")
+    return estimate_shown(found.difference, _points) if ends else _points(found.difference.mean)
 
 
 def p_shown(p: float | None) -> str:
@@ -103,14 +101,12 @@ def layer_names(contest: Contest) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for line in lines for o in line.outcomes for name in o.layers))
 
 
-def _with_ends(found: Estimate, shown: Callable[[float], str]) -> str:
-    mean, low, high = shown(found.mean), shown(found.low), shown(found.high)
-    return {
-        "interval": f"{mean} [{low}, {high}]",
-        "range": f"{mean} ({low} to {high})",
-        "equal": f"{mean} (all equal)",
-        "single": mean,
-    }[found.kind]
+def _accuracy_shown(line: Line) -> str:
+    return estimate_shown(line.accuracy, lambda share: f"{100 * share:.2f}")
+
+
+def _loss_shown(line: Line) -> str:
+    return estimate_shown(line.loss, "{:.4f}".format)
 
 
 def _nats(difference: float) -> str:
@@ -144,7 +140,7 @@ def _sheet(caption: str, contest: Contest, columns: Sequence[Column]) -> Table:
 def _accuracy(contest: Contest) -> list[Column]:
     columns: list[Column] = [
         ("# seeds", lambda line: str(len(line.seeds))),
-        ("# accuracy, %", lambda line: mean_shown(line.accuracy)),
+        ("# accuracy, %", _accuracy_shown),
     ]
     pairs = [line.against for line in contest.lines if line.against is not None]
     if pairs:
@@ -220,14 +216,14 @@ def _losses(contest: Contest) -> tuple[Table, ...]:
     """Return the losses, which tell methods apart where rows are too few for accuracy; p is of accuracy alone."""
     if not any(line.loss for line in contest.lines):
         return ()
-    columns: list[Column] = [("# loss, nats", lambda line: loss_shown(line.loss))]
+    columns: list[Column] = [("# loss, nats", _loss_shown)]
     if any(line.loss_against for line in contest.lines):
-        columns.append((f"# to {contest.reference}, nats", lambda line: _loss_difference(line.loss_against)))
+        columns.append((f"# to {contest.reference}, nats", _loss_difference))
     return (_sheet("Loss on the server's test rows after the last round; less is better", contest, columns),)
 
 
-def _loss_difference(found: Paired | None) -> str:
-    return NOTHING if found is None else _with_ends(found.difference, _nats)
+def _loss_difference(line: Line) -> str:
+    return NOTHING if line.loss_against is None else estimate_shown(line.loss_against.difference, _nats)
 
 
 def _layers(contest: Contest) -> tuple[Table, ...]:
@@ -264,5 +260,5 @@ def _candidates(contest: Contest) -> tuple[Table, ...]:
     if not contest.candidates:
         return ()
     head = ("method", "# seeds", "# accuracy, %", "# loss, nats")
-    rows = tuple((c.label, str(len(c.seeds)), mean_shown(c.accuracy), loss_shown(c.loss)) for c in contest.candidates)
+    rows = tuple((c.label, str(len(c.seeds)), _accuracy_shown(c), _loss_shown(c)) for c in contest.candidates)
     return (Table("Single layers that the oracle was chosen from, by accuracy", head, rows),)

@@ -73,13 +73,8 @@ class Correlation:
     spearman: float | None
 
 
-MEASURES: Mapping[str, Callable[[TheoryLine], float]] = {
-    "error": lambda line: line.error,
-    "bound": lambda line: line.bound,
-    "missing_layers": lambda line: line.missing_layers,
-    "wrong_weights": lambda line: line.wrong_weights,
-}
-"""What the decrease of f is held against."""
+_MEASURED = ("loss_before", "loss_after", "error", "missing_layers", "wrong_weights", "estimated")
+"""What a line takes from a round's record."""
 
 
 def theory_lines(run: Run, row: str, method: str, budget: str, seed: int) -> list[TheoryLine]:
@@ -96,19 +91,7 @@ def theory_lines(run: Run, row: str, method: str, budget: str, seed: int) -> lis
         See ``tests/report/test_theory_table.py``.
     """
     return [
-        TheoryLine(
-            row,
-            method,
-            budget,
-            seed,
-            record.round,
-            record.theory.loss_before,
-            record.theory.loss_after,
-            record.theory.error,
-            record.theory.missing_layers,
-            record.theory.wrong_weights,
-            record.theory.estimated,
-        )
+        TheoryLine(row, method, budget, seed, record.round, *(getattr(record.theory, name) for name in _MEASURED))
         for record in run.log.committed
         if record.theory is not None
     ]
@@ -160,18 +143,6 @@ def _line(values: Mapping[str, str]) -> TheoryLine:
         float(values["wrong_weights"]),
         values["estimated"] == "True",
     )
-
-
-def correlations(lines: Sequence[TheoryLine]) -> dict[tuple[str, str], dict[str, Correlation]]:
-    """Return, by row and method, how each of ``MEASURES`` goes with the decrease of f over all their rounds.
-
-    Example:
-        See ``tests/report/test_theory_table.py``.
-    """
-    groups: dict[tuple[str, str], list[TheoryLine]] = {}
-    for line in lines:
-        groups.setdefault((line.row, line.method), []).append(line)
-    return {key: {name: correlation(own, of) for name, of in MEASURES.items()} for key, own in groups.items()}
 
 
 def correlation(lines: Sequence[TheoryLine], of: Callable[[TheoryLine], float]) -> Correlation:
