@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from commands import Said
-from fedstrata.cli.shortage import out_of_memory
+from fedstrata.cli.reach import out_of_memory
 
 WAYS: list[Exception] = [
     MemoryError(),

@@ -18,11 +18,10 @@ from fedstrata.cli.flower import flower
 from fedstrata.cli.init import init
 from fedstrata.cli.layers import layers
 from fedstrata.cli.plan import plan
-from fedstrata.cli.reach import out_of_reach
+from fedstrata.cli.reach import out_of_memory, out_of_reach
 from fedstrata.cli.report import report
 from fedstrata.cli.resume import resume
 from fedstrata.cli.run import run
-from fedstrata.cli.shortage import out_of_memory
 from fedstrata.cli.signals import ended_by, ending_well
 from fedstrata.cli.sites import sites
 from fedstrata.cli.streams import forgiving, lost, open_all

@@ -1,4 +1,4 @@
-"""Whether an error says that a file or folder of the user cannot be reached, which is no bug."""
+"""Errors of the machine that are no bugs: a file or folder that cannot be reached, and memory that has run out."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _MACHINE = {
     errno.ENFILE: "end programs that hold many files open",
 }
 """What to do where the machine does not let it be."""
+_SAYINGS = ("cannot allocate memory", "can't allocate memory", "out of memory", "failed to map segment")
+"""What libraries say whose errors have no type of their own."""
 
 
 def out_of_reach(error: BaseException) -> tuple[str, int] | None:
@@ -48,3 +50,21 @@ def out_of_reach(error: BaseException) -> tuple[str, int] | None:
     if error.errno == errno.ENAMETOOLONG:
         return f"{too_long(Path(path)) or shortened(path)}; {advice}", code
     return f"{path} cannot be used: {error.strerror}; {advice}", code
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that memory has run out, of the machine or of a GPU, or one that led to it.
+
+    Example:
+        >>> out_of_memory(MemoryError()), out_of_memory(OSError(12, "x")), out_of_memory(ValueError("out of memory"))
+        (True, True, False)
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if isinstance(error, RuntimeError | ImportError | OSError):
+            said = str(error).lower()
+            if any(saying in said for saying in _SAYINGS):
+                return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -17,7 +17,6 @@ def report(
 
     for run in runs:
         events_of(run)  # before what draws is imported, which takes a second
-    from fedstrata.report.html import write_report
+    from fedstrata.report.front import report as written
 
-    target = out or (runs[0] / "report.html" if len(runs) == 1 else runs[0].parent / "report.html")
-    typer.echo(f"report: {write_report(runs, target)}")
+    typer.echo(f"report: {written(runs, out)}")
