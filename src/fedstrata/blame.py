@@ -56,6 +56,12 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if own is None else own[0]
 
 
+def raised(error: BaseException) -> str:
+    """Return an error in one line, with the function of the user's own that raised it."""
+    place = place_of(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{f' in {place}' if place else ''}"
+
+
 def place_of(error: BaseException) -> str | None:
     """Return which function of the user's own raised an error, with file and line; ``None`` where none did."""
     place = None

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedstrata.blame import note_own, place_of
+from fedstrata.blame import note_own, raised
 from fedstrata.errors import ConfigError, FedstrataError, nearest
 from fedstrata.extensions.checked import HOLDERS, held
 from fedstrata.extensions.interface import PROTOCOLS, missing
@@ -164,7 +164,7 @@ def build(family: str, spec: object, loc: Loc) -> Any:  # noqa: ANN401  a compon
         message = str(error).removeprefix(f"{dotted(loc)}: ")
         raise BuildError([Problem(_blamed(message, arguments, loc), message)]) from error
     except Exception as error:  # whatever the user's own class raises
-        raise BuildError([Problem(loc, f"{values['kind']} refused its options: {_one_line(error)}")]) from error
+        raise BuildError([Problem(loc, f"{values['kind']} refused its options: {raised(error)}")]) from error
     return made if _path(component) in CATALOG[family].values() else held(family, made)
 
 
@@ -253,15 +253,10 @@ def load_object(path: str) -> Any:  # noqa: ANN401  whatever the path names
     try:
         module = import_module(module_name)
     except Exception as error:  # whatever the user's own module raises
-        raise ConfigError(f"cannot import '{module_name}' of '{path}': {_one_line(error)}") from error
+        raise ConfigError(f"cannot import '{module_name}' of '{path}': {raised(error)}") from error
     if not hasattr(module, name):
         raise ConfigError(f"'{module_name}' has no '{name}'; {nearest(name, public_names(module))}")
     return getattr(module, name)
-
-
-def _one_line(error: Exception) -> str:
-    place = place_of(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{f' in {place}' if place else ''}"
 
 
 def public_names(module: object) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedstrata.errors import ComponentError
+from fedstrata.errors import ComponentError, shortened
 
 _MOST = 80
 
@@ -78,7 +78,7 @@ def shown(value: object) -> str:
         text = " ".join(repr(value).split())
     except Exception:  # whatever the user's own class raises
         return f"an object of {type(value).__name__}"
-    return f"{text if len(text) <= _MOST else f'{text[: _MOST - 3]}...'} ({type(value).__name__})"
+    return f"{shortened(text, _MOST)} ({type(value).__name__})"
 
 
 def _where(component: object, method: str) -> str:

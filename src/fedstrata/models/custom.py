@@ -12,12 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from fedstrata.blame import note_own, place_of
+from fedstrata.blame import note_own, raised
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
 from fedstrata.imports import importable
 from fedstrata.models.base import Base, set_base
-from fedstrata.models.folder import first_line
 from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
@@ -90,18 +89,13 @@ def model_function(spec: str) -> Callable[[int], object]:
         try:
             module = importlib.import_module(name)
         except Exception as error:  # whatever the user's own code raises
-            raise ModelError(f"module '{name}' cannot be imported: {_told(error)}") from error
+            raise ModelError(f"module '{name}' cannot be imported: {raised(error)}") from error
     found: Any = getattr(module, function, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ModelError(f"module '{name}' has no function '{function}'; {nearest(function, known)}")
     make: Callable[[int], object] = found
     return make
-
-
-def _told(error: Exception) -> str:
-    place = place_of(error)
-    return f"{type(error).__name__}: {first_line(error)}{f' in {place}' if place else ''}"
 
 
 def _near(name: str) -> str:
@@ -118,7 +112,7 @@ def _exists(name: str) -> bool:
     except ValueError:  # a module that was not imported, such as __main__
         return name in sys.modules
     except Exception as error:  # a package is run to look into it
-        raise ModelError(f"the package of module '{name}' cannot be imported: {_told(error)}") from error
+        raise ModelError(f"the package of module '{name}' cannot be imported: {raised(error)}") from error
 
 
 def call_model_function(spec: str, num_labels: int) -> nn.Module:
@@ -131,7 +125,7 @@ def call_model_function(spec: str, num_labels: int) -> nn.Module:
     try:
         model = make(num_labels)
     except Exception as error:  # whatever the user's own code raises
-        raise ModelError(f"{spec}({num_labels}) failed: {_told(error)}") from error
+        raise ModelError(f"{spec}({num_labels}) failed: {raised(error)}") from error
     if not isinstance(model, nn.Module):
         code = getattr(make, "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedstrata.errors import ConfigError, nearest
+from fedstrata.errors import ConfigError, nearest, shortened
 
 Loc = tuple[str | int, ...]
 """Path of a value inside the configuration, such as ``("train", "lr")``."""
@@ -136,10 +136,7 @@ def _wanted(error: Any) -> str:  # noqa: ANN401  pydantic's error mapping
 
 
 def _short(value: object) -> str:
-    if value is None:
-        return "nothing"
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return "nothing" if value is None else shortened(repr(value), 60)
 
 
 def _where(loc: Loc, marks: Marks) -> str:

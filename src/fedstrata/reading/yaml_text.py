@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fedstrata.errors import ConfigError
+from fedstrata.errors import ConfigError, shortened
 from fedstrata.reading.bounded import MEBIBYTE, is_text
 from fedstrata.reading.yaml_nodes import MERGE, compose, place
 
@@ -91,7 +91,7 @@ class _Reading:
                 raise ConfigError(f"{where}: a key has to be a word, not a list or mapping")
             key = self.scalar(key_node, loc)
             if key in own:
-                raise ConfigError(f"{where}: '{_short(str(key))}' is given twice; keep one")
+                raise ConfigError(f"{where}: '{shortened(str(key))}' is given twice; keep one")
             own.add(key)
             self.marks[(*loc, key)] = where
             out[key] = self.value(value_node, (*loc, key))
@@ -115,7 +115,7 @@ class _Reading:
         text, kind = str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
         where = place(node, self.name)
         if loc:
-            where += ": " + ".".join(_short(str(part)) for part in loc)
+            where += ": " + ".".join(shortened(str(part)) for part in loc)
         if node.tag in _NUMBERS and len(text) > MOST_NUMBER:
             raise ConfigError(f"{where}: this number has {len(text):,} characters; put a text in quotes")
         try:
@@ -123,16 +123,14 @@ class _Reading:
         except yaml.MarkedYAMLError as error:
             raise ConfigError(f"{where}: this is not YAML: {error.problem}") from error
         except ValueError as error:
-            raise ConfigError(f"{where}: '{_short(text)}' is no value: {error}; put it in quotes") from error
+            raise ConfigError(f"{where}: '{shortened(text)}' is no value: {error}; put it in quotes") from error
         except Exception as error:  # PyYAML's constructors raise whatever they stumble over
-            raise ConfigError(f"{where}: '{_short(text)}' is no {kind}, as its tag says; leave the tag out") from error
+            raise ConfigError(
+                f"{where}: '{shortened(text)}' is no {kind}, as its tag says; leave the tag out"
+            ) from error
         if type(found) is int and found not in _WHOLE:
-            raise ConfigError(f"{where}: {_short(text)} is beyond whole numbers of 64 bits; put a text in quotes")
+            raise ConfigError(f"{where}: {shortened(text)} is beyond whole numbers of 64 bits; put a text in quotes")
         if isinstance(found, str) and not is_text(found):
-            shown = ascii(_short(found))
+            shown = ascii(shortened(found))
             raise ConfigError(f"{where}: {shown} holds half a surrogate pair, which no file can hold; leave it out")
         return found
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
