@@ -141,4 +141,4 @@ def test_a_disk_without_room_for_the_end_is_said_first(
     assert said.code == 0
     assert "note: the run writes about 2.4" in said.err
     assert " MB (its model and two checkpoints), and " in said.err
-    assert " has 0.00 MB free; make room, or choose another output" in said.err
+    assert " has 0.001 MB free; make room, or choose another output" in said.err

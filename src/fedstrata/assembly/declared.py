@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from fedstrata.costs.protocol import Pricing
@@ -10,13 +10,13 @@ from fedstrata.costs.refusing import Refusing, within
 from fedstrata.data.card import DataCard
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.cost import Cost
-from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.formatting import listing
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ConfigError, nearest
 from fedstrata.wire.declaration import Declaration
 
 UNKNOWN_LABELS = "labels per site are not known to the server"
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Declared:
             if client in self.idle(layers):
                 yield f"site {client} refuses every layer; it trains what everyone trains, and no layer"
             elif mine:
-                yield f"site {client} refuses {_listed(mine)}; it is given none of them"
+                yield f"site {client} refuses {listing(mine)}; it is given none of them"
 
 
 def check_rows(data: FederatedData, sites: Mapping[ClientId, Declaration]) -> None:
@@ -109,8 +109,3 @@ def declared_card(card: DataCard, sites: Mapping[ClientId, Declaration]) -> Data
         held_out_rows={client: said.held_out for client, said in sites.items()},
         warnings=(*card.warnings, UNKNOWN_LABELS),
     )
-
-
-def _listed(names: Sequence[LayerName]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from safetensors import SafetensorError
 
 from fedstrata.client.resident import bytes_of
+from fedstrata.domain.formatting import megabytes
 from fedstrata.files import argument
 from fedstrata.models.export import save_weights, sentence
 from fedstrata.models.loaded import LoadedModel
-from fedstrata.report.progress import megabytes
 from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.messages import Weights
 
@@ -40,6 +40,6 @@ def tight(folder: RunFolder, network: LoadedModel) -> Iterator[str]:
     free = shutil.disk_usage(there).free
     if free < needed:
         yield (
-            f"the run writes about {megabytes(needed)} (its model and two checkpoints), and {there} has "
-            f"{megabytes(free)} free; make room, or choose another output"
+            f"the run writes about {megabytes(needed)} MB (its model and two checkpoints), and {there} has "
+            f"{megabytes(free)} MB free; make room, or choose another output"
         )

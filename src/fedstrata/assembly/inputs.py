@@ -22,6 +22,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.data.files import Source, find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
+from fedstrata.domain.formatting import listing
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
@@ -33,7 +34,6 @@ from fedstrata.wire.digests import hashed
 INPUTS = "inputs.json"
 _READ = frozenset({".json", ".jinja", ".model", ".safetensors", ".txt"})
 """Files of a model's folder that a model, a tokenizer or a processor is read from."""
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def check_inputs(folder: RunFolder, now: Inputs) -> None:
     if other is not None:
         raise ModelError(f"{other}; {advice}")
     if blocks:
-        raise ModelError(f"frozen weights are not those that the run began with: {listed(blocks)}; {advice}")
+        raise ModelError(f"frozen weights are not those that the run began with: {listing(blocks, limit=3)}; {advice}")
     rows = other_rows(then, now)
     if rows is not None:
         raise DataError(f"{rows}; {advice}")
@@ -111,7 +111,7 @@ def other_model(then: Inputs, files: Mapping[str, str]) -> str | None:
         files: The files' hashes now.
     """
     changed = differing(then.model, files)
-    return f"the model's folder has changed since the run began: {listed(changed)}" if changed else None
+    return f"the model's folder has changed since the run began: {listing(changed, limit=3)}" if changed else None
 
 
 def other_rows(then: Inputs, now: Inputs) -> str | None:
@@ -119,10 +119,10 @@ def other_rows(then: Inputs, now: Inputs) -> str | None:
     clients, test = differing(then.train, now.train), differing(then.test, now.test)
     if not clients and not test:
         return None
-    what = [f"the rows of {listed(clients)}"] if clients else []
+    what = [f"the rows of {listing(clients, limit=3)}"] if clients else []
     what += [f"the test {' and '.join(test)}"] if test else []
-    named = differing(then.data, now.data)
-    why = f" (changed: {listed(named)})" if named else " (their files have not changed: how they are read has)"
+    named = listing(differing(then.data, now.data), limit=3)
+    why = f" (changed: {named})" if named else " (their files have not changed: how they are read has)"
     return f"{' and '.join(what)} are not those that the run began with{why}"
 
 
@@ -153,12 +153,6 @@ def read_inputs(folder: RunFolder) -> Inputs:
 def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the names under which two sets of hashes differ."""
     return [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
-
-
-def listed(names: list[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def data_files(loaded: Loaded) -> dict[str, str]:

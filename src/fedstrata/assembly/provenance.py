@@ -18,6 +18,7 @@ from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Digits
 from fedstrata.domain.cost import spread
+from fedstrata.domain.formatting import megabytes
 from fedstrata.domain.layers import LayerMap
 from fedstrata.models.lora import BASE
 from fedstrata.models.merging import FOLDER
@@ -146,7 +147,7 @@ def model_card(
             f"- clients: {len(setting.profiles)}, "
             f"training rows: {sum(p.num_examples for p in setting.profiles.values())}, "
             f"labels: {len(data.labels)}; partition: {data.card.partition}",
-            f"- uploaded: {summary['bytes_up'] / 1e6:.2f} MB in all",
+            f"- uploaded: {megabytes(summary['bytes_up'])} MB in all",
             "",
             "The configuration that made it:",
             "",

@@ -14,6 +14,7 @@ from fedstrata.assembly.anew import ANEW
 from fedstrata.assembly.output import run_folder
 from fedstrata.assembly.provenance import resolved
 from fedstrata.config.load import Loaded, load_config
+from fedstrata.domain.formatting import plural
 from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
 from fedstrata.files import write_atomic
 from fedstrata.locks import Lock
@@ -74,9 +75,9 @@ def _revise(folder: RunFolder, loaded: Loaded) -> None:
     done = max((round_of(p) for p in generations(folder.checkpoints)), default=0)
     rounds = loaded.config.train.rounds
     if rounds < done or (folder.model.exists() and rounds == done):
-        played = f"{done} round{'s' * (done != 1)}"
         raise ConfigError(
-            f"{folder.path} has played {played}; --rounds is the number of all of them, so give more than {done}"
+            f"{folder.path} has played {plural(done, 'round')}; --rounds is the number of all of them,"
+            f" so give more than {done}"
         )
     if folder.model.exists():
         if not done:

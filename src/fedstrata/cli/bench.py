@@ -166,10 +166,11 @@ def _machine(place: torch.device) -> str:
 
     import torch
 
+    from fedstrata.domain.formatting import plural
+
     if place.type == "cuda":
         return str(torch.cuda.get_device_name(place))
-    threads = torch.get_num_threads()
-    return f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{platform.machine()} CPU, {plural(torch.get_num_threads(), 'thread')}"
 
 
 def _ratios(cases: Sequence[Case], times: Sequence[float], rates: Rates) -> list[float]:

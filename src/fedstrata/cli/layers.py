@@ -220,20 +220,8 @@ def _notes(table: dict[str, Any], inputs: dict[str, list[int]], note: str | None
 
 
 def _number(key: str, value: int | None) -> str:
+    from fedstrata.domain.units import scaled
+
     if value is None:
         return "-"
-    return f"{value:,}" if key == "parameters" else scaled(value, "B" if key == "bytes" else "")
-
-
-def scaled(value: float, unit: str) -> str:
-    """Return a number with a decimal prefix.
-
-    Example:
-        >>> scaled(90_857_472, "B"), scaled(512, "B"), scaled(1_862_270_976, "")
-        ('90.9 MB', '512 B', '1.9 G')
-    """
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if value < 1000 or prefix == "P":
-            break
-        value /= 1000
-    return (f"{value:.1f} {prefix}{unit}" if prefix else f"{value:.0f} {unit}").rstrip()
+    return f"{value:,}" if key == "parameters" else f"{scaled(value, digits=1)}{'B' * (key == 'bytes')}".rstrip()

@@ -13,6 +13,7 @@ from fedstrata.cli.plan_clients import client_rows
 from fedstrata.cli.terminal import say
 from fedstrata.config.schema import ModelSection
 from fedstrata.domain.cost import Cost, spread
+from fedstrata.domain.formatting import plural
 from fedstrata.domain.units import UNITS, shown
 from fedstrata.planning.forecast import Forecast
 from fedstrata.planning.plan import Block, Plan
@@ -79,12 +80,12 @@ def _batches(plan: Plan) -> str:
     steps = sorted({len(w.train) for w in loads})
     longest = max((w.longest or 0 for w in loads), default=0)
     tokens = f" of up to {longest} tokens" if longest else ""
-    count = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    count = plural(steps[0], "local step") if len(steps) == 1 else f"{steps[0]} to {steps[-1]} local steps"
     rows = max(rows for w in loads for rows, _ in w.train)
-    local = f"{count} local step{'s' * (count != '1')} with {train.optimizer} on batches of up to {rows} rows{tokens}"
+    local = f"{count} with {train.optimizer} on batches of up to {rows} rows{tokens}"
     if not about.prepared.probed:
         return f"no probe, {local}"
-    batches = "all rows" if not probe.batches else f"{probe.batches} batch{'es' * (probe.batches != 1)}"
+    batches = "all rows" if not probe.batches else plural(probe.batches, "batch")
     return f"probe on {batches} of up to {probe.batch_size} rows, {local}"
 
 
@@ -196,8 +197,8 @@ def _same(mean: Span, dearest: Span) -> bool:
 
 def _run(plan: Plan) -> Table:
     units = ("flops", "seconds", "bytes_up", "bytes_down")
-    rounds, per_round = plan.subject.loaded.config.train.rounds, cohort(plan)
-    title = f"Selectors: the run, {rounds} round{'s' * (rounds != 1)} of {per_round} client{'s' * (per_round != 1)}"
+    rounds = plan.subject.loaded.config.train.rounds
+    title = f"Selectors: the run, {plural(rounds, 'round')} of {plural(cohort(plan), 'client')}"
     rows = tuple(
         (label, *_cells(cost, plan.full.run.high, loose, units))
         for found in _methods(plan)

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from fedstrata.domain.formatting import megabytes
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
-from fedstrata.report.progress import Totals, abandoned, megabytes
+from fedstrata.report.progress import Totals, abandoned
 
 
 class LiveProgress:
@@ -72,7 +73,7 @@ class LiveProgress:
             self._facts["loss"] = f"{record.test.loss:.3f}"
         failed = sum(1 for c in record.clients if c.failure)
         self._facts |= {
-            t.up: megabytes(t.bytes_up),
+            t.up: f"{megabytes(t.bytes_up)} MB",
             "peak memory": f"{record.peak_bytes / 2**20:,.0f} MiB",
             "failed": f"{failed} of {len(record.clients)}",
             "ETA": t.eta(record.round),

@@ -15,10 +15,11 @@ from fedstrata.cli.progress import LiveProgress
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say as say
 from fedstrata.domain.cost import spread
+from fedstrata.domain.formatting import listing, megabytes, plural
 from fedstrata.engines.protocol import Engine
 from fedstrata.files import argument
 from fedstrata.report.outliers import outliers
-from fedstrata.report.progress import PlainProgress, megabytes
+from fedstrata.report.progress import PlainProgress
 from fedstrata.runs.events import read_log
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
@@ -113,11 +114,11 @@ def _over(found: Mapping[str, Sequence[float]]) -> str:
         >>> _over({"a": [265.9e6, 250e6]})
         '1 client held more memory than its budget: a 265.90 MB of 250.00 MB; set limits lower by as much'
     """
-    first = [f"{client} {megabytes(peak)} of {megabytes(limit)}" for client, (peak, limit) in list(found.items())[:3]]
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    who = "1 client held more memory than its budget" if len(found) == 1 else f"{len(found)} clients held more memory"
-    whose = "" if len(found) == 1 else " than their budgets"
-    return f"{who}{whose}: {', '.join(first)}{more}; set limits lower by as much"
+    which = listing(
+        [f"{client} {megabytes(peak)} MB of {megabytes(limit)} MB" for client, (peak, limit) in found.items()], limit=3
+    )
+    whose = "its budget" if len(found) == 1 else "their budgets"
+    return f"{plural(len(found), 'client')} held more memory than {whose}: {which}; set limits lower by as much"
 
 
 def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
@@ -129,7 +130,8 @@ def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:
         yield (
             f"{summary['method']}: accuracy {final['accuracy']:.3f}{was}, loss {final['loss']:.3f} "
             f"after {summary['rounds']} of {summary['planned_rounds']} rounds{_in_vain(summary)}; "
-            f"{megabytes(summary['bytes_up'])} up, {megabytes(summary['bytes_down'])} down, {summary['seconds']:.1f} s"
+            f"{megabytes(summary['bytes_up'])} MB up, {megabytes(summary['bytes_down'])} MB down, "
+            f"{summary['seconds']:.1f} s"
         )
     yield from odd_clients(result)
     if summary["failures"]:

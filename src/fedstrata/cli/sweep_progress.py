@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedstrata.cli.terminal import say, wrapping
 from fedstrata.comparison.results import Outcome
-from fedstrata.report.progress import megabytes, time_left
+from fedstrata.domain.formatting import megabytes
+from fedstrata.report.progress import time_left
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 from fedstrata.sweeping.sweep import Job
 
@@ -107,7 +108,7 @@ class SweepProgress:
     def run_finished(self, worker: int, job: Job, outcome: Outcome | None) -> None:
         """Say what came out."""
         found = "" if outcome is None or outcome.accuracy is None else f"accuracy {outcome.accuracy:.3f}  "
-        up = "" if outcome is None else f"{megabytes(outcome.bytes_up)} up  "
+        up = "" if outcome is None else f"{megabytes(outcome.bytes_up)} MB up  "
         self._ended(worker, job, f"{found}{up}{monotonic() - self._begun[worker]:.1f} s")
 
     def run_failed(self, worker: int, job: Job, reason: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from fedstrata.data.spelling import FRACTION, NUMBER
 from fedstrata.data.table import Questions, Table, Texts
+from fedstrata.domain.formatting import listing
 from fedstrata.errors import DataError
 
 FEW = 20
@@ -14,7 +15,6 @@ FEW = 20
 LONG = 100
 """Characters of a label beyond which it reads as a text."""
 _MISSING = frozenset({"na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a"})
-_SHOWN = 5
 
 
 def check_labels(table: Table, column: str) -> tuple[str, ...]:
@@ -69,12 +69,12 @@ def _of_names(names: Sequence[str], column: str) -> Iterator[str]:
     pairs = [" and ".join(f"'{name[:40]}'" for name in group) for group in alike.values() if len(group) > 1]
     if pairs:
         yield (
-            f"labels {_listed(pairs)} of column '{column}' differ by case or blanks only; write"
+            f"labels {listing(pairs)} of column '{column}' differ by case or blanks only; write"
             " them alike if they mean the same"
         )
     missing = [f"'{name}'" for name in names if name.casefold() in _MISSING]
     if missing:
-        yield f"{_listed(missing)} is a label of column '{column}' like any other; empty its cells if it means no label"
+        yield f"{listing(missing)} is a label of column '{column}' like any other; empty its cells if it means no label"
     longest = max(names, key=len)
     if len(longest) > LONG or "\n" in longest:
         yield (
@@ -86,14 +86,10 @@ def _of_names(names: Sequence[str], column: str) -> Iterator[str]:
 def _of_rows(table: Table, count: Counter[str], column: str) -> Iterator[str]:
     single = [f"'{name[:40]}'" for name, rows in count.items() if rows == 1]
     if single and len(table) >= FEW:
-        yield f"{len(single)} labels of column '{column}' have one row each, too few to learn them: {_listed(single)}"
+        yield f"{len(single)} labels of column '{column}' have one row each, too few to learn them: {listing(single)}"
     if isinstance(table.inputs, Texts) and all(_is_number(text) for text in table.inputs.values):
         yield f"every text of {table.files[0]} is a number; check that the column of texts is the right one"
 
 
 def _is_number(text: str) -> bool:
     return bool(NUMBER.fullmatch(text.strip()) or FRACTION.fullmatch(text.strip()))
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words[:_SHOWN]) + (f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite, isnan
 
 from fedstrata.domain.units import shown
@@ -97,13 +98,13 @@ def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 
     Example:
-        >>> plural(1, "client"), plural(1200, "client")
-        ('1 client', '1,200 clients')
+        >>> plural(1, "client"), plural(1200, "client"), plural(2, "batch")
+        ('1 client', '1,200 clients', '2 batches')
     """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s")
 
 
-def listing(words: list[str] | tuple[str, ...], *, limit: int = 5) -> str:
+def listing(words: Sequence[str], *, limit: int = 5) -> str:
     """Return a few words with commas, and how many were left off.
 
     Example:

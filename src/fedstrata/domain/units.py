@@ -110,14 +110,20 @@ def shown(unit: str, value: float) -> str:
     if unit == "seconds":
         return f"{value:.3g} s" if value < 10 else f"{value:,.1f} s"
     if unit == "flops":
-        return f"{_scaled(value)}FLOP"
-    return f"{_scaled(value)}B {unit.removeprefix('bytes_')}"
+        return f"{scaled(value)}FLOP"
+    return f"{scaled(value)}B {unit.removeprefix('bytes_')}"
 
 
-def _scaled(value: float) -> str:
+def scaled(value: float, *, digits: int = 2) -> str:
+    """Return a number with so many decimals, a blank and a decimal prefix, to which a unit is added.
+
+    Example:
+        >>> scaled(90_857_472, digits=1), scaled(512), scaled(999_996)
+        ('90.9 M', '512 ', '1.00 M')
+    """
     for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= 0.999995 * size:  # what rounds to 1000.00 of the smaller is 1.00 of this
-            return f"{value / size:.2f} {prefix}"
+        if value >= (1 - 0.0005 / 10**digits) * size:  # what rounds to 1000.00 of the smaller is 1.00 of this
+            return f"{value / size:.{digits}f} {prefix}"
     return f"{value:g} "
 
 

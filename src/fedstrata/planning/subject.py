@@ -19,6 +19,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.kinds import Digits, Remote
 from fedstrata.data.tensors import ClientRows
+from fedstrata.domain.formatting import plural
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ConfigError, LayerError, ModelError
@@ -54,7 +55,7 @@ class Assumed:
     def __str__(self) -> str:
         """Return it as people say it."""
         tokens = f", {self.length} tokens" if self.length else ""
-        return f"{self.clients} client{'s' * (self.clients != 1)} of {self.rows} rows{tokens}"
+        return f"{plural(self.clients, 'client')} of {plural(self.rows, 'row')}{tokens}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedstrata.domain.cost import ClientRound
+from fedstrata.domain.formatting import plural
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.units import BUDGET_UNITS, shown
 from fedstrata.planning.plan import Plan
@@ -63,8 +64,7 @@ def _probe(plan: Plan) -> Iterator[str]:
 
 
 def _passes(plan: Plan) -> str:
-    count = len(plan.subject.prepared.workloads[plan.reference].probe)
-    return f"{count} backward pass{'es' * (count != 1)}"
+    return plural(len(plan.subject.prepared.workloads[plan.reference].probe), "backward pass")
 
 
 def _later(plan: Plan) -> Iterator[str]:

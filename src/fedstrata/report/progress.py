@@ -7,18 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from fedstrata.domain.formatting import megabytes
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
-
-
-def megabytes(count: float) -> str:
-    """Return bytes as people read them.
-
-    Example:
-        >>> megabytes(1_234_567), megabytes(900)
-        ('1.23 MB', '0.00 MB')
-    """
-    return f"{count / 1e6:,.2f} MB"
 
 
 def time_left(seconds: float | None) -> str:
@@ -96,7 +87,7 @@ class PlainProgress:
             f"round {done}/{t.rounds}{'' if record.committed else '  skipped'}",
             f"accuracy {record.test.accuracy:.3f} loss {record.test.loss:.3f}" if record.test else "not evaluated",
             f"clients {len(record.clients) - failed}/{len(record.clients)}",
-            f"{t.up} {megabytes(t.bytes_up)}",
+            f"{t.up} {megabytes(t.bytes_up)} MB",
             f"peak {record.peak_bytes / 2**20:,.0f} MiB",
             f"{record.seconds:.1f} s",
             f"ETA {t.eta(done)}",

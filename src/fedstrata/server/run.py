@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedstrata.domain.formatting import listing
 from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import argument
@@ -162,7 +163,7 @@ class Run(RunSetup):
                 "%s holds no checkpoint, only %s, which is left alone; the run begins anew (a checkpoint is a folder"
                 " named round- and its round in four digits or more, such as round-0002)",
                 self.folder.checkpoints,
-                ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else ""),
+                listing(others, limit=3),
             )
         return None
 

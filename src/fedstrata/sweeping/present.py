@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from fedstrata.assembly.inputs import (
     data_files,
     differing,
-    listed,
     model_files,
     other_model,
     other_rows,
@@ -19,6 +18,7 @@ from fedstrata.assembly.inputs import (
 )
 from fedstrata.assembly.runtime import LoadRows
 from fedstrata.config.load import Loaded, check_config
+from fedstrata.domain.formatting import listing
 from fedstrata.errors import CheckpointError, FedstrataError
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.rows import LatestRows
@@ -78,7 +78,7 @@ class Present:
         named = [*differing(data, then.data), *differing(model, then.model)]
         if not named:
             return None
-        return f"files changed while the sweep was played, so its runs may differ in them: {listed(named)}"
+        return f"files changed while the sweep was played, so its runs may differ in them: {listing(named, limit=3)}"
 
     def _hashed(self, job: Job) -> tuple[dict[str, str], dict[str, str]]:
         """Return the hashes of a run's files of data and of its model."""

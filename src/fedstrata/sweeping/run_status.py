@@ -11,7 +11,8 @@ import yaml
 
 from fedstrata.assembly.provenance import BITS_DO_NOT_DEPEND_ON, resolved_values
 from fedstrata.config.load import check_config
-from fedstrata.errors import FedstrataError, StorageError
+from fedstrata.domain.formatting import listing
+from fedstrata.errors import FedstrataError, StorageError, shortened
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.runs.folder import RunFolder
@@ -100,7 +101,7 @@ def difference(file: Path, values: Mapping[str, object]) -> str | None:
     except (FedstrataError, OSError, UnreadableError) as error:
         return f"its {file.name} cannot be used: {' '.join(str(error).split())}"
     found = list(_differences(old, values))
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "") if found else None
+    return listing(found, limit=3) if found else None
 
 
 def _differences(old: object, new: object, path: str = "") -> Iterator[str]:
@@ -113,5 +114,4 @@ def _differences(old: object, new: object, path: str = "") -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip(), 60)

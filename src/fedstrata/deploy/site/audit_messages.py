@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedstrata.deploy.site.audit_log import plain
+from fedstrata.domain.formatting import plural
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.domain.units import shown
@@ -38,7 +39,7 @@ def of_reply(
         case Evaluated():
             rows = reply.num_examples
             facts = {"kind": "evaluation", "rows": rows, "numbers": 2, "bytes": size}
-            return f"sent accuracy and loss over {_count(rows, 'held-out row')}", facts
+            return f"sent accuracy and loss over {plural(rows, 'held-out row')}", facts
         case Failure():
             return of_failure(reply, size)
 
@@ -59,8 +60,8 @@ def of_declaration(word: Declaration, site: str) -> Told:
     """Return what a declaration tells."""
     budget = ", ".join(shown(unit, limit) for unit, limit in word.budget.items()) or "no limit"
     refuses = f", refuses {_names(word.refused)}" if word.refused else ""
-    sentence = f"joined as {site}: told {_count(word.num_examples, 'training row')}, {word.held_out} held out, "
-    sentence += f"budget {budget}{refuses}, {_count(len(word.holds), 'layer')} at hand, {word.device}, versions of "
+    sentence = f"joined as {site}: told {plural(word.num_examples, 'training row')}, {word.held_out} held out, "
+    sentence += f"budget {budget}{refuses}, {plural(len(word.holds), 'layer')} at hand, {word.device}, versions of "
     sentence += ", ".join(word.versions)
     return sentence, {"kind": "declaration", "rows": word.num_examples, **word.to_json()}
 
@@ -76,8 +77,8 @@ def _of_update(update: Update, size: int, blocks: Sequence[Layer], told: Mapping
     facts |= {"told": update.num_examples}
     facts |= {"steps": update.steps, "numbers": sum(block.parameters for block in blocks) + 2}
     sentence = f"sent the change of {'layers' if len(names) > 1 else 'layer'} {_names(names)} ({size:,} bytes) and 2"
-    used = _count(rows, "row") if rows == update.num_examples else f"{rows:,} of {_count(update.num_examples, 'row')}"
-    sentence += f" losses after {_count(update.steps, 'step')} on {used}"
+    used = plural(rows, "row") if rows == update.num_examples else f"{rows:,} of {plural(update.num_examples, 'row')}"
+    sentence += f" losses after {plural(update.steps, 'step')} on {used}"
     if update.piggybacked is not None:
         more, piggybacked = _of_statistics(update.piggybacked, told)
         return f"{sentence}, and {more}", facts | {"statistics": piggybacked}
@@ -90,9 +91,9 @@ def _of_statistics(probed: Probed, told: Mapping[int, str]) -> Told:
     numbers = sum(_measured(tensor) for stats in measured for tensor in stats.tensors) + sketched * len(measured) + 1
     rows = _rows(probed.stats)
     sketch = f", sketches of {sketched} numbers among them," if sketched else ""
-    sentence = f"gradient statistics of {_count(len(told), 'layer')}{sketch} and a loss ({numbers} numbers)"
+    sentence = f"gradient statistics of {plural(len(told), 'layer')}{sketch} and a loss ({numbers} numbers)"
     facts = {"layers": list(told.values()), "numbers": numbers, "rows": rows}
-    return f"{sentence} from {_count(rows, 'row')}", facts | ({"sketch": sketched} if sketched else {})
+    return f"{sentence} from {plural(rows, 'row')}", facts | ({"sketch": sketched} if sketched else {})
 
 
 def _rows(stats: Sequence[LayerStats]) -> int:
@@ -113,7 +114,3 @@ def _names(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMES:
         some.append(f"{len(names) - _MOST_NAMES} more")
     return " and ".join([", ".join(some[:-1]), some[-1]] if len(some) > 1 else some)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from fedstrata.client.draws import local_steps
 from fedstrata.deploy.site.keys import LimitsSection
+from fedstrata.domain.formatting import plural
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
@@ -168,8 +169,7 @@ def _check_probe(plan: ProbePlan, limits: LimitsSection, rows: int, past: Past) 
 
 def _check_count(done: int, most: int | None, what: str, key: str) -> None:
     if most is not None and done >= most:
-        times = f"{done:,} time{'' if done == 1 else 's'}"
-        raise _refusal(f"it has {what} {times}, and its own limits allow {most:,} (limits.{key})")
+        raise _refusal(f"it has {what} {plural(done, 'time')}, and its own limits allow {most:,} (limits.{key})")
 
 
 def _check_rows(used: int, limits: LimitsSection, what: str, noun: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fedstrata.domain.formatting import NOTHING, percent, plural
+from fedstrata.domain.formatting import NOTHING, listing, percent, plural
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
 from fedstrata.runs.records import Confusion, Run
@@ -62,8 +62,7 @@ def _coarse(found: Confusion, own: Sequence[Sums]) -> tuple[Note, ...]:
     few = [name for k, name in enumerate(found.labels) if 0 < own[k].rows < _FEW]
     if not few:
         return ()
-    which = f"{few[0]} and {len(few) - 1} more" if len(few) > 1 else few[0]
-    return (Note(f"Fewer than {_FEW} test rows, so its numbers are coarse: {which}."),)
+    return (Note(f"Fewer than {_FEW} test rows, so its numbers are coarse: {listing(few, limit=1)}."),)
 
 
 def _matrix(run: Run, found: Confusion, own: Sequence[Sums]) -> tuple[Block, ...]:

@@ -62,7 +62,7 @@ def _totals(run: Run) -> Table:
         ("Clients' time for probing and training", f"{duration(probing)} and {duration(training)}"),
         ("Compute of all clients, predicted", _compute(run)),
         ("Largest peak memory of a client, measured", NOTHING if largest is None else quantity("bytes_peak", largest)),
-        ("Peak memory of the process", f"{peak / 1e6:,.0f} MB" if peak else NOTHING),
+        ("Peak memory of the process", quantity("bytes_peak", peak) if peak else NOTHING),
         ("Clients per round, on average", number(fmean(len(r.clients) for r in rounds))),
     )
     return Table("Totals (1 MB = 1,000,000 bytes)", ("", "#"), rows)
