@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log10
+from typing import TypeVar
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -16,6 +17,7 @@ LEVELS = 10
 """Shades above zero."""
 
 _BODY = 500.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +83,23 @@ def level_of_log(value: float, *, low: float, high: float) -> int | None:
     return max(1, min(LEVELS, 1 + round(place * (LEVELS - 1))))
 
 
-def bins(count: int, *, limit: int) -> list[range]:
-    """Return ``range(count)`` cut into at most ``limit`` runs of equal length (the last may be shorter).
+def binned(
+    items: Sequence[T], *, limit: int, name: Callable[[T], str] = str, to: str = "–"
+) -> list[tuple[str, Sequence[T]]]:
+    """Return items in at most ``limit`` groups of equal size (the last may be smaller), each with its name.
 
     Example:
-        >>> bins(5, limit=3), bins(2, limit=3)
-        ([range(0, 2), range(2, 4), range(4, 5)], [range(0, 1), range(1, 2)])
+        >>> binned([1, 2, 3], limit=2), binned(["a"], limit=2)
+        ([('1–2', [1, 2]), ('3', [3])], [('a', ['a'])])
     """
-    step = max(1, -(-count // limit))
-    return [range(start, min(start + step, count)) for start in range(0, count, step)]
+    step = max(1, -(-len(items) // limit))
+    parts = [items[start : start + step] for start in range(0, len(items), step)]
+    return [(name(part[0]) if len(part) == 1 else f"{name(part[0])}{to}{name(part[-1])}", part) for part in parts]
+
+
+def counted(count: int, total: int, tip: str) -> Cell:
+    """Return a cell with a count in it, shaded by its share of a total above 0."""
+    return Cell(level_of_share(count / total), tip, str(count) if count else "")
 
 
 def draw(grid: Grid, *, title: str, description: str) -> Markup:

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from fedstrata.domain.formatting import NOTHING, listing, percent, plural
 from fedstrata.report.blocks import Block, Note, Picture, Pictures, Table, Text, folded
-from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, counted, draw
 from fedstrata.runs.records import Confusion, Run
 
 _MOST_DRAWN = 30
@@ -83,7 +83,7 @@ def _cell(count: int, rows: int, true: str, guess: str) -> Cell:
     if not rows:
         return Cell(None, f"{true}: no test row")
     tip = f"{true} predicted as {guess}: {count} of {plural(rows, 'row')}"
-    return Cell(level_of_share(count / rows), tip, str(count) if count else "")
+    return counted(count, rows, tip)
 
 
 def _mistakes(found: Confusion, own: Sequence[Sums]) -> Block:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fedstrata.domain.formatting import NOTHING, plural
 from fedstrata.report.blocks import Block, Key, Note, Picture, Pictures, Table, Text, folded
 from fedstrata.report.figures.bars import Segment, stacked
-from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.grid import Grid, binned, counted, draw
 from fedstrata.runs.records import ClientData, Count, DataCard
 
 _MOST_PARTS = 10
@@ -81,25 +81,23 @@ def _heatmap(card: DataCard, labels: tuple[str, ...], description: str) -> Pictu
     )
     others = tuple(label for label in labels if label not in set(kept))
     columns = kept + ((f"{len(others)} others",) if others else ())
-    names = list(card.clients)
     rows, cells = [], []
-    for part in bins(len(names), limit=_MOST_ROWS):
-        row = names[part[0]] if len(part) == 1 else f"{names[part[0]]} – {names[part[-1]]}"
-        members = [card.clients[names[k]] for k in part]
+    for row, part in binned(list(card.clients), limit=_MOST_ROWS, to=" – "):
+        members = [card.clients[name] for name in part]
         counts = [sum(magnitude(c.labels.get(x, 0)) for c in members) for x in kept]
         if others:
             counts.append(sum(magnitude(c.labels.get(x, 0)) for c in members for x in others))
         total = sum(counts) or 1
         rows.append(row)
-        cells.append([_cell(n, total, f"{row}, label {x}") for n, x in zip(counts, columns, strict=True)])
+        cells.append(
+            [
+                counted(n, total, f"{row}, label {x}: {plural(n, 'row')} ({100 * n / total:.0f}%)")
+                for n, x in zip(counts, columns, strict=True)
+            ]
+        )
     grid = Grid(rows, columns, cells, ("client", "label"), "no row", "of its rows, to 100%")
     caption = "Share of each client's rows, by label." + (f" The {len(kept)} commonest labels." if others else "")
     return Picture(draw(grid, title="Rows per client and label", description=description), caption, wide=True)
-
-
-def _cell(count: int, total: int, where: str) -> Cell:
-    tip = f"{where}: {plural(count, 'row')} ({100 * count / total:.0f}%)"
-    return Cell(level_of_share(count / total), tip, str(count) if count else "")
 
 
 def _table(card: DataCard, labels: tuple[str, ...]) -> Block:

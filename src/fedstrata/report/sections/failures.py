@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fedstrata.domain.formatting import NOTHING, listing, plural
 from fedstrata.domain.reasons import Reason
 from fedstrata.report.blocks import Block, Check, Note, Picture, Pictures, Table, Text, folded
-from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, binned, counted, draw, level_of_share
 from fedstrata.report.losses import BEFORE, Tally, in_order, losses_by_round, lost_clients, tally, turns_asked
 from fedstrata.runs.records import Log, Run
 
@@ -177,26 +177,22 @@ def _titled(what: str, count: int) -> str:
 def _strip(run: Run, losses: Mapping[int, Counter[str]]) -> Picture:
     """Return how often each reason stands in each round; rounds share a column where there are too many."""
     rounds = sorted({r.round for r in run.log.rounds} | {a.round for a in run.log.abandoned})
-    parts = [[rounds[i] for i in part] for part in bins(len(rounds), limit=_MOST_ROUNDS)]
-    labels = tuple(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
-    counts = [sum((losses.get(r, Counter()) for r in part), Counter()) for part in parts]
-    present = {reason for count in losses.values() for reason in count}
-    reasons = in_order(present)
-    most = max((n for count in counts for n in count.values()), default=1)
+    parts = binned(rounds, limit=_MOST_ROUNDS)
+    counts = [(label, sum((losses.get(r, Counter()) for r in part), Counter())) for label, part in parts]
+    reasons = in_order({reason for count in losses.values() for reason in count})
+    most = max((n for _, count in counts for n in count.values()), default=1)
     cells = [
-        [_times(count[reason], most, f"{reason}, round {label}") for count, label in zip(counts, labels, strict=True)]
+        [counted(n := count[reason], most, f"{reason}, round {label}: {n}") for label, count in counts]
         for reason in reasons
     ]
     if run.log.abandoned:
-        cells.insert(0, [_attempts(run, part, label) for part, label in zip(parts, labels, strict=True)])
+        cells.insert(0, [_attempts(run, part, label) for label, part in parts])
     rows = (["abandoned"] if run.log.abandoned else []) + reasons
-    grid = Grid(rows, labels, cells, ("reason", "round"), "none", f"1 to {most}" if most > 1 else "1")
+    grid = Grid(
+        rows, [label for label, _ in parts], cells, ("reason", "round"), "none", f"1 to {most}" if most > 1 else "1"
+    )
     title = f"{run.log.header.method}: what did not count, by reason and round"
     return Picture(draw(grid, title=title, description=_summary(losses)), _caption(run, losses), wide=True)
-
-
-def _times(count: int, most: int, where: str) -> Cell:
-    return Cell(level_of_share(count / most), f"{where}: {count}", str(count) if count else "")
 
 
 def _attempts(run: Run, part: Sequence[int], label: str) -> Cell:

@@ -9,7 +9,7 @@ from fedstrata.domain.formatting import listing, number, plural, short_names
 from fedstrata.domain.records import LayerRecord
 from fedstrata.report.blocks import Block, Check, Picture, Pictures, Text
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_log
-from fedstrata.report.sections.selection import parts_of, round_labels
+from fedstrata.report.sections.selection import rounds_drawn
 from fedstrata.runs.records import Run
 
 
@@ -90,25 +90,28 @@ def _masks(run: Run) -> Check:
 
 
 def _norms(run: Run) -> Picture:
-    header, rounds, parts = run.log.header, run.log.rounds, parts_of(run)
-    labels = round_labels(rounds, parts)
+    header, columns = run.log.header, rounds_drawn(run)
     values = [x.update_norm for _, x in _layers(run) if x.update_norm > 0 and isfinite(x.update_norm)]
     low, high = min(values, default=1.0), max(values, default=1.0)
     names = list(dict.fromkeys(str(x.name) for _, x in _layers(run)))
     cells = []
     for name in names:
-        row = []
-        for label, part in zip(labels, parts, strict=True):
-            found = [x for k in part for x in rounds[k].layers if x.name == name]
-            row.append(_cell(found, f"{name}, round {label}", low=low, high=high))
-        cells.append(row)
-    for name in dict.fromkeys(n for r in rounds for n in r.frozen_norms):
-        norms = [max((rounds[k].frozen_norms.get(name, 0.0) for k in p), key=_size) for p in parts]
-        cells.append([_still(v, f"{name} (frozen), round {label}") for v, label in zip(norms, labels, strict=True)])
+        found = [(label, [x for record in part for x in record.layers if x.name == name]) for label, part in columns]
+        cells.append([_cell(own, f"{name}, round {label}", low=low, high=high) for label, own in found])
+    for name in dict.fromkeys(n for r in run.log.rounds for n in r.frozen_norms):
+        norms = [(label, max((r.frozen_norms.get(name, 0.0) for r in part), key=_size)) for label, part in columns]
+        cells.append([_still(norm, f"{name} (frozen), round {label}") for label, norm in norms])
         names.append(f"{name} (frozen)")
     short = (*short_names(header.layers), *names[len(header.layers) :])
     shown = short if names[: len(header.layers)] == list(header.layers) else tuple(names)
-    grid = Grid(shown, labels, cells, ("block", "round"), "exactly 0", f"norm {number(low)} to {number(high)}")
+    grid = Grid(
+        shown,
+        [label for label, _ in columns],
+        cells,
+        ("block", "round"),
+        "exactly 0",
+        f"norm {number(low)} to {number(high)}",
+    )
     title = f"{header.method}: norm of the change of each block in each round"
     checks = ", ".join(
         "holds" if c.passed else "fails" for c in (_frozen_layers(run), _trained_layers(run), _never(run))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fedstrata.domain.formatting import plural, short_names
 from fedstrata.domain.records import RoundRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
-from fedstrata.report.figures.grid import Cell, Grid, bins, draw, level_of_share
+from fedstrata.report.figures.grid import Cell, Grid, binned, counted, draw
 from fedstrata.runs.records import Run
 
 _MOST_ROUNDS = 60
@@ -42,79 +42,48 @@ def _stale(run: Run) -> str:
     return f" The scores of {early:,} of {len(ages):,} client-rounds were measured one round earlier (probe.piggyback)."
 
 
-def round_labels(rounds: Sequence[RoundRecord], parts: Sequence[range]) -> tuple[str, ...]:
-    """Return the numbers of the rounds in each part, as ``3`` or ``4–7``."""
-    firsts = [(rounds[p[0]].round, rounds[p[-1]].round) for p in parts]
-    return tuple(str(a) if a == b else f"{a}–{b}" for a, b in firsts)
-
-
-def parts_of(run: Run) -> list[range]:
-    """Return the rounds that share a column of a heatmap: one each, unless there are too many."""
-    return bins(len(run.log.rounds), limit=_MOST_ROUNDS)
+def rounds_drawn(run: Run) -> list[tuple[str, Sequence[RoundRecord]]]:
+    """Return the rounds of each column of a heatmap with its label: one each, unless there are too many."""
+    return binned(run.log.rounds, limit=_MOST_ROUNDS, name=lambda record: str(record.round))
 
 
 def _by_round(run: Run) -> Picture:
-    header, rounds, parts = run.log.header, run.log.rounds, parts_of(run)
-    labels = round_labels(rounds, parts)
-    cells = []
-    for i, name in enumerate(short_names(header.layers)):
-        row = []
-        for label, part in zip(labels, parts, strict=True):
-            clients = [c for k in part for c in rounds[k].clients]
-            row.append(_cell(sum(i in c.mask for c in clients), len(clients), f"{name}, round {label}"))
-        cells.append(row)
-    grid = Grid(short_names(header.layers), labels, cells, ("layer", "round"), "nobody", "of the cohort, to 100%")
+    header, names = run.log.header, short_names(run.log.header.layers)
+    columns = [(label, [c.mask for record in part for c in record.clients]) for label, part in rounds_drawn(run)]
+    cells = [
+        [_cell(i, masks, f"{name}, round {label}", "client") for label, masks in columns]
+        for i, name in enumerate(names)
+    ]
+    grid = Grid(names, [label for label, _ in columns], cells, ("layer", "round"), "nobody", "of the cohort, to 100%")
     title = f"{header.method}: share of the cohort that trained each layer in each round"
-    return Picture(
-        draw(grid, title=title, description=_summary(run)),
-        "How many of the cohort trained each layer, by round.",
-        wide=True,
-    )
-
-
-def _cell(count: int, total: int, where: str) -> Cell:
-    if not total:
-        return Cell(None, f"{where}: no client's answer counted")
-    tip = f"{where}: {count} of {plural(total, 'client')}{_percent(count, total)}"
-    return Cell(level_of_share(count / total), tip, str(count) if count else "")
-
-
-def _percent(count: int, total: int) -> str:
-    return f" ({100 * count / total:.0f}%)" if total > 20 else ""
+    drawn = draw(grid, title=title, description=_summary(run))
+    return Picture(drawn, "How many of the cohort trained each layer, by round.", wide=True)
 
 
 def _by_client(run: Run) -> Picture:
-    header = run.log.header
-    turns: dict[str, list[tuple[int, ...]]] = {}
+    header, turns = run.log.header, dict[str, list[tuple[int, ...]]]()
     for record in run.log.rounds:
         for client in record.clients:
             turns.setdefault(client.client, []).append(client.mask)
-    names = sorted(turns)
-    parts = bins(len(names), limit=_MOST_CLIENTS)
-    rows = tuple(names[p[0]] if len(p) == 1 else f"{names[p[0]]} – {names[p[-1]]}" for p in parts)
-    cells = []
-    for row, part in zip(rows, parts, strict=True):
-        masks = [m for k in part for m in turns[names[k]]]
-        cells.append(
-            [
-                _turn(sum(i in m for m in masks), len(masks), f"{row}, {n}")
-                for i, n in enumerate(short_names(header.layers))
-            ]
-        )
-    grid = Grid(
-        rows, short_names(header.layers, bare=True), cells, ("client", "layer"), "never", "of its rounds, to 100%"
-    )
+    parts = binned(sorted(turns), limit=_MOST_CLIENTS, to=" – ")
+    rows = [(label, [mask for name in part for mask in turns[name]]) for label, part in parts]
+    cells = [
+        [_cell(i, masks, f"{label}, {name}", "round") for i, name in enumerate(short_names(header.layers))]
+        for label, masks in rows
+    ]
+    layers = short_names(header.layers, bare=True)
+    grid = Grid([label for label, _ in rows], layers, cells, ("client", "layer"), "never", "of its rounds, to 100%")
     title = f"{header.method}: share of its rounds in which each client trained each layer"
-    return Picture(
-        draw(grid, title=title, description=_summary(run)),
-        "In how many of its rounds each client trained each layer.",
-        wide=True,
-    )
+    drawn = draw(grid, title=title, description=_summary(run))
+    return Picture(drawn, "In how many of its rounds each client trained each layer.", wide=True)
 
 
-def _turn(count: int, total: int, where: str) -> Cell:
-    tip = f"{where}: {count} of {plural(total, 'round')}{_percent(count, total)}"
-    return Cell(level_of_share(count / total), tip, str(count) if count else "")
+def _cell(layer: int, masks: Sequence[tuple[int, ...]], where: str, noun: str) -> Cell:
+    if not masks:
+        return Cell(None, f"{where}: no client's answer counted")
+    count, total = sum(layer in mask for mask in masks), len(masks)
+    tip = f"{where}: {count} of {plural(total, noun)}" + (f" ({100 * count / total:.0f}%)" if total > 20 else "")
+    return counted(count, total, tip)
 
 
 def _summary(run: Run) -> str:
