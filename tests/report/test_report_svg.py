@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf, nan
 from xml.etree import ElementTree as ET
 
 from fedstrata.report.figures.axes import COUNT, NUMBER, SHARE, Axis
 from fedstrata.report.figures.bars import Segment, stacked
 from fedstrata.report.figures.grid import Cell, Grid, draw
-from fedstrata.report.figures.lines import Line, line_chart
+from fedstrata.report.figures.lines import Dot, Line, line_chart
 
 EVIL = '<script>alert("1")</script>&\x00'
 
 
+def line(style: int, y: Sequence[float], tips: Sequence[str] = (), *, band: float = 0.0, joined: bool = True) -> Line:
+    told = tips or [f"at {x}" for x in range(len(y))]
+    dots = [
+        Dot(x, v, tip, (v - band, v + band) if band else None) for x, (v, tip) in enumerate(zip(y, told, strict=True))
+    ]
+    return Line("a", style, dots, joined)
+
+
 def chart(*lines: Line, x: Axis | None = None, y: Axis | None = None) -> str:
-    shown = lines or (Line("full", [0, 1, 2], [0.1, 0.5, 0.4], 0, ["at 0", "at 1", "at 2"]),)
+    shown = lines or (line(0, [0.1, 0.5, 0.4]),)
     axes = {"x": x or Axis("rounds", COUNT), "y": y or Axis("acc", SHARE)}
     return line_chart(shown, **axes, title="a title", description="what it shows")
 
@@ -52,33 +62,32 @@ def test_points_stand_where_their_numbers_say() -> None:
     places = [(55 + 375 * (x + 0.25) / 2.5, 252 - 244 * (y - 0.06) / 0.48) for x, y in ((0, 0.1), (1, 0.5), (2, 0.4))]
     marks = [e.get("d", "").split("m")[0] for e in ET.fromstring(chart()).iter("path") if len(e)]
     assert marks == [f"M{x:.1f} {y:.1f}" for x, y in places]
-    (line,) = paths(chart(), "curve s0")
-    assert line == "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    (curve,) = paths(chart(), "curve s0")
+    assert curve == "M" + " ".join(f"{x:.1f} {y:.1f}" for x, y in places)
 
 
 def test_chart_skips_points_without_a_number() -> None:
-    line = Line("a", [0, 1, 2], [0.1, float("nan"), 0.3], 0, ["0", "1", "2"])
-    assert titles(chart(line)) == ["0", "2"]
+    assert titles(chart(line(0, [0.1, nan, 0.3]))) == ["at 0", "at 2"]
+    assert titles(chart(line(0, [nan, inf]))) == []
 
 
 def test_line_and_band_are_broken_where_there_is_no_number() -> None:
-    y = [0.1, 0.2, float("nan"), 0.3, 0.4]
-    picture = chart(Line("a", range(5), y, 3, ["t"] * 5, low=[v - 0.1 for v in y], high=[v + 0.1 for v in y]))
-    (line,), (band,) = paths(picture, "curve s3"), paths(picture, "spread s3")
-    assert [len(part.split()) for part in line.split("M")[1:]] == [4, 4]
+    picture = chart(line(3, [0.1, 0.2, nan, 0.3, 0.4], band=0.1))
+    (curve,), (band,) = paths(picture, "curve s3"), paths(picture, "spread s3")
+    assert [len(part.split()) for part in curve.split("M")[1:]] == [4, 4]
     assert [len(part.split()) for part in band.split("M")[1:]] == [8, 8]
     assert band.count("z") == 2
 
 
 def test_dots_have_no_line() -> None:
-    picture = chart(Line("a", [2, 1], [0.1, 0.2], 0, ["t", "u"], dots=True))
-    assert titles(picture) == ["t", "u"]
+    picture = chart(line(0, [0.1, 0.2], joined=False))
+    assert titles(picture) == ["at 0", "at 1"]
     assert not paths(picture, "curve s0")
 
 
 def test_chart_of_one_point_and_of_many_can_be_drawn() -> None:
-    assert titles(chart(Line("a", [1], [0.5], 9, ["only"]))) == ["only"]
-    many = Line("a", range(1, 201), [0.5] * 200, 1, [str(i) for i in range(1, 201)])
+    assert titles(chart(line(9, [0.5], ["only"]))) == ["only"]
+    many = Line("a", 1, [Dot(i, 0.5, str(i)) for i in range(1, 201)])
     shown = titles(chart(many, x=Axis("x", NUMBER, True)))
     assert shown[-1] == "200"
     assert len(shown) == 40
@@ -86,7 +95,7 @@ def test_chart_of_one_point_and_of_many_can_be_drawn() -> None:
 
 def test_names_are_escaped_everywhere() -> None:
     pictures = [
-        chart(Line(EVIL, [0, 1], [0.1, 0.2], 0, [EVIL, EVIL])),
+        chart(line(0, [0.1, 0.2], [EVIL, EVIL])),
         grid([[Cell(3, EVIL)]], rows=(EVIL * 2,), columns=(EVIL,)),
         stacked([(EVIL, [Segment(0, 5, EVIL, EVIL)])], unit="rows", title=EVIL, description=EVIL),
     ]

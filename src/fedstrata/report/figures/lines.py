@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
@@ -18,42 +18,52 @@ _MOST_MARKERS = 40
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """One point of a curve.
+
+    Attributes:
+        x: On the horizontal axis.
+        y: On the vertical axis; what is not finite is a gap.
+        tip: Hover text.
+        ends: Lower and upper edge of the band here, or ``None`` for none.
+    """
+
+    x: float
+    y: float
+    tip: str
+    ends: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One curve.
 
     Attributes:
-        label: Name for hover texts.
-        x: Ascending.
-        y: Same length as ``x``; what is not finite is a gap.
+        label: Its name.
         style: Index that chooses colour, marker and dashes, the same for a method everywhere in the page.
-        tips: Hover text of each point.
-        low: Lower edge of the band, or empty for none.
-        high: Upper edge of the band.
-        dots: Whether its points stand alone, with no line between them; ``x`` need not ascend then.
+        dots: From left to right, all with a band or none.
+        joined: Whether a line joins them; else they need not go from left to right.
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
     style: int
-    tips: Sequence[str]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-    dots: bool = False
+    dots: Sequence[Dot]
+    joined: bool = True
 
 
 def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, title: str, description: str) -> Markup:
     """Return curves as inline SVG.
 
     Args:
-        lines: At least one, each with at least one finite point; values are above 0 on a logarithmic axis.
+        lines: At least one, each with a point; what is finite is above 0 on a logarithmic axis.
         x: The horizontal axis.
         y: The vertical axis.
         title: Accessible name.
         description: What the curves show, in words.
     """
-    heights = [v for line in lines for v in (*line.y, *line.low, *line.high) if isfinite(v)]
-    across = Scale.around([v for line in lines for v in line.x], x, _LEFT, _RIGHT)
+    dots = [dot for line in lines for dot in line.dots]
+    heights = [v for dot in dots for v in (dot.y, *(dot.ends or ())) if isfinite(v)] or [1.0]
+    across = Scale.around([dot.x for dot in dots], x, _LEFT, _RIGHT)
     up = Scale.around(heights, y, _BOTTOM, _TOP)
     picture = frame(across, up, x_title=x.title, y_title=y.title, title=title, description=description)
     for line in lines:
@@ -64,26 +74,22 @@ def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, title: str, descripti
 def _draw(picture: ET.Element, line: Line, x: Scale, y: Scale) -> None:
     """Draw a line, its band and the markers that there is room for; the last point has one."""
     dashes, style = svg.SWATCHES[line.style % len(svg.SWATCHES)][0], f"s{line.style % len(svg.SWATCHES)}"
-    pieces = list(_pieces(line))
-    if line.low:
-        edges = [[(i, line.low[i]) for i in part] + [(i, line.high[i]) for i in reversed(part)] for part in pieces]
-        svg.add(picture, "path", class_=f"spread {style}", d=_path(edges, line, x, y, "z"))
-    if not line.dots:
-        runs = [[(i, line.y[i]) for i in part] for part in pieces]
-        svg.add(picture, "path", class_=f"curve {style}", stroke_dasharray=dashes, d=_path(runs, line, x, y))
-    shown = [i for part in pieces for i in part]
-    step = 1 if line.dots else max(1, -(-len(shown) // _MOST_MARKERS))
-    for i in shown:
-        if (len(line.y) - 1 - i) % step == 0:
-            svg.mark(picture, line.style, x=x.at(line.x[i]), y=y.at(line.y[i]), tip=line.tips[i])
+    pieces = [list(part) for whole, part in groupby(line.dots, key=lambda dot: isfinite(dot.y)) if whole]
+    band, curve = "", ""
+    for part in pieces:
+        curve += _path([(dot.x, dot.y) for dot in part], x, y)
+        edges = [(dot.x, dot.ends) for dot in part if dot.ends]
+        if edges:
+            band += _path([(at, low) for at, (low, _) in edges] + [(at, up) for at, (_, up) in edges[::-1]], x, y) + "z"
+    if band:
+        svg.add(picture, "path", class_=f"spread {style}", d=band)
+    if line.joined:
+        svg.add(picture, "path", class_=f"curve {style}", stroke_dasharray=dashes, d=curve)
+    shown = [dot for part in pieces for dot in part]
+    step = max(1, -(-len(shown) // _MOST_MARKERS)) if line.joined else 1
+    for dot in shown[(len(shown) - 1) % step :: step]:
+        svg.mark(picture, line.style, x=x.at(dot.x), y=y.at(dot.y), tip=dot.tip)
 
 
-def _pieces(line: Line) -> Iterator[list[int]]:
-    """Yield the indices between the gaps of a line."""
-    for whole, part in groupby(range(len(line.y)), key=lambda i: isfinite(line.y[i])):
-        if whole:
-            yield list(part)
-
-
-def _path(parts: Sequence[Sequence[tuple[int, float]]], line: Line, x: Scale, y: Scale, end: str = "") -> str:
-    return "".join("M" + " ".join(f"{x.at(line.x[i]):.1f} {y.at(v):.1f}" for i, v in part) + end for part in parts)
+def _path(places: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
+    return "M" + " ".join(f"{x.at(a):.1f} {y.at(b):.1f}" for a, b in places)

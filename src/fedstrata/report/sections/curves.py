@@ -11,7 +11,7 @@ from fedstrata.comparison.grouping import Group, Point, measure, trajectory
 from fedstrata.domain.formatting import listing, megabytes, percent, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
 from fedstrata.report.figures.axes import COUNT, NUMBER, SHARE, Axis
-from fedstrata.report.figures.lines import Line, line_chart
+from fedstrata.report.figures.lines import Dot, Line, line_chart
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
 
@@ -55,8 +55,9 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, group: G
     by_upload = [_line(p, lambda point: float(point.bytes_up)) for p in paths]
     log = _far_apart(by_upload)
     if log:
-        by_upload = [started for line in by_upload if (started := _after_start(line)).x]
-    ends = "; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in by_rounds)
+        started = [replace(line, dots=[dot for dot in line.dots if dot.x > 0]) for line in by_upload]
+        by_upload = [line for line in started if line.dots]
+    ends = "; ".join(f"{line.label} ends at {percent(line.dots[-1].y)}" for line in by_rounds)
     scale = "Log scale, without the starting point. " if log else ""
     seeds = "The band is the range over seeds. " if any(len(p[2]) > 1 for p in paths) else ""
     start = "Round 0 is the starting point. " if any(p[2][0][0].rounds == 0 for p in paths) else ""
@@ -90,10 +91,10 @@ def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, group: G
 def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, group: Group) -> tuple[Picture, ...]:
     """Return the chart of the loss on the rows of the accuracy; what is not finite is a gap."""
     lines = [_line(p, lambda point: float(point.rounds), _loss_of) for p in paths]
-    lines = [line for line in lines if any(map(isfinite, line.y))]
+    lines = [line for line in lines if any(isfinite(dot.y) for dot in line.dots)]
     if not lines:
         return ()
-    ends = "; ".join(f"{line.label} ends at {line.y[-1]:.4g}" for line in lines)
+    ends = "; ".join(f"{line.label} ends at {line.dots[-1].y:.4g}" for line in lines)
     chart = line_chart(
         lines,
         title=f"{group.label}: loss against rounds",
@@ -123,21 +124,8 @@ def _was(count: int) -> str:
 
 def _far_apart(lines: Sequence[Line]) -> bool:
     """Return whether the uploads differ so much that a linear axis would press the cheap methods to its edge."""
-    ends = [line.x[-1] for line in lines if line.x[-1] > 0]
+    ends = [line.dots[-1].x for line in lines if line.dots[-1].x > 0]
     return len(ends) > 1 and max(ends) > 4 * min(ends)
-
-
-def _after_start(line: Line) -> Line:
-    """Return the line without the points at which nothing was uploaded yet."""
-    skip = sum(x <= 0 for x in line.x)
-    return replace(
-        line,
-        x=line.x[skip:],
-        y=line.y[skip:],
-        tips=line.tips[skip:],
-        low=line.low[skip:],
-        high=line.high[skip:],
-    )
 
 
 def _shared(paths: list[Path]) -> list[int]:
@@ -152,17 +140,13 @@ def _line(
     height: Callable[[Point], float] = _accuracy_of,
 ) -> Line:
     label, style, runs = path
-    xs, ys, low, high, tips = [], [], [], [], []
+    dots = []
     for rounds in _shared(runs):
         here = [next(p for p in run if p.rounds == rounds) for run in runs]
         heights = [height(p) for p in here]
-        xs.append(fmean(where(p) for p in here))
-        ys.append(fmean(heights))
-        low.append(min(heights))
-        high.append(max(heights))
-        tips.append(_tip(label, here))
-    several = len(runs) > 1
-    return Line(label, xs, ys, style, tips, low if several else (), high if several else ())
+        ends = (min(heights), max(heights)) if len(runs) > 1 else None
+        dots.append(Dot(fmean(where(p) for p in here), fmean(heights), _tip(label, here), ends))
+    return Line(label, style, dots)
 
 
 def _tip(label: str, here: list[Point]) -> str:

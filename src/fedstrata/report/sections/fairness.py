@@ -8,7 +8,7 @@ from fedstrata.comparison.spread import spread_of
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
 from fedstrata.report.figures.axes import COUNT, SHARE, Axis
-from fedstrata.report.figures.lines import Line, line_chart
+from fedstrata.report.figures.lines import Dot, Line, line_chart
 from fedstrata.report.outliers import outliers
 from fedstrata.runs.records import Run
 
@@ -54,16 +54,15 @@ def _coarse(run: Run, accuracies: Mapping[str, float]) -> tuple[Note, ...]:
 
 
 def _chart(run: Run) -> list[Block]:
-    measured = [(r.round, r.client_accuracy, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy]
+    measured = [(r.round, spread_of(r.client_accuracy)) for r in run.log.rounds if r.client_accuracy]
     lines = []
     for name, style, field in zip(_NAMES, _STYLES, ("best", "median", "worst"), strict=True):
-        values = [float(getattr(s, field)) for _, _, s in measured]
-        tips = [f"{name}, {plural(n, 'round')}: {percent(v)}" for (n, _, _), v in zip(measured, values, strict=True)]
-        lines.append(Line(name, [n for n, _, _ in measured], values, style, tips))
+        values = [(n, float(getattr(spread, field))) for n, spread in measured]
+        lines.append(Line(name, style, [Dot(n, v, f"{name}, {plural(n, 'round')}: {percent(v)}") for n, v in values]))
     picture = line_chart(
         lines,
         title=f"{run.log.header.method}: accuracy of the worst, median and best client",
-        description="; ".join(f"{line.label} ends at {percent(line.y[-1])}" for line in lines),
+        description="; ".join(f"{line.label} ends at {percent(line.dots[-1].y)}" for line in lines),
         x=Axis("rounds", COUNT),
         y=Axis("accuracy on own held-out rows", SHARE),
     )

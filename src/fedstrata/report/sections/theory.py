@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from statistics import median
 
 from fedstrata.domain.formatting import NOTHING, number, plural
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Table, Text, folded
 from fedstrata.report.figures.axes import COUNT, NUMBER, Axis
-from fedstrata.report.figures.lines import Line, line_chart
+from fedstrata.report.figures.lines import Dot, Line, line_chart
 from fedstrata.report.theory_table import Correlation, TheoryLine, correlation, theory_lines
 from fedstrata.runs.records import Run
 
@@ -83,23 +83,20 @@ def _said(one: Correlation) -> str:
 
 
 def _terms(lines: Sequence[TheoryLine]) -> list[Picture]:
-    drawn = [
-        Line(
-            term.label,
-            [line.round for line in lines],
-            [_above_zero(term.of(line)) for line in lines],
-            term.style,
-            [f"{term.label}, round {line.round}: {number(term.of(line))}" for line in lines],
-        )
-        for term in _TERMS
-    ]
-    drawn = [line for line in drawn if any(map(isfinite, line.y))]
+    drawn, told = [], []
+    for term in _TERMS:
+        values = [(line.round, term.of(line)) for line in lines]
+        known = [value for _, value in values if 0 < value < inf]
+        if known:
+            dots = [Dot(n, v if 0 < v < inf else nan, f"{term.label}, round {n}: {number(v)}") for n, v in values]
+            drawn.append(Line(term.label, term.style, dots))
+            told.append(f"{term.label}: from {number(known[0])} to {number(known[-1])}")
     if not drawn:
         return []
     chart = line_chart(
         drawn,
         title="Error and bound against rounds",
-        description="; ".join(f"{line.label}: from {number(_first(line))} to {number(_last(line))}" for line in drawn),
+        description="; ".join(told),
         x=Axis("round", COUNT),
         y=Axis("squared norm", NUMBER, log=True),
     )
@@ -109,12 +106,12 @@ def _terms(lines: Sequence[TheoryLine]) -> list[Picture]:
 def _gains(lines: Sequence[TheoryLine]) -> list[Picture]:
     drawn = []
     for term in reversed(_TERMS[:2]):  # the error on top, which is at most the bound
-        some = [(term.of(line), line) for line in lines if line.decrease is not None and isfinite(term.of(line))]
-        some = [(x, line) for x, line in some if x > 0]
-        tips = [f"round {line.round}: {term.label} {number(x)}, f falls by {number(line.decrease)}" for x, line in some]
-        gains = [nan if line.decrease is None else line.decrease for _, line in some]
-        if some:
-            drawn.append(Line(term.label, [x for x, _ in some], gains, term.style, tips, dots=True))
+        dots = [
+            Dot(x, line.decrease, f"round {line.round}: {term.label} {number(x)}, f falls by {number(line.decrease)}")
+            for line in lines
+            if line.decrease is not None and 0 < (x := term.of(line)) < inf
+        ]
+        drawn += [Line(term.label, term.style, dots, joined=False)] if dots else []
     if not drawn:
         return []
     chart = line_chart(
@@ -126,18 +123,6 @@ def _gains(lines: Sequence[TheoryLine]) -> list[Picture]:
     )
     caption = "What a round gained against its error and the bound; if they told, dots would fall to the right."
     return [Picture(chart, caption)]
-
-
-def _above_zero(value: float) -> float:
-    return value if value > 0 and isfinite(value) else nan
-
-
-def _first(line: Line) -> float:
-    return next(y for y in line.y if isfinite(y))
-
-
-def _last(line: Line) -> float:
-    return next(y for y in reversed(line.y) if isfinite(y))
 
 
 def _row(line: TheoryLine) -> tuple[str, ...]:
