@@ -28,7 +28,7 @@ ARGUMENTS = [
 ]
 UNNAMED = "[...document.querySelectorAll('svg')].filter(s => !s.getAttribute('aria-label') && !s.ariaHidden).length"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-CUT_OFF = """[...document.querySelectorAll('figure.small svg')].flatMap(svg => {
+CUT_OFF = """[...document.querySelectorAll('figure svg')].flatMap(svg => {
   const box = svg.getBoundingClientRect();
   return [...svg.querySelectorAll('text')].filter(text => {
     const own = text.getBoundingClientRect();
@@ -124,7 +124,7 @@ def test_dot_says_what_was_predicted_and_measured_on_hover(browser: Browser, pag
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["one", "several"])
-def test_no_label_of_a_small_plot_is_cut_off(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
+def test_no_label_of_a_plot_is_cut_off(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(pages[name].as_uri())
     assert page.locator("figure.small svg").count() >= 4

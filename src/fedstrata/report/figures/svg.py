@@ -64,7 +64,7 @@ def name(parent: ET.Element, text: str, *, width: int = 22, **attributes: str | 
 def room(text: str) -> float:
     """Return about how wide a text of 11 CSS pixels is."""
     east = sum(east_asian_width(c) in "WF" for c in text)
-    return 6.0 * len(text) + 5.0 * east + sum(2.2 if c.isupper() else float(c.isdigit()) for c in text)
+    return 6.6 * len(text) + 4.4 * east + sum(1.6 if c.isupper() else 0.4 * c.isdigit() for c in text)
 
 
 def mark(parent: ET.Element, style: int, *, x: float, y: float, tip: str) -> None:

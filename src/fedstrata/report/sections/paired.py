@@ -100,12 +100,13 @@ def _name(line: Line, contest: Contest) -> str:
 class _Price:
     unit: str
     name: str
+    axis: str
     of: Callable[[Outcome], float | None]
 
 
 _PRICES = (
-    _Price("bytes_up", "uploaded by all clients", lambda o: o.bytes_up),
-    _Price("flops", "FLOPs of all clients, predicted", lambda o: o.flops),
+    _Price("bytes_up", "upload", "uploaded by all clients", lambda o: o.bytes_up),
+    _Price("flops", "compute", "FLOPs of all clients, predicted", lambda o: o.flops),
 )
 
 
@@ -135,9 +136,9 @@ def _tradeoff(contest: Contest, price: _Price, points: Sequence[Standing]) -> Pi
     named = "" if len(contest.lines) <= _MOST_LABELLED else ", the frontier and the reference named"
     return against_cost(
         points,
-        x=Axis(price.name, price.unit),
+        x=Axis(price.axis, price.unit),
         y="accuracy",
-        title=f"{contest.title}: accuracy against {price.name}",
+        title=f"{contest.title}: accuracy against {price.axis}",
         caption=f"Accuracy against {price.name}{named}",
         beside=lambda label: _beside(label, best, contest),
     )
