@@ -94,7 +94,7 @@ def lost_in(folder: Path, phase: PhaseName, seed: int, *, rounds: int = 3, steps
 def accepted_once(folder: Path) -> int:
     """Check in the journal that no key was accepted twice and that its round counts once; return the contributions."""
     records = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    keys = [(r["run"], r["round"], r["attempt"], r["phase"], r["client"]) for r in records if r["kind"] == "accept"]
+    keys = [tuple(r["key"].values()) for r in records if r["kind"] == "accept"]
     assert len(keys) == len(set(keys))
     return len(keys)
 

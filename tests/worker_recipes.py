@@ -20,8 +20,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.seeds import Seeds
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.errors import ClientError, ConfigError
-from fedstrata.wire.declaration import MOST_ROWS
-from fedstrata.wire.messages import Evaluated, Reply, Request, Update
+from fedstrata.wire.messages import MOST_ROWS, Evaluated, Reply, Request, Update
 from memory_places import astray, move_module, moved_rows, shifted
 from toys import toy_clients, toy_model
 

@@ -22,6 +22,7 @@ import fedstrata.server.session as session
 from fedstrata.client.handler import Handler
 from fedstrata.runs.folder import RunFolder
 from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.journal_records import Accepted, Lost, Record
 
 When = Literal["before", "after"]
 Chosen = Callable[..., bool]
@@ -131,10 +132,10 @@ def last_of(phase: str) -> Chosen:
     """Choose the journal's record of the last outcome of a phase."""
     seen: Counter[tuple[int, int]] = Counter()
 
-    def chosen(_journal: FileJournal, record: Mapping[str, Any], **_options: object) -> bool:
-        if record.get("phase") != phase:
+    def chosen(_journal: FileJournal, record: Record, **_options: object) -> bool:
+        if not isinstance(record, Accepted | Lost) or record.key.phase != phase:
             return False
-        attempt = (record["round"], record["attempt"])
+        attempt = (record.key.round, record.key.attempt)
         seen[attempt] += 1
         return seen[attempt] == COHORT
 

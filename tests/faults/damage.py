@@ -20,6 +20,7 @@ from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
 from fedstrata.runs.checkpoint import Place, load, save
 from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.journal_records import Record
 from fedstrata.runs.state import Best, ServerState
 from fedstrata.server.run import RunResult
 
@@ -132,7 +133,7 @@ def snapshot(folder: Path, variant: Variant, *, records: int, patch: pytest.Monk
     left = folder / "left"
     original, seen = FileJournal._write, 0
 
-    def write(journal: FileJournal, record: Mapping[str, object], *, durable: bool = False) -> None:
+    def write(journal: FileJournal, record: Record, *, durable: bool = False) -> None:
         nonlocal seen
         original(journal, record, durable=durable)
         seen += 1

@@ -169,7 +169,8 @@ def not_once(folder: Path) -> list[str]:
     contents: dict[tuple[int, int, str, str], set[str]] = {}
     for r in records:
         if r["kind"] == "accept":
-            contents.setdefault((r["round"] + 1, r["attempt"], r["phase"], r["client"]), set()).add(r["sha256"])
+            key = r["key"]
+            contents.setdefault((key["round"] + 1, key["attempt"], key["phase"], key["client"]), set()).add(r["sha256"])
     wrong = [f"{key} has {len(hashes)} contents" for key, hashes in contents.items() if len(hashes) > 1]
     rounds = [(e["round"], e["attempt"]) for e in events(folder, "round") if e["committed"]]
     numbers = [e["round"] for e in events(folder, "round")]

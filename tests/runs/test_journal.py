@@ -14,9 +14,18 @@ from answering import flipped, frame, training, update
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import StorageError
 from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.journal_records import record_of
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Failure, Reject, Update
 from toys import same_bits
+
+KEY = {"run": "r", "round": 4, "attempt": 0, "phase": "train", "client": "a", "base": "b"}
+
+
+def said(**changes: object) -> bytes:
+    """Return what a record of an answer says, without its checksum."""
+    values = {"key": KEY, "sha256": "0", "kept": None, "encoding": "float32", "kind": "accept", **changes}
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def opened(folder: Path, *, keep: bool = True) -> FileJournal:
@@ -51,6 +60,21 @@ def test_a_client_that_was_lost_stays_lost(tmp_path: Path) -> None:
     found = again(tmp_path).recall(training("a"))
     assert isinstance(found, Failure)
     assert (found.reason, found.message) == (Reason.LATE, "too slow")
+
+
+def test_the_record_that_the_others_are_changed_from_is_one() -> None:
+    body = said()
+    assert record_of(body[:-1] + b',"crc":"%08x"}\n' % crc32(body)) is not None
+
+
+def test_whatever_a_loss_says_is_journalled(tmp_path: Path) -> None:
+    """The name of a file may hold half a character, which no reader takes: that client is asked again."""
+    journal = opened(tmp_path)
+    journal.lose(training("a"), Reject(Reason.CLIENT_ERROR, "no file caf\udce9"))
+    journal.lose(training("b"), Reject(Reason.LATE, 'a "quoted"\nline'))
+    lost = journal.recall(training("a"))
+    assert isinstance(lost, Failure)
+    assert isinstance(again(tmp_path).recall(training("a")), Failure | None)
 
 
 def test_of_an_answer_that_was_not_kept_only_its_hash_is_known(tmp_path: Path) -> None:
@@ -183,12 +207,10 @@ def test_a_commit_leaves_what_is_not_its_own(tmp_path: Path, stray: str) -> None
     "body",
     [
         b"[]", b"3", b"{}"[:1], b"[" * 5000, b'{"kind":"accept"}', b'{"kind":"loss","client":[]}',
-        b'{"kind":"accept","run":"r","round":[],"attempt":0,"phase":"train","client":"a","base":"b","sha256":"0"}',
-        *(
-            b'{"kind":"accept","run":"r","round":4,"attempt":0,"phase":"train","client":"a","base":"b","sha256":"0",'
-            b'"kept":%s}' % kept
-            for kept in (b'["a",0,1]', b'["0004-0-train.frames",0.5,1]', b'["0004-0-train.frames",0,1%s]' % (b"0" * 20))
-        ),
+        said(key={**KEY, "round": []}), said(key={**KEY, "more": 1}), said(key={"run": "r"}), said(more=1),
+        said().replace(b'"sha256":"0"', b'"sha256":"0","sha256":"0"'), said().replace(b',"encoding":"float32"', b""),
+        said(kept=["a", 0, 1]), said(kept=["0004-0-train.frames", 0.5, 1]),
+        said(kept=["0004-0-train.frames", 0, 10**20]),
         b'{"kind":"another","round":4}',
     ],
 )  # fmt: skip

@@ -54,11 +54,7 @@ def told(fault: str, phase: str, run: Path, *, start: float, code: int) -> None:
 
 def once_each(run: Path) -> None:
     """No contribution counts twice: each key stands once among what the journal accepted."""
-    keys = [
-        tuple(e[k] for k in ("run", "round", "attempt", "phase", "client", "base"))
-        for e in lines(run / "journal.jsonl")
-        if e["kind"] == "accept"
-    ]
+    keys = [tuple(e["key"].values()) for e in lines(run / "journal.jsonl") if e["kind"] == "accept"]
     assert len(keys) == len(set(keys))
 
 

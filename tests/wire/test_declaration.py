@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.units import BUDGET_UNITS
-from fedstrata.wire.declaration import MOST_ROWS, MOST_TEXT, Declaration
+from fedstrata.wire.declaration import MOST_TEXT, Declaration
+from fedstrata.wire.messages import MOST_ROWS
 
 WORD = Declaration(
     num_examples=120,

@@ -11,15 +11,26 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
 from fedstrata.reading.bounded import read_part
-from fedstrata.runs.journal_records import FRAMES, LONGEST, Accepted, Begun, Lost, Record, key_of, line_of, record_of
+from fedstrata.runs.journal_records import (
+    FRAMES,
+    LONGEST,
+    Abandoned,
+    Accepted,
+    Begun,
+    Committed,
+    Lost,
+    Record,
+    line_of,
+    record_of,
+)
 from fedstrata.wire.assignment import Assignment, Key
 from fedstrata.wire.codec import encode, unframe
 from fedstrata.wire.digests import content_of
@@ -81,18 +92,6 @@ class MemoryJournal:
         """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What is known of one assignment: its content if it counted, its reason if it was lost, where it is kept."""
-
-    digest: str = ""
-    reject: Reject | None = None
-    file: str = ""
-    start: int = 0
-    length: int = 0
-    encoding: Encoding = Encoding.FLOAT32
-
-
 class FileJournal:
     """The journal of a run folder.
 
@@ -108,7 +107,7 @@ class FileJournal:
     ) -> None:
         self._path, self.keeps, self._durable, self._check = path, keep, durable, check
         self._kept = path.with_name("accepted")
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, Accepted | Lost] = {}
         self.run = ""
         """Name of the run; empty until it is known."""
 
@@ -118,7 +117,7 @@ class FileJournal:
         self._entries.clear()
         self._path.unlink(missing_ok=True)
         shutil.rmtree(self._kept, ignore_errors=True)
-        self._write({"kind": "run", "run": run})
+        self._write(Begun(run))
 
     def cut(self, offset: int) -> None:
         """Forget what was journalled behind a checkpoint: the round after it is not played as it was."""
@@ -146,7 +145,10 @@ class FileJournal:
                 record = record_of(line)
                 if record is None:
                     break
-                self._take(record)
+                if isinstance(record, Accepted | Lost):
+                    self._entries[record.key] = record
+                elif isinstance(record, Begun):
+                    self.run = self.run or record.run
                 whole += len(line)
         if whole < size:
             if size - whole > len(line) or line.endswith(b"\n"):
@@ -161,46 +163,38 @@ class FileJournal:
     def recall(self, expected: Assignment) -> Reply | None:
         """Return the answer that was kept, or the failure; ``None`` where there is none or it cannot be read."""
         entry = self._entries.get(expected.key)
-        if entry is None:
+        if isinstance(entry, Lost):
+            return _failure(expected, entry)
+        if entry is None or entry.kept is None:
             return None
-        if entry.reject is not None:
-            return _failure(expected, entry.reject)
-        if not entry.file:
-            return None
-        found = unframe(self._stored(entry), replace(expected, encoding=entry.encoding))
-        if isinstance(found, Reject | Failure) or content_of(found) != entry.digest:
+        found = unframe(self._stored(*entry.kept), replace(expected, encoding=entry.encoding))
+        if isinstance(found, Reject | Failure) or content_of(found) != entry.sha256:
             why = found.message if isinstance(found, Reject) else "it is another answer than the one that counted"
             log.warning("the kept answer of %s cannot be read (%s); asking again", expected.client, why)
-            self._entries[expected.key] = _Entry(entry.digest)
+            self._entries[expected.key] = Accepted(entry.key, entry.sha256)
             return None
         return found
 
     def accept(self, expected: Assignment, reply: Reply, *, digest: str, frame: bytes | None) -> None:
         """Keep the answer if asked to, then record that it counts."""
         known = self._entries.get(expected.key)
-        if known is not None and known.digest == digest and (known.file or not self.keeps):
+        before = known.sha256 if isinstance(known, Accepted) else ""
+        if isinstance(known, Accepted) and before == digest and (known.kept or not self.keeps):
             return
-        if known is not None and known.digest != digest:
+        if known is not None and before != digest:
             log.warning(
                 "client %s answered differently in round %d than before the interruption; the new answer counts",
                 expected.client,
                 expected.round,
             )
-        entry = _Entry(digest=digest)
-        if self.keeps:
-            encoding = Encoding.FLOAT32 if frame is None else expected.encoding
-            file, start, length = self._store(expected, frame or encode(reply, expected.blocks))
-            entry = _Entry(digest, None, file, start, length, encoding)
-        self._write({**_named(expected), "kind": "accept", "sha256": digest, **_place(entry)})
-        self._entries[expected.key] = entry
+        kept = self._store(expected, frame or encode(reply, expected.blocks)) if self.keeps else None
+        encoding = Encoding.FLOAT32 if kept is None or frame is None else expected.encoding
+        self._note(Accepted(expected.key, digest, kept, encoding))
 
     def lose(self, expected: Assignment, reject: Reject) -> None:
         """Record that a client was lost, even if its answer counted before an interruption and never came again."""
-        known = self._entries.get(expected.key)
-        if known is not None and known.reject is not None:
-            return
-        self._write({**_named(expected), "kind": "loss", "reason": reject.reason, "message": reject.message})
-        self._entries[expected.key] = _Entry(reject=reject)
+        if not isinstance(self._entries.get(expected.key), Lost):
+            self._note(Lost(expected.key, reject.reason, reject.message))
 
     def commit(self, round: int, base: str, *, kept_from: int) -> int:
         """Record that a round is whole, forget its assignments, and return the journal's length.
@@ -210,7 +204,7 @@ class FileJournal:
             base: Digest of the weights that came out.
             kept_from: Answers of earlier rounds are no longer needed by any checkpoint.
         """
-        self._write({"kind": "commit", "round": round, "base": base}, durable=True)
+        self._write(Committed(round, base), durable=True)
         self._entries = {key: entry for key, entry in self._entries.items() if key.round >= round}
         for file in self._kept.glob("*.frames"):
             name = FRAMES.fullmatch(file.name)  # others are not ours to delete
@@ -220,12 +214,12 @@ class FileJournal:
 
     def abandon(self, round: int, attempt: int, message: str) -> int:
         """Record that an attempt did not count, and return the journal's length."""
-        self._write({"kind": "abandon", "round": round, "attempt": attempt, "message": message}, durable=True)
+        self._write(Abandoned(round, attempt, message), durable=True)
         return self.size
 
-    def _stored(self, entry: _Entry) -> bytes:
-        path = self._kept / entry.file
-        return read_part(path, entry.start, entry.length) if path.is_file() else b""
+    def _stored(self, file: str, start: int, length: int) -> bytes:
+        path = self._kept / file
+        return read_part(path, start, length) if path.is_file() else b""
 
     def _store(self, expected: Assignment, frame: bytes) -> tuple[str, int, int]:
         self._check()
@@ -239,32 +233,14 @@ class FileJournal:
         start = append(self._kept / name, frame, durable=self._durable)
         return name, start, len(frame)
 
-    def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
+    def _note(self, record: Accepted | Lost) -> None:
+        self._write(record)
+        self._entries[record.key] = record
+
+    def _write(self, record: Record, *, durable: bool = False) -> None:
         self._check()
-        line = line_of(record)
-        append(self._path, line, durable=durable or self._durable)
-
-    def _take(self, record: Record) -> None:
-        """Remember what a record says."""
-        match record:
-            case Begun():
-                self.run = self.run or record.run
-            case Lost():
-                self._entries[key_of(record)] = _Entry(reject=Reject(record.reason, record.message))
-            case Accepted():
-                file, start, length = record.kept
-                self._entries[key_of(record)] = _Entry(record.sha256, None, file, start, length, record.encoding)
+        append(self._path, line_of(record), durable=durable or self._durable)
 
 
-def _named(expected: Assignment) -> dict[str, Any]:
-    return dict(expected.key._asdict())
-
-
-def _place(entry: _Entry) -> dict[str, Any]:
-    if not entry.file:
-        return {}
-    return {"kept": [entry.file, entry.start, entry.length], "encoding": entry.encoding}
-
-
-def _failure(expected: Assignment, reject: Reject) -> Failure:
-    return Failure(expected.client, expected.round, expected.phase, reject.reason, reject.message, expected.origin)
+def _failure(expected: Assignment, lost: Lost) -> Failure:
+    return Failure(expected.client, expected.round, expected.phase, lost.reason, lost.message, expected.origin)

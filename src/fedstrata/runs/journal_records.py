@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zlib import crc32
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
-from fedstrata.reading.bounded import UnreadableError
 from fedstrata.reading.json_text import json_value
+from fedstrata.reading.typed import plain, typed
 from fedstrata.wire.assignment import Key
-from fedstrata.wire.messages import PhaseName
 from fedstrata.wire.sizes import Encoding
 
 _CRC = ',"crc":"'
 FRAMES = re.compile(r"([0-9]{4,18})-[0-9]+-[a-z]+\.frames")
 """Names of the files of kept answers: round, attempt, phase."""
-_File = Annotated[str, Field(pattern=f"^({FRAMES.pattern})?$")]
+_File = Annotated[str, Field(pattern=f"^{FRAMES.pattern}$")]
 _Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 LONGEST = 2**24
 """Bytes of a record; what is longer is none."""
@@ -32,62 +29,65 @@ LONGEST = 2**24
 class Begun:
     """The first record of a run."""
 
-    kind: Literal["run"]
     run: str
+    kind: Literal["run"] = "run"
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An answer that counts; ``kept`` is the file that holds it, and its first byte and length there."""
+    """An answer that counts.
 
-    kind: Literal["accept"]
-    run: str
-    round: int
-    attempt: int
-    phase: PhaseName
-    client: ClientId
-    base: str
+    Attributes:
+        key: What it answers.
+        sha256: Its content hash.
+        kept: The file that holds it, and its first byte and length there; ``None`` if it was not kept.
+        encoding: How its deltas are kept.
+    """
+
+    key: Key
     sha256: str
-    kept: tuple[_File, _Bytes, _Bytes] = ("", 0, 0)
+    kept: tuple[_File, _Bytes, _Bytes] | None = None
     encoding: Encoding = Encoding.FLOAT32
+    kind: Literal["accept"] = "accept"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A client that was lost."""
 
-    kind: Literal["loss"]
-    run: str
-    round: int
-    attempt: int
-    phase: PhaseName
-    client: ClientId
-    base: str
+    key: Key
     reason: Reason
     message: str
+    kind: Literal["loss"] = "loss"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A round that is whole or an attempt that did not count; the checkpoint says what follows from it."""
+class Committed:
+    """A round that is whole, with the digest of the weights that came out."""
 
-    kind: Literal["commit", "abandon"]
     round: int
+    base: str
+    kind: Literal["commit"] = "commit"
 
 
-Record = Begun | Accepted | Lost | Ended
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """An attempt that did not count; the checkpoint says what follows from it."""
+
+    round: int
+    attempt: int
+    message: str
+    kind: Literal["abandon"] = "abandon"
+
+
+Record = Begun | Accepted | Lost | Committed | Abandoned
 _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
-def line_of(record: Mapping[str, Any]) -> bytes:
+def line_of(record: Record) -> bytes:
     """Return a record as it is written: a line of strict JSON with its checksum at the end."""
-    body = json.dumps(record, separators=(",", ":"))
+    body = json.dumps(plain(_RECORD, record), separators=(",", ":"))
     return f'{body[:-1]}{_CRC}{crc32(body.encode()):08x}"}}\n'.encode()
-
-
-def key_of(record: Accepted | Lost) -> Key:
-    """Return the key of the assignment that a record is about."""
-    return Key(*(getattr(record, name) for name in Key._fields))
 
 
 def record_of(line: bytes) -> Record | None:
@@ -97,7 +97,6 @@ def record_of(line: bytes) -> Record | None:
     if not mark or rest != f'{crc32(body):08x}"}}\n'.encode():
         return None
     try:
-        json_value(body)  # refuses what is too deep and keys that stand twice
-        return _RECORD.validate_json(body, strict=True)
-    except (UnreadableError, ValidationError):
+        return typed(_RECORD, json_value(body, once=True))
+    except ValueError:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer, Mask
@@ -13,7 +12,8 @@ from fedstrata.wire.messages import NOWHERE, Origin, PhaseName
 from fedstrata.wire.sizes import Encoding
 
 
-class Key(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Key:
     """What makes a contribution one: the same key never counts twice."""
 
     run: str
