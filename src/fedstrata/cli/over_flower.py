@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fedstrata.assembly.output import output_folder
-from fedstrata.cli.session import last_words
+from fedstrata.cli.session import say_the_last
 from fedstrata.cli.signals import StopFlag, finishing_the_round
 from fedstrata.cli.terminal import say
 from fedstrata.config.load import Loaded
@@ -44,7 +44,7 @@ def play_over_flower(
     Raises:
         FedstrataError: The configuration does not fit, or Flower does not take or end the run as it should.
     """
-    console, out = Console(stderr=True, highlight=False), Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(stderr=True, highlight=False)
     roster(loaded)  # what is wrong with the keys is said here, not by a server
     folder = resume or output_folder(loaded).path
     heard: list[str] = []
@@ -66,7 +66,9 @@ def play_over_flower(
         if quiet:
             say(console, f"fedstrata: {result.message}")
         return code
-    _say_the_last(result, out, as_json=as_json, again=again)
+    folder = Path(result.folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    say_the_last(RunResult(folder, result.state, summary, {}), as_json=as_json, again=again)
     return code
 
 
@@ -77,12 +79,3 @@ def _followed(run: Launched, tell: Callable[[str], None], stop: StopFlag, consol
         say(console, "stopping at once")
         run.stop()
         return None
-
-
-def _say_the_last(result: Result, out: Console, *, as_json: bool, again: str) -> None:
-    folder = Path(result.folder)
-    summary = json.loads((folder / "summary.json").read_text())
-    if as_json:
-        out.print_json(json.dumps(summary))
-    else:
-        out.print("\n".join(last_words(RunResult(folder, result.state, summary, {}), again)))

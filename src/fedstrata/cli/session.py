@@ -31,7 +31,6 @@ Played = Callable[[Engine | None], RunResult]
 def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> int:
     """Play a run to its end or to a signal, say what came out, and return the exit code: 0, or that of the signal."""
     console = Console(stderr=True, highlight=False)
-    out = Console(highlight=False, soft_wrap=True, markup=False)
     stop = StopFlag()
     if not quiet:
         for line in _first_words(prepared):
@@ -48,10 +47,7 @@ def play(prepared: PreparedRun, *, resume: bool, quiet: bool, as_json: bool) -> 
             say(console, f"stopped; go on with: fedstrata resume {argument(prepared.folder.path)}")
             return stop.code
     finish(prepared, result)
-    if as_json:
-        out.print_json(json.dumps(result.summary))
-    else:
-        out.print("\n".join(last_words(result)))
+    say_the_last(result, as_json=as_json)
     return stop.code if result.state == "interrupted" else 0
 
 
@@ -119,6 +115,15 @@ def _over(found: Mapping[str, Sequence[float]]) -> str:
     )
     whose = "its budget" if len(found) == 1 else "their budgets"
     return f"{plural(len(found), 'client')} held more memory than {whose}: {which}; set limits lower by as much"
+
+
+def say_the_last(result: RunResult, *, as_json: bool, again: str = "resume") -> None:
+    """Print what came out of a run, in words or as JSON."""
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    if as_json:
+        out.print_json(json.dumps(result.summary))
+    else:
+        out.print("\n".join(last_words(result, again)))
 
 
 def last_words(result: RunResult, again: str = "resume") -> Iterator[str]:

@@ -28,11 +28,16 @@ def sites(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the sites of a run, and who is online; without RUN, the nodes that the SuperLink knows."""
+    from fedstrata.cli.sites_table import show_nodes, show_sites
+    from fedstrata.cli.terminal import output
     from fedstrata.deploy.flower.watch import connected, sites_of, superlink_of
 
     if run is None:
         nodes = _nodes(superlink)
-        _print(json, {"nodes": [asdict(node) for node in nodes]}, nodes=nodes)
+        if json:
+            _echo({"nodes": [asdict(node) for node in nodes]})
+        else:
+            show_nodes(nodes, output())
         return
     known, note = sites_of(run), ""
     try:
@@ -41,7 +46,10 @@ def sites(
         note = f"who is online is not known: {error}"
     else:
         note = _strangers(known)
-    _print(json, {"run": str(run), "note": note, "sites": [_plain(site) for site in known]}, known=known, note=note)
+    if json:
+        _echo({"run": str(run), "note": note, "sites": [_plain(site) for site in known]})
+    else:
+        show_sites(known, output(), note=note)
 
 
 def _nodes(superlink: str | None) -> tuple[Connection, ...]:
@@ -73,22 +81,5 @@ def _plain(site: SiteStatus) -> dict[str, object]:
     return {**asdict(site), "online": None if site.connection is None else site.connection.status == "online"}
 
 
-def _print(
-    as_json: bool,  # noqa: FBT001  the option's own value
-    values: dict[str, object],
-    *,
-    nodes: Sequence[Connection] = (),
-    known: Sequence[SiteStatus] = (),
-    note: str = "",
-) -> None:
-    if as_json:
-        typer.echo(json_module.dumps(values, indent=1))
-        return
-    from fedstrata.cli.sites_table import show_nodes, show_sites
-    from fedstrata.cli.terminal import output
-
-    console = output()
-    if "nodes" in values:
-        show_nodes(nodes, console)
-    else:
-        show_sites(known, console, note=note)
+def _echo(values: dict[str, object]) -> None:
+    typer.echo(json_module.dumps(values, indent=1))
