@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from fedstrata.comparison.grouping import Point, trajectory, uploaded
-from fedstrata.comparison.spread import Spread, spread, spread_of
-from fedstrata.comparison.totals import predicted_flops
+from fedstrata.comparison.totals import predicted_flops, spread, spread_of
 from fedstrata.errors import CheckpointError
 from fedstrata.runs.records import Run
 
@@ -91,7 +90,9 @@ def outcome_of(run: Run, *, row: str, size: str, method: str, budget: str) -> Ou
         accuracy=None if last is None else last.accuracy,
         loss=None if last is None else last.loss,
         baseline=None if run.log.baseline_test is None else run.log.baseline_test.accuracy,
-        **_shares(fair),
+        worst_client=None if fair is None else fair.worst,
+        median_client=None if fair is None else fair.median,
+        best_client=None if fair is None else fair.best,
         bytes_up=uploaded(run),
         bytes_down=sum(record.bytes_down for record in run.log.spent),
         flops=predicted_flops(run),
@@ -122,17 +123,16 @@ def merge_local_only(runs: Mapping[str, Run], *, row: str, size: str, method: st
     alone = [outcome_of(run, row=row, size=size, method=method, budget=budget) for run in runs.values()]
     _check_alike(runs)
     own = {client: found for client, run in runs.items() if (found := _own_accuracy(client, run)) is not None}
-    return Outcome(
-        row=row,
-        size=size,
-        method=method,
-        budget=budget,
-        seed=alone[0].seed,
+    fair = spread_of(own) if own else None
+    return replace(
+        alone[0],
         rounds=max(one.rounds for one in alone),
         accuracy=_mean([one.accuracy for one in alone]),
         loss=_mean([one.loss for one in alone]),
         baseline=_mean([one.baseline for one in alone]),
-        **_shares(spread_of(own) if own else None),
+        worst_client=None if fair is None else fair.worst,
+        median_client=None if fair is None else fair.median,
+        best_client=None if fair is None else fair.best,
         bytes_up=0,
         bytes_down=0,
         flops=_total([one.flops for one in alone]),
@@ -141,12 +141,6 @@ def merge_local_only(runs: Mapping[str, Run], *, row: str, size: str, method: st
         layers={name: sum(one.layers[name] for one in alone) for name in alone[0].layers},
         curve=_mean_curve([one.curve for one in alone]),
     )
-
-
-def _shares(found: Spread | None) -> dict[str, float | None]:
-    if found is None:
-        return {"worst_client": None, "median_client": None, "best_client": None}
-    return {"worst_client": found.worst, "median_client": found.median, "best_client": found.best}
 
 
 def _layers(run: Run) -> dict[str, int]:

@@ -1,9 +1,10 @@
-"""What the clients of a whole run gave: predicted operations, measured time, the largest peak of memory, and layers."""
+"""What the clients of a whole run gave and reached: operations, time, peak memory, layers, and their accuracies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from statistics import fmean
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
 
 from fedstrata.domain.formatting import short_names
 from fedstrata.domain.records import ClientRecord
@@ -55,3 +56,31 @@ def layers_chosen(runs: Sequence[Run], *, most: int = 2) -> str:
     names = short_names(layers)
     shares = ", ".join(f"{names[i]} {100 * counts[i] / len(masks):.0f}%" for i in top)
     return f"{average:.3g} of {len(layers)}: {shares}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The worst, the median and the best accuracy of clients on their own held-out rows after one round."""
+
+    worst: float
+    median: float
+    best: float
+
+
+def spread_of(accuracies: Mapping[str, float]) -> Spread:
+    """Return worst, median and best.
+
+    Example:
+        >>> spread_of({"a": 0.25, "b": 0.5, "c": 1.0})
+        Spread(worst=0.25, median=0.5, best=1.0)
+    """
+    values = list(accuracies.values())
+    return Spread(min(values), median(values), max(values))
+
+
+def spread(run: Run) -> Spread | None:
+    """Return the spread after the last round that measured it."""
+    for record in reversed(run.log.rounds):
+        if record.client_accuracy:
+            return spread_of(record.client_accuracy)
+    return None

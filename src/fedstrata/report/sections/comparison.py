@@ -6,8 +6,7 @@ from fedstrata.comparison.compare import compare
 from fedstrata.comparison.grouping import Group, Series, final_accuracy
 from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import outcome_of
-from fedstrata.comparison.spread import spread
-from fedstrata.comparison.totals import layers_chosen
+from fedstrata.comparison.totals import layers_chosen, spread
 from fedstrata.domain.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
 from fedstrata.report.sections.paired import difference_blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedstrata.comparison.spread import spread_of
+from fedstrata.comparison.totals import spread_of
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
 from fedstrata.report.figures.axes import COUNT, SHARE, Axis
