@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.engines.workers.arena import Arena, Mount
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import SharedFile, read_at, shared_folder, write_at
+from fedstrata.engines.workers.worker_spec import Recipe, WorkerSpec
 from fedstrata.errors import TrainingError
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Weights
@@ -123,7 +125,8 @@ def test_other_types_and_empty_tensors_have_their_place(tmp_path: Path) -> None:
     layout = Layout.of(layers, weights)
     arena = Arena(layout, tmp_path)
     arena.publish(weights)
-    seen = Mount(Layout.from_json(layout.to_json()), arena.descriptor, CPU).weights(arena.manifest)
+    spec = WorkerSpec.from_bytes(WorkerSpec(layout, Recipe("module:function")).to_bytes())
+    seen = Mount(spec.layout, arena.descriptor, CPU).weights(arena.manifest)
     arena.close()
     assert same_bits(seen, weights)
     assert {n: t.dtype for n, t in seen.items()} == {n: t.dtype for n, t in weights.items()}
@@ -141,9 +144,9 @@ def test_writing_into_mounted_weights_ends_the_process_and_leaves_them_whole(are
     code = f"""
 import torch
 from fedstrata.engines.workers.arena import Mount
-from fedstrata.engines.workers.layout import Layout
-layout = Layout.from_json({LAYOUT.to_json()!r})
-next(iter(Mount(layout, {arena.descriptor}, torch.device("cpu")).weights({{}}).values())).zero_()
+from fedstrata.engines.workers.worker_spec import WorkerSpec
+spec = WorkerSpec.from_bytes({WorkerSpec(LAYOUT, Recipe("module:function")).to_bytes()!r})
+next(iter(Mount(spec.layout, {arena.descriptor}, torch.device("cpu")).weights({{}}).values())).zero_()
 """
     done = subprocess.run([sys.executable, "-c", code], pass_fds=[arena.descriptor], capture_output=True, check=False)
     assert done.returncode == -11, done.stderr.decode()
@@ -168,3 +171,9 @@ def test_what_does_not_fit_in_memory_lies_in_the_temporary_folder(
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
     assert shared_folder(1) == tmp_path
     assert shared_folder(2 * free + 1) != tmp_path
+
+
+@pytest.mark.parametrize("value", [inf, -inf, 0.1 + 0.2, 2**70, None, [1, {"a": [None]}], "caf\u00e9"])
+def test_what_a_handler_is_made_with_reaches_the_worker_as_it_is(value: object) -> None:
+    spec = WorkerSpec(LAYOUT, Recipe("module:function", {"one": value, "two": {"three": [value]}}), "cuda:1")
+    assert WorkerSpec.from_bytes(spec.to_bytes()) == spec

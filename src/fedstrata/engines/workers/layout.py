@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Self
 
 import torch
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
 from fedstrata.alignment import ALIGNMENT
-from fedstrata.domain.ids import LayerName, TensorName
-from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
+from fedstrata.domain.ids import TensorName
+from fedstrata.domain.layers import Layer, LayerMap
 from fedstrata.wire.messages import Weights
+
+
+def _dtype(name: object) -> object:
+    return getattr(torch, str(name), None)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Place:
     """
 
     offset: int
-    dtype: torch.dtype
+    dtype: Annotated[InstanceOf[torch.dtype], BeforeValidator(_dtype), PlainSerializer(_name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +46,12 @@ class Layout:
         bytes: Size of the whole, at least 1.
 
     Example:
+        >>> from fedstrata.domain.layers import LayerName, Role, TensorSpec
         >>> spec = TensorSpec(TensorName("w"), (2, 3))
         >>> blocks = LayerMap((Layer(LayerName("h"), Role.LAYER, (spec,)),))
         >>> layout = Layout.of(blocks, {TensorName("w"): torch.zeros(2, 3)})
-        >>> layout.bytes, Layout.from_json(layout.to_json()) == layout
-        (64, True)
+        >>> layout.bytes
+        64
     """
 
     layers: LayerMap
@@ -63,29 +73,3 @@ class Layout:
     def blocks(self) -> tuple[Layer, ...]:
         """The layers in order, then ``always``."""
         return self.layers.trainable
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {"layers": self._said(self.layers.layers), "always": self._said(self.layers.always), "bytes": self.bytes}
-
-    @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        """Return what ``to_json`` wrote down."""
-        layers = LayerMap(_blocks(said["layers"], Role.LAYER), _blocks(said["always"], Role.ALWAYS))
-        tensors = (tensor for block in (*said["layers"], *said["always"]) for tensor in block["tensors"])
-        places = {TensorName(name): Place(offset, getattr(torch, dtype)) for name, _, _, offset, dtype in tensors}
-        return cls(layers, places, said["bytes"])
-
-    def _said(self, blocks: Iterable[Layer]) -> list[dict[str, Any]]:
-        return [{"name": b.name, "tensors": [[*self._tensor(s)] for s in b.tensors]} for b in blocks]
-
-    def _tensor(self, spec: TensorSpec) -> tuple[str, tuple[int, ...], int, int, str]:
-        place = self.places[spec.name]
-        return spec.name, spec.shape, spec.itemsize, place.offset, str(place.dtype).removeprefix("torch.")
-
-
-def _blocks(said: Iterable[Mapping[str, Any]], role: Role) -> tuple[Layer, ...]:
-    def spec(name: str, shape: list[int], itemsize: int) -> TensorSpec:
-        return TensorSpec(TensorName(name), tuple(shape), itemsize)
-
-    return tuple(Layer(LayerName(b["name"]), role, tuple(spec(*t[:3]) for t in b["tensors"])) for b in said)

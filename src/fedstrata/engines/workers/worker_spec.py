@@ -6,10 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.engines.workers.layout import Layout
+from fedstrata.reading.typed import plain, typed
+
+Arguments = Annotated[Mapping[str, Any], PlainSerializer(json.dumps), BeforeValidator(json.loads)]
+"""Written as a text of its own, since pydantic has no infinite numbers where it knows of no type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Recipe:
     """
 
     function: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Arguments = field(default_factory=dict)
 
     def make(self) -> ClientHandler:
         """Import the function and call it."""
@@ -53,11 +59,13 @@ class WorkerSpec:
 
     def to_bytes(self) -> bytes:
         """Return it as JSON."""
-        recipe = {"function": self.recipe.function, "arguments": dict(self.recipe.arguments)}
-        return json.dumps({"layout": self.layout.to_json(), "recipe": recipe, "device": self.device}).encode()
+        return json.dumps(plain(_SPEC, self)).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Return what ``to_bytes`` wrote down."""
-        said = json.loads(data)
-        return cls(Layout.from_json(said["layout"]), Recipe(**said["recipe"]), said["device"])
+        found: Self = typed(_SPEC, json.loads(data))
+        return found
+
+
+_SPEC: TypeAdapter[Any] = TypeAdapter(WorkerSpec)
