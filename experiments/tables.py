@@ -16,16 +16,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import cycle
+from importlib.resources import files
 from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from xml.etree import ElementTree
 
-import matplotlib as mpl
 import yaml
-from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullLocator
+from markupsafe import Markup
 
 from fedstrata.comparison.compare import compare
 from fedstrata.comparison.intervals import estimate
@@ -34,6 +33,9 @@ from fedstrata.comparison.outcome import Outcome
 from fedstrata.comparison.results import read_outcomes
 from fedstrata.files import write_atomic
 from fedstrata.report.compare_views import markdown
+from fedstrata.report.figures import svg
+from fedstrata.report.figures.axes import COUNT, NUMBER, Axis
+from fedstrata.report.figures.lines import Dot, Line, line_chart
 from fedstrata.report.theory_table import (
     TheoryLine,
     correlation,
@@ -52,6 +54,7 @@ HEADLINE = ("oracle", "head only", "full", "lora (bytes)", "lisa", "random", "in
 EQUAL = "R1"
 """The budget of the headline: one layer per client and round."""
 FIGURES = Path("docs/figures")
+STYLE = (files("fedstrata.report") / "templates" / "figures.css").read_text(encoding="utf-8")
 ROWS = ("cifar10", "pacs", "ag_news", "banking77", "sib200", "masakhanews", "qa")
 VERSIONS = ("fedstrata", "torch", "transformers", "numpy", "scipy")
 ORACLE = "layer *"
@@ -192,42 +195,40 @@ def draw_knob(rows: Sequence[str], measure: Measure) -> Iterator[str]:
     curves = {row: whole for row in rows if (whole := in_all(knob(outcomes_of(row), measure))).get(0.0)}
     if not curves:
         return
-    figure, axes = panels(len(curves))
-    for axis, (row, curve) in zip(axes, curves.items(), strict=True):
-        places = list(range(len(curve)))
-        plain = curve[0.0]
+    drawn = []
+    for row, curve in curves.items():
+        plain, names = curve[0.0], tuple("∞" if rho == inf else f"{rho:g}".replace("-", "−") for rho in curve)
         gains = [[measure.scale * (by_seed[seed] - plain[seed]) for seed in plain] for by_seed in curve.values()]
-        means = [fmean(values) for values in gains]
-        for place, one, mean in zip(places, map(estimate, gains), means, strict=True):
+        dots = []
+        for place, (name, values, one) in enumerate(zip(names, gains, map(estimate, gains), strict=True)):
+            mean = fmean(values)
             low, high = (mean if end is None else end for end in (one.low, one.high))
-            axis.plot([place, place], [low, high], color="#6b7a8f", linewidth=2, zorder=1)
-        axis.plot(places, means, color="#1f4e8c", marker="o", markersize=4, linewidth=1.2)
-        axis.set_xticks(places, ["∞" if rho == inf else f"{rho:g}" for rho in curve], fontsize=8)
-        axis.axhline(0, color="#999999", linewidth=0.8)
-        axis.set_title(f"{row} (ρ = 0: {measure.told(fmean(plain.values()))})", fontsize=10)
-        axis.set_xlabel("ρ: diversity < 0 < consensus", fontsize=8)
-        axis.tick_params(axis="y", labelsize=8)
-        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axis.set_ylabel(measure.gain, fontsize=8)
+            dots.append(Dot(place, mean, f"ρ = {name}: {mean:+.3g} ({low:+.3g} to {high:+.3g})", (low, high)))
+        title = f"{row} (ρ = 0: {measure.told(fmean(plain.values()))})"
+        x, y = Axis("ρ: diversity < 0 < consensus", COUNT, names=names), Axis(measure.gain, NUMBER)
+        drawn.append((title, line_chart([Line(row, 0, dots)], x=x, y=y, title=title, description=measure.gain)))
         yield row
-    save(figure, measure.figure)
+    save(drawn, measure.figure)
 
 
-def panels(count: int) -> tuple[Any, list[Any]]:
-    """Return a figure and its axes, three in a row at most."""
-    across = min(count, 3)
-    down = -(-count // across)
-    figure, axes = plt.subplots(down, across, figsize=(3.3 * across, 3.1 * down), squeeze=False, layout="constrained")
-    for spare in axes.flat[count:]:
-        spare.set_axis_off()
-    return figure, list(axes.flat[:count])
+def save(panels: Sequence[tuple[str, Markup]], name: str, key: Sequence[str] = ()) -> None:
+    """Write titled panels as one SVG file, two in a row, with the names of the marks below.
 
-
-def save(figure: Any, name: str) -> None:  # noqa: ANN401  matplotlib's figure
-    """Write a figure as SVG, the same bytes for the same content."""
+    The file brings the style of the report's figures, so that it is readable in the light and in the dark.
+    """
+    width, height, down = 450, 316, -(-len(panels) // 2)
+    sheet = svg.root(2 * width, down * height + (24 if key else 0), title=name, description=f"{len(panels)} panels")
+    sheet.set("xmlns", "http://www.w3.org/2000/svg")
+    svg.add(sheet, "style", f"{STYLE}svg {{ color: var(--ink); background: var(--page); }}")
+    for i, (title, panel) in enumerate(panels):
+        place = svg.add(sheet, "g", transform=f"translate({i % 2 * width},{i // 2 * height})")
+        svg.add(place, "text", title, x=55, y=14, class_="title")
+        svg.add(place, "g", transform="translate(0,20)").append(ElementTree.fromstring(panel))
+    for i, label in enumerate(key):
+        svg.mark(sheet, i, x=60 + 110 * i, y=down * height + 8, tip=label)
+        svg.add(sheet, "text", label, x=70 + 110 * i, y=down * height + 12)
     FIGURES.mkdir(exist_ok=True)
-    figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
-    plt.close(figure)
+    write_atomic(FIGURES / f"{name}.svg", svg.markup(sheet) + "\n", shared=True)
 
 
 def keep_theory(folder: Path) -> None:
@@ -278,26 +279,20 @@ def draw_theory(rows: Sequence[str]) -> Iterator[str]:
     measured = {row: lines for row in rows if (lines := theory_of(row))}
     if not measured:
         return
-    figure, axes = panels(len(measured))
-    for axis, (row, lines) in zip(axes, measured.items(), strict=True):
-        for method, mark in zip(dict.fromkeys(line.method for line in lines), cycle("os^vDPX*+"), strict=False):
+    drawn = []
+    methods = list(dict.fromkeys(line.method for lines in measured.values() for line in lines))
+    for row, lines in measured.items():
+        curves = []
+        for style, method in enumerate(methods):
             own = [line for line in lines if line.method == method and line.error > 0]
-            axis.scatter([x.bound for x in own], [x.error for x in own], marker=mark, s=14, label=method, alpha=0.8)
+            dots = [Dot(x.bound, x.error, f"{method}, round {x.round}: {x.error:.3g} of {x.bound:.3g}") for x in own]
+            curves += [Line(method, style, dots, joined=False)] if dots else []
         ends = [value for line in lines for value in (line.bound, line.error) if value > 0]
-        axis.plot([min(ends), max(ends)], [min(ends), max(ends)], color="#777777", linewidth=0.8, linestyle="--")
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        for ticks in (axis.xaxis, axis.yaxis):  # a range below a decade has one power of ten at most
-            ticks.set_major_locator(LogLocator(subs=(1, 3)))
-            ticks.set_major_formatter("{x:g}")
-            ticks.set_minor_locator(NullLocator())
-        axis.set_title(row, fontsize=10)
-        axis.set_xlabel("bound, E_t1 + E_t2", fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.set_ylabel("error, E_t", fontsize=8)
+        curves.append(Line("equality", 7, [Dot(value, value, "") for value in (min(ends), max(ends))]))
+        x, y = Axis("bound, E_t1 + E_t2", NUMBER, log=True), Axis("error, E_t", NUMBER, log=True)
+        drawn.append((row, line_chart(curves, x=x, y=y, title=row, description="error against bound by round")))
         yield row
-    axes[0].legend(fontsize=6, frameon=False)
-    save(figure, "theory")
+    save(drawn, "theory", methods)
 
 
 def fill(page: str, name: str, content: str) -> str:
@@ -316,7 +311,6 @@ def main() -> None:
     parser.add_argument("--stamp", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--theory", type=Path, action="append", default=[], metavar="FOLDER")
     chosen = parser.parse_args()
-    mpl.rcParams["svg.hashsalt"] = "fedstrata"
     for folder in chosen.stamp:
         stamp(folder)
     for folder in chosen.theory:

@@ -63,3 +63,8 @@ def test_counts_have_whole_ticks_and_shares_stay_within_their_range() -> None:
     assert [label for _, label in Scale.around((1.0, 3.0), Axis("rounds", COUNT), 0.0, 1.0).ticks()] == ["1", "2", "3"]
     scale = Scale.around((0.0, 1.0), Axis("accuracy", SHARE), 0.0, 1.0)
     assert (scale.low, scale.high) == (-0.005, 1.005)
+
+
+def test_names_stand_in_the_place_of_numbers() -> None:
+    scale = Scale.around((0.0, 1.0), Axis("weight", COUNT, names=("none", "∞")), 0.0, 1.0)
+    assert scale.ticks() == ((0.0, "none"), (1.0, "∞"))

@@ -85,6 +85,12 @@ def test_dots_have_no_line() -> None:
     assert not paths(picture, "curve s0")
 
 
+def test_dot_without_a_hover_text_has_no_marker() -> None:
+    picture = chart(Line("a", 0, [Dot(0, 0.1, ""), Dot(1, 0.2, "last")]))
+    assert titles(picture) == ["last"]
+    assert len(paths(picture, "curve s0")[0].split()) == 4
+
+
 def test_chart_of_one_point_and_of_many_can_be_drawn() -> None:
     assert titles(chart(line(9, [0.5], ["only"]))) == ["only"]
     many = Line("a", 1, [Dot(i, 0.5, str(i)) for i in range(1, 201)])

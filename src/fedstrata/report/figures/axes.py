@@ -24,20 +24,26 @@ _LEAST_MARGIN = {SHARE: 0.015, POINTS: 0.001, COUNT: 0.25}
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What runs along one side of a plot: its title, the unit of the values, and whether it is logarithmic."""
+    """What runs along one side of a plot.
+
+    Attributes:
+        title: What it is.
+        unit: Of the values: one of this module, or of ``domain.units``.
+        log: Whether it is logarithmic.
+        names: What stands at 0, 1, ... in the place of numbers.
+    """
 
     title: str
     unit: str
     log: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """An axis with its values: from ``low`` to ``high`` at places from ``start`` to ``end``, in CSS pixels.
 
-    Attributes:
-        unit: One of this module, or of ``domain.units``.
-        log: Whether it is logarithmic; ``low`` is then above 0.
+    ``low`` is above 0 on a logarithmic one; the rest is the axis's.
 
     Example:
         >>> s = Scale("bytes_up", 0.0, 4e6, 50.0, 250.0)
@@ -54,6 +60,7 @@ class Scale:
     start: float
     end: float
     log: bool = False
+    names: tuple[str, ...] = ()
 
     @classmethod
     def around(cls, values: Sequence[float], axis: Axis, start: float, end: float) -> Scale:
@@ -74,7 +81,7 @@ class Scale:
             low, high = max(low - margin, min(low, -0.005)), min(high + margin, max(high, 1.005))
         else:
             low, high = low - margin, high + margin
-        return cls(axis.unit, low, high, start, end)
+        return cls(axis.unit, low, high, start, end, names=axis.names)
 
     def at(self, value: float) -> float:
         """Return the place of a value."""
@@ -83,6 +90,8 @@ class Scale:
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Return the values that are labelled, with their labels."""
+        if self.names:
+            return tuple(enumerate(self.names))
         if self.log and self.high > 10 * self.low:
             return tuple((v, _with_unit(self.unit, v)) for v in _decades(self.low, self.high))
         size, _ = _scaled(self.unit, self.high)

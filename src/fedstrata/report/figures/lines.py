@@ -24,7 +24,7 @@ class Dot:
     Attributes:
         x: On the horizontal axis.
         y: On the vertical axis; what is not finite is a gap.
-        tip: Hover text.
+        tip: Hover text; what has none has no marker.
         ends: Lower and upper edge of the band here, or ``None`` for none.
     """
 
@@ -85,7 +85,7 @@ def _draw(picture: ET.Element, line: Line, x: Scale, y: Scale) -> None:
         svg.add(picture, "path", class_=f"spread {style}", d=band)
     if line.joined:
         svg.add(picture, "path", class_=f"curve {style}", stroke_dasharray=dashes, d=curve)
-    shown = [dot for part in pieces for dot in part]
+    shown = [dot for part in pieces for dot in part if dot.tip]
     step = max(1, -(-len(shown) // _MOST_MARKERS)) if line.joined else 1
     for dot in shown[(len(shown) - 1) % step :: step]:
         svg.mark(picture, line.style, x=x.at(dot.x), y=y.at(dot.y), tip=dot.tip)
