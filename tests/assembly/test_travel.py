@@ -54,7 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def carried(loaded: Loaded) -> list[str]:
     """Return the texts that processes elsewhere make the run of: of a trial, a worker, a simulation's actor."""
     told = recipe(loaded).arguments["config"]
-    return [resolved(loaded), told, Place("", resolved(loaded), ()).config]
+    return [resolved(loaded), told, Place("", resolved(loaded), (), "").config]
 
 
 def meant(loaded: Loaded) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -13,13 +15,14 @@ from fedstrata.client.train import LocalResult, train
 from fedstrata.config.catalog import build, describe
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
-from fedstrata.trainers.protocol import Trainer
+from fedstrata.trainers.protocol import ClientState, Trainer
 from fedstrata.wire.messages import TrainPlan
 from toys import ToyNet, copy_of, same_bits, toy_layers
 
 TRAINERS: list[Trainer] = every(
     "trainer",
     {"kind": "fedprox", "mu": 1.0},
+    {"kind": "sgd", "optimizer_state": "kept"},
     {"kind": "augmented", "shift": 2, "randaugment": 2, "magnitude": 30.0, "inner": {"kind": "fedprox", "mu": 0.5}},
 )
 ROWS = 12
@@ -38,7 +41,15 @@ def images() -> TensorRows:
     return TensorRows({"pixel_values": pixels}, (pixels.mean((1, 2, 3)) > 0).long())
 
 
-def trained(trainer: Trainer, *, seed: int = 0, together: int = 1, rows: TensorRows | None = None) -> LocalResult:
+def trained(
+    trainer: Trainer,
+    *,
+    seed: int = 0,
+    together: int = 1,
+    rows: TensorRows | None = None,
+    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd",
+    state: ClientState | None = None,
+) -> LocalResult:
     net = ImageNet()
     model = ResidentModel(net, toy_layers(net))
     return train(
@@ -47,10 +58,11 @@ def trained(trainer: Trainer, *, seed: int = 0, together: int = 1, rows: TensorR
         mask=frozenset({1}),
         rows=rows or images(),
         indices=torch.arange(ROWS),
-        plan=TrainPlan(steps=4, epochs=None, batch_size=4, lr=0.1),
+        plan=TrainPlan(steps=4, epochs=None, batch_size=4, lr=0.1, optimizer=optimizer),
         rng=np.random.default_rng(seed),
         together=together,
         trainer=trainer,
+        state=state,
     )
 
 
@@ -89,7 +101,7 @@ def test_it_never_changes_the_global_weights_that_a_round_began_with(trainer: Tr
     start = {TensorName("w"): torch.ones(3)}
     before, weight = copy_of(start), nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
     weight.grad = torch.ones(3)
-    trainer.correct({TensorName("w"): weight}, start)
+    trainer.correct({TensorName("w"): weight}, start, {})
     assert same_bits(start, before)
     assert torch.equal(weight.detach(), torch.tensor([1.0, 2.0, 3.0]))
 
@@ -101,3 +113,26 @@ def test_a_batch_keeps_its_rows_names_and_types(trainer: Trainer) -> None:
     assert {n: (t.shape, t.dtype) for n, t in changed.items()} == {n: (t.shape, t.dtype) for n, t in inputs.items()}
     assert len(same) == 5
     assert all(0 <= trainer.rate(step, 4) < float("inf") for step in range(4))
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+@pytest.mark.parametrize("trainer", TRAINERS, ids=repr)
+def test_what_it_keeps_is_of_what_it_trained_and_as_much_as_it_says(
+    trainer: Trainer, optimizer: Literal["momentum", "adamw"]
+) -> None:
+    first, copies = trained(trainer, optimizer=optimizer), trainer.cost(TrainPlan(optimizer=optimizer)).kept_copies
+    kept = {name: sum(tensor.numel() for tensor in of.values()) for name, of in first.state.items()}
+    assert all(
+        copies * first.deltas[n].numel() <= size <= copies * first.deltas[n].numel() + 1 for n, size in kept.items()
+    )
+    assert bool(kept) == bool(copies)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=repr)
+def test_a_state_is_taken_up_and_the_same_one_gives_the_same_bits(trainer: Trainer) -> None:
+    def again() -> ClientState:
+        return trained(trainer, optimizer="adamw").state
+
+    new, other = trained(trainer, optimizer="adamw"), trained(trainer, optimizer="adamw", state=again())
+    assert same_bits(other.deltas, trained(trainer, optimizer="adamw", state=again()).deltas)
+    assert same_bits(new.deltas, other.deltas) == (not new.state)

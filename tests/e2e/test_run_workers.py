@@ -17,9 +17,10 @@ OPTIONS: dict[str, Any] = {
     "upload": {"encoding": "bf16"},
     "probe": {"batch_size": 8, "piggyback": True},
     "sampler": {"kind": "uniform", "clients_per_round": 2},
-    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"},
+    "train": {"rounds": 4, "steps": 1, "batch_size": 8, "lr": 0.1, "optimizer": "momentum"},
+    "trainer": {"kind": "sgd", "optimizer_state": "kept"},
 }
-"""Every kind of request: probes of their own, piggybacked probes, training, evaluation."""
+"""Every kind of request: probes of their own, piggybacked probes, training from a state that is kept, evaluation."""
 
 
 @pytest.fixture(scope="module")

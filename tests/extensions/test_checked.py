@@ -46,6 +46,8 @@ METHODS = (
     ("trainer", "loss"),
     ("trainer", "optimizer"),
     ("trainer", "rate"),
+    ("trainer", "cost"),
+    ("trainer", "end"),
     ("aggregator", "init"),
     ("aggregator", "apply"),
     ("partition", "split"),
@@ -71,6 +73,7 @@ class Returns:
         return self.value
 
     bind = prices = assign = sample = init = probes = select = split = batch = loss = optimizer = rate = any
+    cost = end = any
 
     @property
     def reads(self) -> Any:  # noqa: ANN401
@@ -95,6 +98,8 @@ CALLS: Mapping[tuple[str, str], Callable[[Any], object]] = {
     ("trainer", "loss"): lambda own: own.loss(None, None, {}, None),
     ("trainer", "optimizer"): lambda own: own.optimizer({}, None, ()),
     ("trainer", "rate"): lambda own: own.rate(0, 1),
+    ("trainer", "cost"): lambda own: own.cost(None),
+    ("trainer", "end"): lambda own: own.end(None, {}, {"w": None}),
     ("aggregator", "init"): lambda own: own.init(WEIGHTS, None),
     ("aggregator", "apply"): lambda own: own.apply(WEIGHTS, [], AggregatorState()),
     ("partition", "split"): lambda own: own.split(np.zeros(3, dtype=np.int64), seed=0),
@@ -117,6 +122,21 @@ def test_what_a_trainer_reads_is_a_name_or_nothing() -> None:
         ComponentError, match=r"reads .* returned 3 \(int\); it must return the name of an input, or None"
     ):
         held("trainer", Returns(3)).reads  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"u": {}}, r"something for 'u' \(str\), which was not trained"),
+        ({"w": 3}, r"3 \(int\)"),
+        ({"w": {"m": 3}}, r"as 'm' \(str\) of w 3 \(int\)"),
+        ({"w": {"a/b": torch.zeros(1)}}, r"as 'a/b' \(str\) of w"),
+        ({"w": {3: torch.zeros(1)}}, r"as 3 \(int\) of w"),
+    ],
+)
+def test_a_client_s_state_is_tensors_by_name_of_what_was_trained(state: object, said: str) -> None:
+    with pytest.raises(ComponentError, match=rf"end .* returned {said}"):
+        held("trainer", Returns(state)).end(None, {}, {"w": None})
 
 
 def test_every_family_and_method_is_tried() -> None:

@@ -15,7 +15,7 @@ from fedstrata.domain.versions import Versions
 from fedstrata.errors import CheckpointError
 from fedstrata.runs import checkpoint
 from fedstrata.runs.checkpoint import Place, clear, generations, load, save
-from fedstrata.runs.state import Best, Measured, ServerState
+from fedstrata.runs.state import Best, Measured, ServerState, StateVersions
 
 W = TensorName("w")
 
@@ -34,6 +34,7 @@ def state(round: int = 3) -> ServerState:
             ClientId("b"): Measured(2, 0.1 + 0.2, (1 / 3, 5e-324, -0.0)),
             ClientId("a"): Measured(2, 1e-300, ()),
         },
+        states={ClientId("a"): StateVersions((2, 1), (0, 0)), ClientId("b"): StateVersions((1, 0))},
     )
 
 
@@ -43,7 +44,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     assert place == Place(77, "ef", 33, 5, {"torch": "2"})
     assert read.weights[W].numpy().tobytes() == state().weights[W].numpy().tobytes()
     assert torch.equal(read.aggregator.tensors[W], torch.ones(3))
-    for name in ("round", "selector", "versions", "best", "attempt", "run", "piggybacked"):
+    for name in ("round", "selector", "versions", "best", "attempt", "run", "piggybacked", "states"):
         assert repr(getattr(read, name)) == repr(getattr(state(), name))  # minus zero and the order count
 
 
@@ -84,7 +85,7 @@ def test_another_model_is_refused(tmp_path: Path, expected: dict[TensorName, tor
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"schema": 9}, "it has schema 9 and this version reads 6; resume it with the fedstrata that wrote it"),
+        ({"schema": 9}, "it has schema 9 and this version reads 7; resume it with the fedstrata that wrote it"),
         ({"round": 4}, "state.json is not as it was written"),
     ],
 )
@@ -169,6 +170,7 @@ def test_something_else_by_a_files_name_is_refused_and_never_waited_for(tmp_path
         ("attempt", -1),
         ("log_bytes", None),
         ("piggybacked", []),
+        ("states", {"a": {"newest": [1]}}),
         ("versions", {"a": 1}),
         ("best", 3),
         ("identity", 3),

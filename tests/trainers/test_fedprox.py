@@ -25,7 +25,7 @@ def test_the_correction_is_the_gradient_of_the_proximal_term() -> None:
     (((whole - target) ** 3).sum() + 0.7 / 2 * (whole - start).square().sum()).backward()
     parameter = nn.Parameter(weight.clone())
     ((parameter - target) ** 3).sum().backward()
-    FedProx(mu=0.7).correct({W: parameter}, {W: start})
+    FedProx(mu=0.7).correct({W: parameter}, {W: start}, {})
     assert whole.grad is not None
     assert parameter.grad is not None
     torch.testing.assert_close(parameter.grad, whole.grad, rtol=1e-12, atol=0)
@@ -38,7 +38,7 @@ def test_it_converges_to_the_minimum_between_the_rows_and_the_global_weights() -
         for _ in range(400):
             weight.grad = None
             (0.5 * (weight - 3).square()).sum().backward()
-            FedProx(mu=mu).correct({W: weight}, {W: torch.tensor([1.0])})
+            FedProx(mu=mu).correct({W: weight}, {W: torch.tensor([1.0])}, {})
             assert weight.grad is not None
             weight.data.sub_(weight.grad, alpha=0.1)
         assert float(weight.detach()) == pytest.approx(expected, abs=1e-5)

@@ -36,6 +36,8 @@ REQUESTS: list[Request] = [
     Train(A, 0, WEIGHTS, frozenset(), TrainPlan()),
     Train(A, 7, WEIGHTS, frozenset({11, 2, 0}), PLAN, ORIGIN),
     Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, ProbePlan(0, 8, frozenset(Statistic))),
+    Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, states=()),
+    Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, states=((6, 2), (3, 0))),
     Evaluate(A, 7, WEIGHTS, ORIGIN),
 ]
 

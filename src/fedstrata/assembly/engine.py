@@ -9,6 +9,7 @@ import torch
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.assembly.worker import recipe
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
 from fedstrata.engines.local import LocalEngine
@@ -18,8 +19,8 @@ from fedstrata.engines.protocol import Engine
 _START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time, perhaps from a slow disk
 
 
-def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Engine:
-    """Return a new engine of this machine; the caller closes it.
+def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData, states: StateStore | None = None) -> Engine:
+    """Return a new engine of this machine, whose clients may keep states; the caller closes it.
 
     Raises:
         ConfigError: This system has no worker processes.
@@ -29,12 +30,12 @@ def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> E
     if loaded.config.engine.startswith("flower"):
         raise RuntimeError(f"engine {loaded.config.engine} is handed to PreparedRun.run, and not made here")
     if loaded.config.engine == "local":
-        return LocalEngine(handler_of(loaded, resident, data))
+        return LocalEngine(handler_of(loaded, resident, data, states))
     device = resident.device.type
     return ProcessEngine(
         resident.layers,
         resident.weights(),
-        recipe(loaded),
+        recipe(loaded, states),
         workers=loaded.config.workers or min(usual_workers(device, loaded.config.threads), len(data.clients)),
         device=device,
         start_timeout=_START_TIMEOUT,

@@ -12,6 +12,7 @@ from fedstrata.assembly.inputs import Inputs
 from fedstrata.assembly.provenance import header, identity
 from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
 from fedstrata.engines.protocol import Engine
@@ -64,7 +65,7 @@ class PreparedRun:
         return Run(
             setting=self.setting,
             schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
-            engine=engine or engine_of(self.loaded, self.resident, self.data),
+            engine=engine or engine_of(self.loaded, self.resident, self.data, StateStore(self.folder.client_states)),
             test=central_test(self.resident, self.data, config.evaluate.batch_size),
             folder=self.folder,
             header=header(self.loaded, self.setting, self.data),

@@ -12,12 +12,14 @@ from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import StateStore
 from fedstrata.client.train import autocast_dtype, train
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.seeds import Seeds
 from fedstrata.errors import ConfigError
+from fedstrata.extensions.sentences import Duty
 from fedstrata.extensions.trainer import HeldTrainer
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.reading.problems import Problem, config_error
@@ -69,10 +71,12 @@ def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
     return Workplace(data, load_network(loaded, data), device)
 
 
-def handler_of(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> Handler:
-    """Return the clients' side of every request."""
+def handler_of(
+    loaded: Loaded, resident: ResidentModel, data: FederatedData, states: StateStore | None = None
+) -> Handler:
+    """Return the clients' side of every request; ``states`` is where they keep what the trainer wants to know again."""
     config, trainer = loaded.config, loaded.components.trainer
-    return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer)
+    return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer, states)
 
 
 def _check_trainer(trainer: Trainer, data: FederatedData) -> None:
@@ -98,16 +102,20 @@ def rehearse_trainer(loaded: Loaded, resident: ResidentModel, data: FederatedDat
     trainer = loaded.components.trainer
     if not isinstance(trainer, HeldTrainer):
         return
-    train(
+    settings = loaded.config.train
+    plan = TrainPlan(steps=1, epochs=None, precision=settings.precision, optimizer=settings.optimizer)
+    result = train(
         resident,
         resident.weights(),
         mask=frozenset({len(resident.layers) - 1} if len(resident.layers) else ()),
         rows=data.at_hand,
         indices=torch.arange(min(2, len(data.at_hand))),
-        plan=TrainPlan(steps=1, epochs=None, precision=loaded.config.train.precision),
+        plan=plan,
         rng=np.random.default_rng(0),
         trainer=trainer,
     )
+    if result.state and not trainer.cost(plan).kept_copies:
+        raise Duty(trainer.own, "cost", "kept_copies above 0 where end keeps something").broken_by("kept_copies of 0")
 
 
 def device_of(loaded: Loaded) -> torch.device:

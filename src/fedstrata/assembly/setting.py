@@ -75,6 +75,7 @@ def prepare_setting(
         c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
         for c, w in clients.items()
     }
+    trainer = loaded.at(("trainer",), lambda: parts.trainer.cost(train))
     loaded.at(("selector",), lambda: parts.selector.init(layers))
     loaded.at(("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
     notes: list[str] = []
@@ -86,6 +87,7 @@ def prepare_setting(
         devices=load_devices(loaded, [*names, *declared.absent]),
         profiles=cache(lambda: _measured(measure, list(workloads.values()), notes)),
         parameter_bytes=parameter_bytes,
+        trainer=trainer,
     )
     pricing = loaded.at(("cost",), lambda: parts.cost.bind(facts))
     probed = _probed(loaded, names, facts)
@@ -161,6 +163,7 @@ def _setting(
         max_norm=config.upload.max_norm,
         rules=config.round,
         sketch=theory_sketch(loaded),
+        trainer=facts.trainer,
     )
     loaded.at(("round", "quorum"), lambda: _check_quorum(setting, "quorum"))
     loaded.at(("round", "layer_quorum"), lambda: _check_quorum(setting, "layer_quorum"))

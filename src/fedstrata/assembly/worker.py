@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fedstrata.assembly.provenance import resolved
 from fedstrata.assembly.runtime import handler_of, open_workplace
 from fedstrata.client.handler import Handler
+from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.reading.yaml_text import yaml_value
 
 
-def recipe(loaded: Loaded) -> Recipe:
+def recipe(loaded: Loaded, states: StateStore | None = None) -> Recipe:
     """Return how a worker makes its handler: from the resolved configuration, whose paths are absolute."""
-    return Recipe("fedstrata.assembly.worker:handler", {"config": resolved(loaded)})
+    arguments = {"config": resolved(loaded), "states": None if states is None else str(states.folder.absolute())}
+    return Recipe("fedstrata.assembly.worker:handler", arguments)
 
 
 def handler(arguments: Mapping[str, Any]) -> Handler:
@@ -25,9 +28,11 @@ def handler(arguments: Mapping[str, Any]) -> Handler:
     folder and seed gave the server.
 
     Args:
-        arguments: ``config`` is the resolved configuration as YAML.
+        arguments: ``config`` is the resolved configuration as YAML, ``states`` the folder of the clients' states or
+            ``None``.
     """
     values, _ = yaml_value(arguments["config"], "the run's configuration")
     loaded = check_config(values)
     place = open_workplace(loaded)
-    return handler_of(loaded, place.resident(), place.data)
+    states = None if arguments["states"] is None else StateStore(Path(arguments["states"]))
+    return handler_of(loaded, place.resident(), place.data, states)

@@ -18,7 +18,7 @@ from fedstrata.domain.units import UNITS, shown
 from fedstrata.planning.forecast import Forecast
 from fedstrata.planning.plan import Block, Plan
 from fedstrata.planning.spans import Span
-from fedstrata.planning.values import cohort
+from fedstrata.planning.values import cohort, kept_bytes
 from fedstrata.planning.warnings import plan_warnings
 from fedstrata.tables.table import Table
 from fedstrata.tables.terminal import Terminal
@@ -60,6 +60,11 @@ def _about(plan: Plan, name: str) -> Iterator[str]:
     kinds = {family: getattr(config, family) for family in ("score", "cost")}
     words = ", ".join(f"{key} {value if isinstance(value, str) else value['kind']}" for key, value in kinds.items())
     yield f"method   {setting.name}, {words}; budget {spread(p.budget for p in setting.profiles.values())} per client"
+    if kept := kept_bytes(plan):
+        said = (
+            f"{plain('bytes_peak', kept)} between rounds at most, in up to 4 versions on its disk; none of it is sent"
+        )
+        yield f"state    each client keeps {said}"
     yield f"a round  {cohort(plan)} of {len(setting.profiles)} clients, {_batches(plan)}; {config.train.rounds} rounds"
 
 

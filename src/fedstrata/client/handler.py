@@ -14,6 +14,7 @@ from fedstrata.client.evaluate import evaluate
 from fedstrata.client.meter import Meter, Peak
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import StateStore
 from fedstrata.client.train import batches, train
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
@@ -34,6 +35,7 @@ class Handler:
         seeds: The run's random streams.
         eval_batch: Rows per evaluation batch.
         trainer: The parts of training that methods change.
+        states: Where clients keep what the trainer wants to know again; ``None`` where it wants nothing.
         meter: Measures memory; a client's probe, and its training by lowest layer and size of the mask, once each.
     """
 
@@ -42,6 +44,7 @@ class Handler:
     seeds: Seeds
     eval_batch: int = 256
     trainer: Trainer = field(default_factory=Sgd)
+    states: StateStore | None = None
     meter: Meter = field(default_factory=Meter)
 
     def handle(self, request: Request) -> Reply:
@@ -97,6 +100,8 @@ class Handler:
         data = self.clients[request.client]
         mask = request.mask
         with self._metered("train", (request.client, min(mask, default=-1), len(mask))) as peak:
+            store = self._store(request)
+            names = [t.name for t in self.model.layers.tensors_of(mask)]
             result = train(
                 self.model,
                 request.weights,
@@ -107,7 +112,10 @@ class Handler:
                 rng=self.seeds.generator(Phase.TRAIN, round=request.round, client=request.client),
                 together=data.together,
                 trainer=self.trainer,
+                state=store.read(request, names) if store else None,
             )
+            if store:
+                store.write(request, result.state)
         return Update(
             client=request.client,
             round=request.round,
@@ -122,6 +130,16 @@ class Handler:
             origin=request.origin,
             piggybacked=piggybacked,
         )
+
+    def _store(self, request: Train) -> StateStore | None:
+        """Return where the client's state is, if the run has its clients keep one.
+
+        Raises:
+            ClientError: There is no such place.
+        """
+        if request.states is not None and self.states is None:
+            raise ClientError("the run's trainer keeps a state between rounds, and there is no folder for it here")
+        return self.states if request.states is not None else None
 
     def _metered(self, phase: str, kind: Hashable) -> AbstractContextManager[Peak]:
         return self.meter.of(phase, kind, device=self.model.device, held=lambda: self.model.bytes)

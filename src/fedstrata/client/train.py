@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from fedstrata.client.draws import local_steps, passes_of_groups
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import kept_apart
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.errors import ClientError, ConfigError
-from fedstrata.trainers.protocol import Inputs, Trainer
+from fedstrata.trainers.protocol import ClientState, Inputs, Trainer
 from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan, Weights
 
@@ -30,12 +31,14 @@ class LocalResult:
         steps: Optimizer steps.
         loss_first: Loss of the first batch, before its step.
         loss_mean: Mean over the steps.
+        state: What the client keeps of the tensors that it trained.
     """
 
     deltas: Weights
     steps: int
     loss_first: float
     loss_mean: float
+    state: ClientState
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     rng: np.random.Generator,
     together: int = 1,
     trainer: Trainer = Sgd(),  # noqa: B008  a value
+    state: ClientState | None = None,
 ) -> LocalResult:
     """Train one client's mask and return what changed; the resident model is left as it was found.
 
@@ -66,6 +70,7 @@ def train(
         rng: The client's stream for this round: batch order and dropout.
         together: Rows of the groups that are only used whole; 1 shuffles single rows.
         trainer: The parts of training that methods change.
+        state: What the client kept of the tensors of this mask; by default nothing.
 
     Raises:
         ClientError: The loss or a delta is not finite.
@@ -80,10 +85,11 @@ def train(
             for batch in batches(indices, plan, rng, together)
         )
         steps = local_steps(plan, len(indices), together)
-        losses = _steps(model, parameters, weights, drawn, steps, plan, trainer)
+        known = {n: {k: t.to(model.device) for k, t in kept.items()} for n, kept in (state or {}).items()}
+        losses, new = _steps(model, parameters, weights, drawn, steps, plan, trainer, known)
         deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
     _check_finite(deltas)
-    return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)))
+    return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)), state=new)
 
 
 def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator, together: int = 1) -> Iterator[Tensor]:
@@ -129,10 +135,12 @@ def _steps(
     steps: int,
     plan: TrainPlan,
     trainer: Trainer,
-) -> list[float]:
+    state: ClientState,
+) -> tuple[list[float], ClientState]:
     device = model.device
     dtype = autocast_dtype(plan.precision, device)
     optimizer = trainer.optimizer(parameters, plan, {t.name for block in model.layers.always for t in block.tensors})
+    trainer.begin(optimizer, state, parameters)
     rates = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     losses: list[float] = []
@@ -151,12 +159,12 @@ def _steps(
             )
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
-        trainer.correct(parameters, start)
+        trainer.correct(parameters, start, state)
         if plan.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters.values(), plan.clip_norm)
         scaler.step(optimizer)
         scaler.update()
-    return losses
+    return losses, kept_apart(trainer.end(optimizer, state, parameters), parameters.values())
 
 
 def _batch(

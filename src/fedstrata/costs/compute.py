@@ -35,6 +35,7 @@ class Passes:
         carry: Gradients carried down to the lowest layer. Shape ``[layers + 1]``.
         shared: Weight gradients of ``always``.
         each: Weight gradients of each layer. Shape ``[layers]``.
+        batches: Numbers in all batches together.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Passes:
     carry: Floats
     shared: float
     each: Floats
+    batches: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def training(profiles: Sequence[StepProfile], workload: Workload) -> Passes:
         carry=np.tensordot(part, np.array([p.carry.sum(axis=1) for p in profiles], dtype=np.float64), 1),
         shared=_mix(part, [p.weight[always].sum() for p in profiles]),
         each=np.tensordot(part, np.array([_by_layer(p) for p in profiles]), 1),
+        batches=_mix(part, [p.batch_bytes / 4 for p in profiles]),
     )
 
 

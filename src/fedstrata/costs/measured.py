@@ -3,6 +3,7 @@
 With lowest trained layer l::
 
     flops   = steps * [ forward(all) + carry(from the loss down to l) + weight gradients(mask, always) ] + updates
+              + what the trainer does to batches and gradients
     bytes up = encoded deltas(mask, always) + statistics        bytes down = layers that the client lacks + the mask
     peak memory: costs/memory.py         seconds = operations / the client's measured rates + fixed times + transfers
 
@@ -122,24 +123,27 @@ class Bound:
 
     def _flops(self, workload: Workload, probes: int) -> _Row:
         passes, updates = self._passes(workload, probes)
-        update = updates.steps * compute.UPDATE_FLOPS[self._facts.train.optimizer]
+        trainer = self._facts.trainer
+        update = updates.steps * (compute.UPDATE_FLOPS[self._facts.train.optimizer] + trainer.weight_flops)
         setup = np.full(self._count + 1, update * updates.shared)
         each = update * updates.each
         for p in passes:
-            setup += p.forward + p.carry + p.shared
+            setup += p.forward + p.carry + p.shared + trainer.batch_flops * p.batches
             each = each + p.each
         return _Row("flops", setup, each)
 
     def _seconds(self, workload: Workload, device: DeviceProfile, up: _Row, down: _Row, *, probes: int) -> _Row:
         passes, updates = self._passes(workload, probes)
-        touches = compute.UPDATE_TOUCHES[self._facts.train.optimizer] * updates.steps + compute.VISIT_TOUCHES
+        trainer = self._facts.trainer
+        touched = compute.UPDATE_TOUCHES[self._facts.train.optimizer] + trainer.weight_touches
+        touches = touched * updates.steps + compute.VISIT_TOUCHES
         update = 4 * touches / device.update
         send = 0.0 if device.upload is None else 1 / device.upload
         fetch = 0.0 if device.download is None else 1 / device.download
         setup = np.full(self._count + 1, update * updates.shared) + send * up.setup + fetch * down.setup
         each = update * updates.each + send * up.each
         for p in passes:
-            fixed = device.visit + device.step * p.steps
+            fixed = device.visit + device.step * p.steps + trainer.batch_flops * p.batches / device.forward
             setup += fixed + p.forward / device.forward + p.carry / device.carry + p.shared / device.weight
             each = each + p.each / device.weight
         return _Row("seconds", setup, each)
@@ -151,7 +155,11 @@ class Bound:
         if key not in self._moments:
             facts = self._facts
             moments = memory.training(
-                at(self._profiles, train), facts.layers, facts.train, parameters=facts.parameter_bytes
+                at(self._profiles, train),
+                facts.layers,
+                facts.train,
+                parameters=facts.parameter_bytes,
+                trainer=facts.trainer,
             )
             parts = zip(moments.setup * self._margin, moments.each * self._margin, strict=True)
             found = [_Row("bytes_peak", *part) for part in parts]

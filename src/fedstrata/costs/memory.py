@@ -2,8 +2,9 @@
 
 A step holds the model, clones of the trained tensors, the optimizer's state and the batch throughout. While block j
 runs forward it also holds what the blocks up to j have saved; while j runs backward, that and the gradients of the
-trained blocks from j on; during the update, all gradients and what the update needs besides. Every moment is a set-up
-part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows.
+trained blocks from j on; during the update, all gradients and what the update needs besides. A trainer may add
+copies of what is trained, a moment in which the next batch is made, and one in which the client's state is written.
+Every moment is a set-up part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstrata.domain.layers import Layer, LayerMap
-from fedstrata.domain.profile import ALWAYS, StepProfile
+from fedstrata.domain.profile import ALWAYS, StepProfile, TrainerCost
 from fedstrata.domain.stats import Statistic
 from fedstrata.wire.messages import TrainPlan
 
@@ -44,7 +45,14 @@ class Moments:
     each: Floats
 
 
-def training(profile: StepProfile, layers: LayerMap, plan: TrainPlan, *, parameters: int) -> Moments:
+def training(
+    profile: StepProfile,
+    layers: LayerMap,
+    plan: TrainPlan,
+    *,
+    parameters: int,
+    trainer: TrainerCost = TrainerCost(),  # noqa: B008  a value
+) -> Moments:
     """Return the moments of a local step.
 
     Args:
@@ -52,9 +60,10 @@ def training(profile: StepProfile, layers: LayerMap, plan: TrainPlan, *, paramet
         layers: The model's blocks.
         plan: Optimizer.
         parameters: Bytes of the whole model, buffers included.
+        trainer: What the trainer asks for besides.
     """
     own, shared = _bytes(layers.layers), float(_bytes(layers.always).sum())
-    copies = 1 + STATES[plan.optimizer]
+    copies = 1 + STATES[plan.optimizer] + trainer.held_copies
     held = np.full(len(layers) + 1, parameters + profile.batch_bytes + copies * shared)
     extra = _spread(profile, profile.saved_extra)
     saved = np.cumsum(profile.saved - np.vstack([extra.T, np.zeros(len(profile.blocks))]), axis=1)
@@ -65,8 +74,29 @@ def training(profile: StepProfile, layers: LayerMap, plan: TrainPlan, *, paramet
         held + (saved + profile.backward_peak).T + _onwards(shared_gradients)[:, None],
         copies * own + more + _onwards(gradients),
     )
-    update = Moments((held + shared + _temporaries(layers, plan))[None], ((copies + 1) * own)[None])
-    return together([forward, backward, update])
+    update = Moments(
+        (held + shared + _temporaries(layers, plan, trainer.temporaries))[None], ((copies + 1) * own)[None]
+    )
+    return together([forward, backward, update, *_of_trainer(profile, trainer, held, own, shared, parameters)])
+
+
+def _of_trainer(
+    profile: StepProfile, trainer: TrainerCost, held: Floats, own: Floats, shared: float, parameters: int
+) -> list[Moments]:
+    """Return the moments that a trainer adds: making a batch, beside the last one and the gradients; writing a state.
+
+    By the time that a state is written the steps are over: of what was trained the update is left, and the state is
+    that of every layer that the client ever trained, which may be all.
+    """
+    found = []
+    if trainer.batch_copies or trainer.row_copies:
+        made = profile.batch_bytes * (1 + trainer.batch_copies + trainer.row_copies / profile.rows)
+        copies = 2 + trainer.held_copies
+        found.append(Moments((held + shared + made)[None], (copies * own)[None]))
+    if trainer.kept_copies:
+        kept = parameters + shared + trainer.kept_copies * (own.sum() + shared)
+        found.append(Moments(np.full((1, len(own) + 1), kept), own[None]))
+    return found
 
 
 def probing(
@@ -107,9 +137,9 @@ def _largest(blocks: Sequence[Layer]) -> float:
     return float(max((t.bytes for block in blocks for t in block.tensors), default=0))
 
 
-def _temporaries(layers: LayerMap, plan: TrainPlan) -> Floats:
-    """Return the scratch memory of the optimizer's update, bytes by lowest layer; tensors are updated one at a time."""
-    each = TEMPORARIES[plan.optimizer] + (plan.weight_decay > 0 and plan.optimizer != "adamw")
+def _temporaries(layers: LayerMap, plan: TrainPlan, corrections: int) -> Floats:
+    """Return the scratch memory of correction and update, bytes by lowest layer; each takes one tensor at a time."""
+    each = max(TEMPORARIES[plan.optimizer] + (plan.weight_decay > 0 and plan.optimizer != "adamw"), corrections)
     largest = np.full(len(layers) + 1, max(_largest(layers.layers), _largest(layers.always)))
     largest[-1] = _largest(layers.always)
     return each * largest

@@ -11,7 +11,7 @@ from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.prices import Prices
-from fedstrata.domain.profile import StepProfile
+from fedstrata.domain.profile import StepProfile, TrainerCost
 from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 Batch = tuple[int, int | None]
@@ -45,6 +45,7 @@ class Facts:
         devices: Machines of the clients whose speed is known.
         profiles: Measures the model's step, once, when asked; one profile for images, several lengths for texts.
         parameter_bytes: Bytes of the whole model, buffers included.
+        trainer: What the trainer asks of a client besides.
     """
 
     layers: LayerMap
@@ -54,6 +55,7 @@ class Facts:
     devices: Mapping[ClientId, DeviceProfile] = field(default_factory=dict)
     profiles: Callable[[], tuple[StepProfile, ...]] = tuple
     parameter_bytes: int = 0
+    trainer: TrainerCost = field(default_factory=TrainerCost)
 
 
 class Pricing(Protocol):

@@ -21,6 +21,31 @@ NEVER = -2
 Counts = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class TrainerCost:
+    """What a trainer asks of a client besides the plain loop with the configured optimizer; nothing by default.
+
+    Attributes:
+        batch_copies: Copies of a batch that are made of it at once, the one that is trained on among them.
+        row_copies: Copies of one row that are made besides, for a moment.
+        batch_flops: Operations of making them, per number of the batch.
+        held_copies: Copies of each trained tensor that are held throughout.
+        temporaries: Copies of a tensor that correcting its gradient takes for a moment, one tensor at a time.
+        weight_flops: Operations of the correction per trained weight, in every step.
+        weight_touches: Tensors that it reads or writes per trained tensor, in every step.
+        kept_copies: Copies of a tensor that the client keeps between rounds, of every tensor that it ever trained.
+    """
+
+    batch_copies: int = 0
+    row_copies: int = 0
+    batch_flops: float = 0.0
+    held_copies: int = 0
+    temporaries: int = 0
+    weight_flops: float = 0.0
+    weight_touches: int = 0
+    kept_copies: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StepProfile:
     """One forward and backward pass over one batch.

@@ -8,8 +8,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from fedstrata.domain.ids import TensorName
+from fedstrata.domain.profile import TrainerCost
 from fedstrata.extensions.sentences import Duty, shown
-from fedstrata.trainers.protocol import Inputs, Trainer
+from fedstrata.trainers.protocol import ClientState, Inputs, Trainer
 from fedstrata.wire.messages import TrainPlan, Weights
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class HeldTrainer:
         number: Tensor = found.reshape(())
         return number
 
-    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights) -> None:
+    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights, state: ClientState) -> None:
         """Change the gradients in place."""
-        self.own.correct(parameters, start)
+        self.own.correct(parameters, start, state)
 
     def optimizer(
         self, parameters: Mapping[TensorName, nn.Parameter], plan: TrainPlan, always: Collection[TensorName]
@@ -78,6 +79,31 @@ class HeldTrainer:
         found: Any = self.own.rate(step, steps)
         if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found < inf:
             raise Duty(self.own, "rate", "a number, 0 or more").broken(found)
+        return found
+
+    def cost(self, plan: TrainPlan) -> TrainerCost:
+        """Return what training asks of a client."""
+        found: Any = self.own.cost(plan)
+        if not isinstance(found, TrainerCost):
+            raise Duty(self.own, "cost", "a TrainerCost").broken(found)
+        return found
+
+    def begin(self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]) -> None:
+        """Take up the client's state."""
+        self.own.begin(optimizer, state, parameters)
+
+    def end(
+        self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]
+    ) -> ClientState:
+        """Return the state of the tensors that were trained."""
+        duty = Duty(self.own, "end", "for each trained tensor that it keeps something of, a dict of tensors by name")
+        found = duty.mapping(self.own.end(optimizer, state, parameters))
+        for name, kept in found.items():
+            if name not in parameters:
+                raise duty.broken_by(f"something for {shown(name)}, which was not trained")
+            for key, tensor in duty.mapping(kept).items():
+                if not isinstance(key, str) or not key or "/" in key or not is_tensor(tensor):
+                    raise duty.broken_by(f"as {shown(key)} of {name} {shown(tensor)}")
         return found
 
 

@@ -59,6 +59,7 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "batch_rows": max(rows for w in workloads.values() for rows, _ in w.train),
         "length": max(lengths, default=None),
         "optimizer": config.train.optimizer,
+        "client_state_bytes": kept_bytes(plan),
         "probe": config.probe.model_dump(),
         "probed_clients": len(about.prepared.probed),
         "method": setting.name,
@@ -68,6 +69,12 @@ def _planned(plan: Plan) -> dict[str, Any]:
         },
         "seed": config.seed,
     }
+
+
+def kept_bytes(plan: Plan) -> int:
+    """Return the bytes of what a client keeps between rounds once it has trained every layer; 0 for nothing."""
+    setting = plan.subject.prepared.setting
+    return setting.trainer.kept_copies * sum(block.bytes for block in setting.layers.trainable)
 
 
 def cohort(plan: Plan) -> int:

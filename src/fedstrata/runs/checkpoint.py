@@ -1,7 +1,8 @@
 """Checkpoints: safetensors and JSON in a folder that appears at once.
 
 checkpoints/round-0010/state.json         round, selector memory, piggybacked scores, layer versions, best round,
-                                          offsets of log and journal, hash of the configuration, packages, checksums
+                                          versions of clients' states, offsets of log and journal,
+                                          hash of the configuration, packages, checksums
 checkpoints/round-0010/model.safetensors  trainable tensors
 checkpoints/round-0010/aggregator.safetensors   only where the aggregator remembers tensors
 """
@@ -31,10 +32,10 @@ from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
 from fedstrata.reading.bounded import read_bytes
 from fedstrata.reading.json_text import json_value
-from fedstrata.runs.state import Best, Measured, ServerState
+from fedstrata.runs.state import Best, Measured, ServerState, StateVersions
 from fedstrata.wire.messages import Weights
 
-SCHEMA = 6
+SCHEMA = 7
 TENSORS = ("model.safetensors", "aggregator.safetensors")
 """The files beside ``state.json``; the second one only where the aggregator remembers tensors."""
 _GENERATION = re.compile(r"round-([0-9]{4}|[1-9][0-9]{4,17})")
@@ -66,6 +67,7 @@ class Place:
 
 
 _PLACE = TypeAdapter(Place)
+_STATES = TypeAdapter(dict[ClientId, StateVersions])
 
 
 def save(state: ServerState, folder: Path, place: Place) -> Path:
@@ -175,6 +177,7 @@ def _of_files(
         attempt=data["attempt"],
         run=data["run"],
         piggybacked={ClientId(c): _measured(r) for c, r in data["piggybacked"].items()},
+        states=_STATES.validate_python(data["states"]),
     )
     return state, _PLACE.validate_python({name: data[name] for name in Place.__dataclass_fields__})
 
@@ -234,6 +237,7 @@ def _to_json(state: ServerState, place: Place) -> dict[str, Any]:
         "versions": asdict(state.versions),
         "best": asdict(state.best) if state.best else None,
         "piggybacked": {client: asdict(one) for client, one in state.piggybacked.items()},
+        "states": {client: asdict(one) for client, one in state.states.items()},
     }
 
 

@@ -3,6 +3,7 @@
 config.resolved.yaml  env.json  data_card.json   written before the first round
 events.jsonl                                     one line per event, appended and synced per round
 journal.jsonl  accepted/                         see journal.py
+client-states/                                   what clients of this machine keep, see client/state_store.py
 checkpoints/round-NNNN/                          see checkpoint.py
 metrics.csv  selection.parquet  summary.json     derived at the end of every session of the run
 confusion.json  model/                           classes, and an ordinary HF folder, at the end
@@ -54,6 +55,11 @@ class RunFolder:
     def answers(self) -> Path:
         """Folder of the answers of single clients that a round may still need."""
         return self.path / "accepted"
+
+    @property
+    def client_states(self) -> Path:
+        """Folder of what clients of this machine keep between rounds."""
+        return self.path / "client-states"
 
     @property
     def checkpoints(self) -> Path:

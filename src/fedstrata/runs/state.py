@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.versions import Versions
 from fedstrata.selectors.protocol import SelectorState
-from fedstrata.wire.messages import Origin, Weights
+from fedstrata.wire.messages import Origin, StateVersion, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,41 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class StateVersions:
+    """The versions of a client's own state that the run may need; the states are where the client trains.
+
+    Attributes:
+        newest: Left by its last training that counted.
+        saved: The newest one in the last checkpoint, if it had one by then.
+        before: That in a checkpoint before, which serves where the last one cannot be read.
+
+    Example:
+        >>> one = StateVersions((0, 0)).at_checkpoint().trained((3, 1))
+        >>> one.named, one.at_checkpoint().named, one.at_checkpoint().at_checkpoint().named
+        (((3, 1), (0, 0)), ((3, 1), (0, 0)), ((3, 1), (0, 0)))
+        >>> one.at_checkpoint().trained((4, 0)).trained((5, 0)).named
+        ((5, 0), (3, 1), (0, 0))
+    """
+
+    newest: StateVersion
+    saved: StateVersion | None = None
+    before: StateVersion | None = None
+
+    @property
+    def named(self) -> tuple[StateVersion, ...]:
+        """What a request names: the newest first, none twice."""
+        return tuple(dict.fromkeys(v for v in (self.newest, self.saved, self.before) if v is not None))
+
+    def trained(self, version: StateVersion) -> StateVersions:
+        """Return the versions after another piece of training counted."""
+        return replace(self, newest=version)
+
+    def at_checkpoint(self) -> StateVersions:
+        """Return the versions as a new checkpoint has them."""
+        return self if self.newest == self.saved else StateVersions(self.newest, self.newest, self.saved)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerState:
     """The state before round ``round``.
 
@@ -61,6 +96,7 @@ class ServerState:
         run: Name of the run; messages of other runs do not count.
         piggybacked: What was measured for the next round and sent with the updates of the one before it, by client,
             ascending by name.
+        states: Versions of the clients' own states, where clients keep any.
     """
 
     round: int
@@ -72,6 +108,7 @@ class ServerState:
     attempt: int = 0
     run: str = ""
     piggybacked: Mapping[ClientId, Measured] = field(default_factory=dict)
+    states: Mapping[ClientId, StateVersions] = field(default_factory=dict)
 
     @property
     def origin(self) -> Origin:

@@ -15,6 +15,7 @@ from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
+from fedstrata.domain.profile import TrainerCost
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.domain.sketch import Hashing
@@ -54,6 +55,7 @@ class Setting:
         rules: Who has to answer, by when, and what happens if too few do.
         sketch: Numbers of the sketch of each layer's gradient that probes send, where the selector asks for none; 0 for
             no sketch. Rounds whose clients all sent one have their error and its bound estimated.
+        trainer: What clients' trainer asks of them besides; whether they keep a state between rounds follows from it.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Setting:
     max_norm: float = 1e6
     rules: Rules = field(default_factory=Rules)
     sketch: int = 0
+    trainer: TrainerCost = field(default_factory=TrainerCost)
 
     def probe_plan(self) -> ProbePlan:
         """Return the probe, measuring what the score needs and the selector or the record of the error."""

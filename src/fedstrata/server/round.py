@@ -8,7 +8,7 @@ round before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedstrata.domain.cost import ClientRound
@@ -17,7 +17,7 @@ from fedstrata.domain.records import RoundRecord
 from fedstrata.domain.selection import check
 from fedstrata.engines.protocol import Engine
 from fedstrata.runs.journal import Journal, MemoryJournal
-from fedstrata.runs.state import ServerState
+from fedstrata.runs.state import ServerState, StateVersions
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.collect import collect
 from fedstrata.server.method import Setting
@@ -97,6 +97,7 @@ def play_round(
         best=state.best,
         run=state.run,
         piggybacked=piggybacked,
+        states=_states(state, recorder.contributors) if setting.trainer.kept_copies else {},
     )
     return after, record
 
@@ -125,7 +126,9 @@ class _Asking:
         state, plan, probe = self.state, self.setting.train_plan(self.state.round), self.setting.probe_plan()
 
         def request(a: Assignment) -> Request:
-            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin, probe if a.piggybacked else None)
+            asked, kept = probe if a.piggybacked else None, state.states.get(a.client)
+            states = (kept.named if kept else ()) if self.setting.trainer.kept_copies else None
+            return Train(a.client, state.round, state.weights, a.mask, plan, a.origin, asked, states)
 
         for one in self._collect(list(assigned.values()), request):
             if isinstance(one.reply, Update):
@@ -145,6 +148,13 @@ class _Asking:
             lost=self.recorder.losses_of(phase),
             done=lambda client, done: self.observer.client_done(phase, client, done=done, total=len(asked)),
         )
+
+
+def _states(state: ServerState, trained: Iterable[ClientId]) -> dict[ClientId, StateVersions]:
+    """Return the versions of the clients' states after a round in which these clients' training counted."""
+    version = (state.round, state.attempt)
+    new = {c: state.states[c].trained(version) if c in state.states else StateVersions(version) for c in trained}
+    return dict(sorted({**state.states, **new}.items()))
 
 
 def _visits(

@@ -162,6 +162,7 @@ class Session:
 
     def _checkpoint(self) -> None:
         self._check()
+        self.state = replace(self.state, states={c: v.at_checkpoint() for c, v in self.state.states.items()})
         run, state = self.run, self.state
         folder = run.folder.checkpoints
         oldest = min((round_of(path) for path in generations(folder)), default=0)

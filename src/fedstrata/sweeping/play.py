@@ -75,6 +75,7 @@ def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
             write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n", shared=True)
         clear(prepared.folder.checkpoints)
         prepared.folder.forget_answers()
+        shutil.rmtree(prepared.folder.client_states, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error
 

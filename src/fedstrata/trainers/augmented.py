@@ -10,12 +10,13 @@ adds where it multiplies there, and zero, which fills what a shift uncovers, is 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedstrata.domain.ids import TensorName
+from fedstrata.domain.profile import TrainerCost
 from fedstrata.errors import ConfigError
-from fedstrata.trainers.protocol import Inputs, Trainer
+from fedstrata.trainers.protocol import ClientState, Inputs, Trainer
 from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan, Weights
 
@@ -29,6 +30,11 @@ PIXELS = "pixel_values"
 """The input that images are in; shape ``[rows, channels, height, width]``."""
 STRONGEST = 30.0
 """The largest magnitude."""
+OPERATION_FLOPS = 9.0
+"""Operations of ``images.distorted`` per number, on average: 11 of the five that interpolate between four neighbours,
+21 of sharpness with its filter of 9, at most 4 of the others."""
+ROW_COPIES = 4
+"""Copies of an image that one operation makes: places to sample at, or the filtered image and its pieces."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,9 @@ class Augmented:
         """Return the inner trainer's loss."""
         return self.inner.loss(objective, logits, inputs, labels)
 
-    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights) -> None:
+    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights, state: ClientState) -> None:
         """Correct the gradients as the inner trainer does."""
-        self.inner.correct(parameters, start)
+        self.inner.correct(parameters, start, state)
 
     def optimizer(
         self, parameters: Mapping[TensorName, nn.Parameter], plan: TrainPlan, always: Collection[TensorName]
@@ -95,3 +101,23 @@ class Augmented:
     def rate(self, step: int, steps: int) -> float:
         """Return the inner trainer's factor."""
         return self.inner.rate(step, steps)
+
+    def cost(self, plan: TrainPlan) -> TrainerCost:
+        """Return what the inner trainer asks, and the changes: one image after another, each from its last form."""
+        inner, some = self.inner.cost(plan), bool(self.flip or self.shift or self.randaugment)
+        return replace(
+            inner,
+            batch_copies=max(inner.batch_copies, 2 * some),
+            row_copies=max(inner.row_copies, ROW_COPIES if self.randaugment else 0),
+            batch_flops=inner.batch_flops + self.randaugment * OPERATION_FLOPS,
+        )
+
+    def begin(self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]) -> None:
+        """Take up the state as the inner trainer does."""
+        self.inner.begin(optimizer, state, parameters)
+
+    def end(
+        self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]
+    ) -> ClientState:
+        """Return the inner trainer's state."""
+        return self.inner.end(optimizer, state, parameters)

@@ -9,7 +9,7 @@ from math import pi
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample
 
 AFFINE = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
 COLOUR = ("brightness", "contrast", "saturation", "sharpness")
@@ -31,9 +31,23 @@ def flipped(images: Tensor, chance: float) -> Tensor:
 def shifted(images: Tensor, most: int) -> Tensor:
     """Move each row by whole pixels, at most so many in each direction; zeros come in."""
     height, width = images.shape[-2:]
-    padded = pad(images, (most, most, most, most))
-    corners = torch.randint(0, 2 * most + 1, (len(images), 2)).tolist()
-    return torch.stack([padded[i, :, y : y + height, x : x + width] for i, (y, x) in enumerate(corners)])
+    moved = torch.zeros_like(images)
+    for i, (y, x) in enumerate((torch.randint(0, 2 * most + 1, (len(images), 2)) - most).tolist()):
+        (rows, from_rows), (columns, from_columns) = _overlap(height, y), _overlap(width, x)
+        moved[i, :, rows, columns] = images[i, :, from_rows, from_columns]
+    return moved
+
+
+def _overlap(size: int, by: int) -> tuple[slice, slice]:
+    """Return where the pixels that stay in an image of this size come to lie, and where they lay.
+
+    Example:
+        >>> _overlap(8, 3), _overlap(8, -9)
+        ((slice(0, 5, None), slice(3, 8, None)), (slice(8, 8, None), slice(0, 0, None)))
+    """
+    by = min(max(by, -size), size)
+    start, stop = max(0, -by), min(size, size - by)
+    return slice(start, stop), slice(start + by, stop + by)
 
 
 def distorted(images: Tensor, strength: float) -> Tensor:
@@ -45,9 +59,10 @@ def distorted(images: Tensor, strength: float) -> Tensor:
     """
     drawn = torch.randint(len(OPERATIONS), (len(images),)).tolist()
     signs = (torch.randint(2, (len(images),)) * 2 - 1).tolist()
-    return torch.stack(
-        [operated(image, OPERATIONS[o], sign * strength) for image, o, sign in zip(images, drawn, signs, strict=True)]
-    )
+    changed = torch.empty_like(images)
+    for i, (operation, sign) in enumerate(zip(drawn, signs, strict=True)):
+        changed[i] = operated(images[i], OPERATIONS[operation], sign * strength)
+    return changed
 
 
 def operated(image: Tensor, operation: str, strength: float) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from fedstrata.domain.ids import TensorName
+from fedstrata.domain.profile import TrainerCost
 from fedstrata.wire.messages import TrainPlan, Weights
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Inputs = Mapping[str, "Tensor"]
 """A batch, by name of the input; the first dimension is that of the rows."""
+ClientState = Mapping[TensorName, Mapping[str, "Tensor"]]
+"""What a client keeps between rounds: for each tensor that it trained, tensors by name. It never leaves the client."""
 
 
 class Trainer(Protocol):
@@ -23,8 +26,9 @@ class Trainer(Protocol):
 
     A local step is: draw a batch, ``batch``, forward pass, ``loss``, backward pass, ``correct``, clipping, and a step
     of the ``optimizer`` at its rates times ``rate``. Random numbers come from torch's default generator, which is
-    seeded for the client and round before the first step. A trainer keeps nothing from step to step, and changes
-    neither the rows nor the global weights.
+    seeded for the client and round before the first step. A trainer changes neither the rows nor the global weights.
+    What it wants to know again in the client's next round is the client's state: ``begin`` is given it and ``end``
+    hands it back. The trainer itself keeps nothing.
     """
 
     @property
@@ -55,12 +59,13 @@ class Trainer(Protocol):
         """
         ...
 
-    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights) -> None:
+    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights, state: ClientState) -> None:
         """Change the gradients in place, before they are clipped; this is where terms of the weights belong.
 
         Args:
             parameters: What is trained, with its gradients.
             start: The global weights that the round began with; not to be changed.
+            state: What the client kept, as ``begin`` was given it.
         """
         ...
 
@@ -82,5 +87,39 @@ class Trainer(Protocol):
         Args:
             step: Number of the local step, from 0.
             steps: How many there are in this round.
+        """
+        ...
+
+    def cost(self, plan: TrainPlan) -> TrainerCost:
+        """Return what all this asks of a client; one that says ``kept_copies`` keeps a state.
+
+        Args:
+            plan: How clients train.
+
+        Raises:
+            ConfigError: The trainer cannot train by this plan.
+        """
+        ...
+
+    def begin(self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]) -> None:
+        """Take up the client's state before the first step.
+
+        Args:
+            optimizer: The new optimizer.
+            state: What the client kept of the tensors that are trained now, on their device; empty of those that it
+                never trained. The tensors are the trainer's: they were read for it.
+            parameters: What is trained.
+        """
+        ...
+
+    def end(
+        self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]
+    ) -> ClientState:
+        """Return the state of the tensors that were trained, after the last step; that of all others stays as it is.
+
+        Args:
+            optimizer: After the last step.
+            state: As ``begin`` was given it.
+            parameters: What was trained.
         """
         ...

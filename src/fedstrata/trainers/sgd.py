@@ -1,16 +1,20 @@
-"""Local SGD: the objective's own loss and the configured optimizer, new in every round.
+"""Local SGD: the objective's own loss and the configured optimizer, as in arXiv 2408.15600, section 3.
 
-As in arXiv 2408.15600, section 3. Momentum and Adam moments never outlive the mask that they belong to.
+By default the optimizer's state is new in every round, so that moments never outlive the mask that they belong to.
+Where clients keep it, the moments of a layer wait until the client trains that layer again. Wang, Tantia, Ballas and
+Rabbat (SlowMo, ICLR 2020, arXiv 1910.00643) call the two "reset" and "maintain".
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedstrata.domain.ids import TensorName
-from fedstrata.trainers.protocol import Inputs
+from fedstrata.domain.profile import TrainerCost
+from fedstrata.errors import ConfigError
+from fedstrata.trainers.protocol import ClientState, Inputs
 from fedstrata.wire.messages import TrainPlan, Weights
 
 if TYPE_CHECKING:
@@ -20,9 +24,19 @@ if TYPE_CHECKING:
     from fedstrata.models.objective import Objective
 
 
+MOMENTS = {"momentum": 1, "adamw": 2}
+"""Copies of a trained tensor that an optimizer remembers."""
+
+
 @dataclass(frozen=True)
 class Sgd:
-    """Train on the rows as they are, at constant rates; the optimizer is that of ``train.optimizer``."""
+    """Train on the rows as they are, at constant rates; the optimizer is that of ``train.optimizer``.
+
+    Attributes:
+        optimizer_state: ``new`` in every round, or ``kept`` by each client.
+    """
+
+    optimizer_state: Literal["new", "kept"] = "new"
 
     @property
     def reads(self) -> str | None:
@@ -37,7 +51,7 @@ class Sgd:
         """Return the objective's mean loss over the batch."""
         return objective.loss(logits, inputs, labels, reduction="mean")
 
-    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights) -> None:
+    def correct(self, parameters: Mapping[TensorName, nn.Parameter], start: Weights, state: ClientState) -> None:
         """Leave the gradients as they are."""
 
     def optimizer(
@@ -66,3 +80,34 @@ class Sgd:
     def rate(self, step: int, steps: int) -> float:
         """Keep the rates."""
         return 1.0
+
+    def cost(self, plan: TrainPlan) -> TrainerCost:
+        """Return the moments that are kept; in a step they are the optimizer's own."""
+        if self.optimizer_state == "new":
+            return TrainerCost()
+        if plan.optimizer == "sgd":
+            raise ConfigError(
+                "optimizer_state: kept has nothing to keep, since train.optimizer: sgd has no state; use momentum or"
+                " adamw, or optimizer_state: new"
+            )
+        return TrainerCost(kept_copies=MOMENTS[plan.optimizer])
+
+    def begin(self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]) -> None:
+        """Give the optimizer the moments that the client kept; those of another optimizer are of no use to it."""
+        kind = type(optimizer).__name__
+        for name, kept in state.items():
+            own = {key.removeprefix(f"{kind}."): tensor for key, tensor in kept.items() if key.startswith(f"{kind}.")}
+            if own:  # numbers stay on the CPU, where torch's optimizers count steps
+                optimizer.state[parameters[name]] = {k: t if t.dim() else t.cpu() for k, t in own.items()}
+
+    def end(
+        self, optimizer: Optimizer, state: ClientState, parameters: Mapping[TensorName, nn.Parameter]
+    ) -> ClientState:
+        """Return the optimizer's moments, or nothing where they are not kept."""
+        if self.optimizer_state == "new":
+            return {}
+        kind = type(optimizer).__name__
+        return {
+            name: {f"{kind}.{key}": value for key, value in optimizer.state[p].items() if value is not None}
+            for name, p in parameters.items()
+        }

@@ -62,6 +62,8 @@ TrainingLoss = Annotated[float, Claim(0, MOST_LOSS, "the training loss is {}")]
 Seconds = Annotated[float, Claim(0, 1e9, "its work took {} seconds", counts=False)]
 Peak = Annotated[int | None, Claim(0, 2**60, "its work held {} bytes of memory", counts=False)]
 
+StateVersion = tuple[int, int]
+"""Which piece of training left a client's state as it is: rounds done before it, and attempt."""
 PhaseName = Literal["probe", "train", "evaluate"]
 """What a client is asked to do."""
 
@@ -135,6 +137,8 @@ class Train:
 
     Attributes:
         probe: What to measure at these weights besides, for the next round's selection; ``None`` for nothing.
+        states: Versions of the client's state that may be needed, the one to begin with first; none for a client whose
+            training never counted. ``None`` where clients keep no state. The state itself never travels.
     """
 
     client: ClientId
@@ -144,6 +148,7 @@ class Train:
     plan: TrainPlan
     origin: Origin = NOWHERE
     probe: ProbePlan | None = None
+    states: tuple[StateVersion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def context(partition: int) -> Context:
 
 
 def place(folder: Path) -> Place:
-    return Place(str(folder), resolved(check_config(digits(folder / "run"))), NAMES)
+    return Place(str(folder), resolved(check_config(digits(folder / "run"))), NAMES, str(folder / "states"))
 
 
 def test_an_actor_is_whichever_client_a_message_is_for(tmp_path: Path) -> None:

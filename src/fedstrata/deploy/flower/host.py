@@ -28,11 +28,13 @@ class Place:
         folder: Where the layers lie that were sent to this machine.
         config: The run's configuration, resolved.
         names: The client of each partition.
+        states: Where clients keep what the trainer wants to know again.
     """
 
     folder: str
     config: str
     names: tuple[ClientId, ...]
+    states: str
 
     def serve(self, envelope: Envelope, context: Context) -> Envelope:
         """Answer a message as the client whose partition this is."""
@@ -86,6 +88,7 @@ class Host:
 def _host(place: Place) -> Host:
     """Return the actor's host, kept for the life of the actor."""
     from fedstrata.assembly.runtime import handler_of, open_workplace
+    from fedstrata.client.state_store import StateStore
     from fedstrata.config.load import check_config
     from fedstrata.deploy.site.cache import LayerCache
     from fedstrata.deploy.site.layer_store import LayerStore
@@ -102,4 +105,5 @@ def _host(place: Place) -> Host:
         LayerCache(Path(place.folder) / "layers", _CACHE_BYTES),
         resident.device,
     )
-    return Host(handler_of(loaded, resident, workplace.data), held, resident.device.type)
+    states = StateStore(Path(place.states))
+    return Host(handler_of(loaded, resident, workplace.data, states), held, resident.device.type)

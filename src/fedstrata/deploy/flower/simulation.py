@@ -71,7 +71,8 @@ def simulate(prepared: PreparedRun, play: Callable[[Engine], Any]) -> Any:  # no
         outcome["result"] = play(_engine(cast(Grid, _EndingGrid(grid, broken)), prepared, names))
 
     with tempfile.TemporaryDirectory(prefix="fedstrata-simulation-") as folder, _rays_folder() as rays:
-        place = Place(folder, resolved(prepared.loaded), names)
+        states = str(prepared.folder.client_states.absolute())
+        place = Place(folder, resolved(prepared.loaded), names, states)
         config = {
             "client_resources": {"num_cpus": prepared.loaded.config.threads, "num_gpus": _gpus(prepared)},
             "init_args": {

@@ -39,6 +39,7 @@ class SiteConfig:
         pin: Keys of a run that it fixes.
         state: Folder of its log and its layer cache, absolute.
         cache_bytes: Most bytes of the layer cache.
+        client_state_bytes: Most bytes of what trainers keep between rounds.
         idle: Seconds without work after which its worker ends.
     """
 
@@ -53,6 +54,7 @@ class SiteConfig:
     pin: PinSection
     state: Path
     cache_bytes: int
+    client_state_bytes: int
     idle: float
 
     @property
@@ -125,7 +127,8 @@ def _site(path: Path, section: SiteSection, found: _Found) -> SiteConfig:
         limits=section.limits,
         pin=section.pin,
         state=_state(path, section, found),
-        cache_bytes=_cache_bytes(section, found),
+        cache_bytes=_bytes("cache_bytes", section.cache_bytes, found),
+        client_state_bytes=_bytes("client_state_bytes", section.client_state_bytes, found),
         idle=section.idle,
     )
 
@@ -153,15 +156,14 @@ def _state(path: Path, section: SiteSection, found: _Found) -> Path:
         return path.parent
 
 
-def _cache_bytes(section: SiteSection, found: _Found) -> int:
+def _bytes(key: str, written: int | str, found: _Found) -> int:
     try:
-        size = amount("bytes_up", section.cache_bytes, "the site")
+        size = amount("bytes_up", written, "the site")
         if not size.share:
             return int(size.value)
     except ConfigError:
         pass
-    written = section.cache_bytes
-    found.problems.append(Problem(("cache_bytes",), f"has to be an amount of bytes such as 4 GB, got {written!r}"))
+    found.problems.append(Problem((key,), f"has to be an amount of bytes such as 4 GB, got {written!r}"))
     return 0
 
 

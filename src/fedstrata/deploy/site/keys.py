@@ -120,6 +120,7 @@ class SiteSection(Section, frozen=True):
         pin: Keys of a run that it fixes.
         state: Folder of its log and its layer cache.
         cache_bytes: Most bytes of the layer cache.
+        client_state_bytes: Most bytes of what trainers keep here between rounds, of all runs together.
         idle: Seconds without work after which its worker ends.
     """
 
@@ -133,6 +134,7 @@ class SiteSection(Section, frozen=True):
     pin: PinSection = PinSection()
     state: str = "state"
     cache_bytes: int | str = "4 GB"
+    client_state_bytes: int | str = "4 GB"
     idle: Positive = 900.0
 
     @model_validator(mode="after")

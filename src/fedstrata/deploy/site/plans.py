@@ -18,6 +18,8 @@ from fedstrata.errors import ClientError
 from fedstrata.reading.typed import shown
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 
+MOST_STATES = 3
+"""Versions of its own state that a site is asked to have ready: the newest, and those of two checkpoints."""
 MOST_DECAY = 0.1
 """Learning rate times weight decay: the part of every weight that a step takes away."""
 
@@ -33,12 +35,21 @@ def check_request(request: Request, layers: LayerMap) -> None:
             if not all(type(index) is int and 0 <= index < len(layers) for index in request.mask):
                 raise ClientError(f"the mask names layers that the model does not have; it has {len(layers)}")
             _check_training(request.plan)
+            _check_states(request)
             if request.probe is not None:
                 _check_values(request.probe, "probe")
         case Probe():
             _check_values(request.plan, "probe")
         case Evaluate():
             pass
+
+
+def _check_states(request: Train) -> None:
+    """Make sure that the versions of the site's own state are such as were left before this training."""
+    at, states = (request.round, request.origin.attempt), request.states or ()
+    honest = all(type(count) is int and count >= 0 for version in states for count in version)
+    if len(states) > MOST_STATES or not honest or any(version >= at for version in states):
+        raise ClientError("the request names versions of the site's own state that no training before it has left")
 
 
 def _check_training(plan: TrainPlan) -> None:

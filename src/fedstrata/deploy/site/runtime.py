@@ -15,6 +15,7 @@ from fedstrata.assembly.runtime import handler_of, open_workplace
 from fedstrata.assembly.sources import load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
@@ -121,7 +122,8 @@ def open_runtime(site: SiteConfig, run_spec: RunSpec, client: ClientId, cache: L
     layer_store = LayerStore(layers, tensors, cache, place.device)
     resident = place.resident()
     log.info("loaded the model (%d layers) and %d rows", len(layers), len(place.data.clients[client].rows))
-    return Runtime(client, layers, refused, layer_store, handler_of(loaded, resident, place.data), resident, found[-1])
+    handler = handler_of(loaded, resident, place.data, _states(site))
+    return Runtime(client, layers, refused, layer_store, handler, resident, found[-1])
 
 
 def renamed(runtime: Runtime, site: SiteConfig, run_spec: RunSpec, client: ClientId) -> Runtime:
@@ -133,8 +135,13 @@ def renamed(runtime: Runtime, site: SiteConfig, run_spec: RunSpec, client: Clien
     """
     loaded, seed = compose(site, run_spec, client)
     found: list[str] = []
-    handler = handler_of(loaded, runtime.resident, _rows(loaded, seed, client, site, found))
+    handler = handler_of(loaded, runtime.resident, _rows(loaded, seed, client, site, found), runtime.handler.states)
     return replace(runtime, client=client, handler=handler, rows_hash=found[-1])
+
+
+def _states(site: SiteConfig) -> StateStore:
+    """Return where the site keeps what trainers want to know again: no more than its own file allows."""
+    return StateStore(site.state / "client-states", site.client_state_bytes)
 
 
 def _different(batches: Iterator[torch.Tensor], most: int) -> int:
