@@ -164,6 +164,7 @@ def _steps(
             nn.utils.clip_grad_norm_(parameters.values(), plan.clip_norm)
         scaler.step(optimizer)
         scaler.update()
+        del inputs, labels, logits, loss  # or they would be alive while the next batch is made
     return losses, kept_apart(trainer.end(optimizer, state, parameters), parameters.values())
 
 

@@ -3,7 +3,7 @@
 A step holds the model, clones of the trained tensors, the optimizer's state and the batch throughout. While block j
 runs forward it also holds what the blocks up to j have saved; while j runs backward, that and the gradients of the
 trained blocks from j on; during the update, all gradients and what the update needs besides. A trainer may add
-copies of what is trained, a moment in which the next batch is made, and one in which the client's state is written.
+copies of what is trained, a moment in which a batch is changed, and one in which the client's state is written.
 Every moment is a set-up part by the lowest layer plus a sum over the mask, so the peak is the largest of such rows.
 """
 
@@ -77,24 +77,24 @@ def training(
     update = Moments(
         (held + shared + _temporaries(layers, plan, trainer.temporaries))[None], ((copies + 1) * own)[None]
     )
-    return together([forward, backward, update, *_of_trainer(profile, trainer, held, own, shared, parameters)])
+    return together([forward, backward, update, *_of_trainer(profile, layers, trainer, held, parameters=parameters)])
 
 
 def _of_trainer(
-    profile: StepProfile, trainer: TrainerCost, held: Floats, own: Floats, shared: float, parameters: int
+    profile: StepProfile, layers: LayerMap, trainer: TrainerCost, held: Floats, *, parameters: int
 ) -> list[Moments]:
-    """Return the moments that a trainer adds: making a batch, beside the last one and the gradients; writing a state.
+    """Return the moments that a trainer adds: making a batch, beside the gradients; writing a state.
 
     By the time that a state is written the steps are over: of what was trained the update is left, and the state is
-    that of every layer that the client ever trained, which may be all.
+    that of every layer that the client ever trained, which may be all; it is read one tensor at a time.
     """
-    found = []
+    own, shared, found = _bytes(layers.layers), float(_bytes(layers.always).sum()), list[Moments]()
     if trainer.batch_copies or trainer.row_copies:
-        made = profile.batch_bytes * (1 + trainer.batch_copies + trainer.row_copies / profile.rows)
+        made = profile.batch_bytes * (trainer.batch_copies + trainer.row_copies / profile.rows)
         copies = 2 + trainer.held_copies
         found.append(Moments((held + shared + made)[None], (copies * own)[None]))
     if trainer.kept_copies:
-        kept = parameters + shared + trainer.kept_copies * (own.sum() + shared)
+        kept = parameters + shared + trainer.kept_copies * (own.sum() + shared) + _largest(layers.trainable)
         found.append(Moments(np.full((1, len(own) + 1), kept), own[None]))
     return found
 

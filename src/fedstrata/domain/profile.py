@@ -26,7 +26,7 @@ class TrainerCost:
     """What a trainer asks of a client besides the plain loop with the configured optimizer; nothing by default.
 
     Attributes:
-        batch_copies: Copies of a batch that are made of it at once, the one that is trained on among them.
+        batch_copies: Copies of a batch that are alive at once beside it, the one that is trained on among them.
         row_copies: Copies of one row that are made besides, for a moment.
         batch_flops: Operations of making them, per number of the batch.
         held_copies: Copies of each trained tensor that are held throughout.

@@ -33,8 +33,8 @@ STRONGEST = 30.0
 OPERATION_FLOPS = 9.0
 """Operations of ``images.distorted`` per number, on average: 11 of the five that interpolate between four neighbours,
 21 of sharpness with its filter of 9, at most 4 of the others."""
-ROW_COPIES = 4
-"""Copies of an image that one operation makes: places to sample at, or the filtered image and its pieces."""
+ROW_COPIES = 5
+"""Copies of an image that one operation makes, at most: places to sample at, of an image with one channel."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ class Augmented:
         return self.inner.rate(step, steps)
 
     def cost(self, plan: TrainPlan) -> TrainerCost:
-        """Return what the inner trainer asks, and the changes: one image after another, each from its last form."""
-        inner, some = self.inner.cost(plan), bool(self.flip or self.shift or self.randaugment)
+        """Return what the inner trainer asks, and the changes: each makes a copy of what the one before has made."""
+        inner, changes = self.inner.cost(plan), 2 * (self.flip > 0) + (self.shift > 0) + self.randaugment
         return replace(
             inner,
-            batch_copies=max(inner.batch_copies, 2 * some),
+            batch_copies=max(inner.batch_copies, min(changes, 2)),
             row_copies=max(inner.row_copies, ROW_COPIES if self.randaugment else 0),
             batch_flops=inner.batch_flops + self.randaugment * OPERATION_FLOPS,
         )
