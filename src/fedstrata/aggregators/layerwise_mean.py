@@ -44,20 +44,25 @@ class LayerwiseMean:
     def apply(
         self, weights: Weights, updates: Iterable[Update], state: AggregatorState
     ) -> tuple[Weights, AggregatorState]:
-        """Fold updates as they arrive: float32 sums in place, one float64 weight per contributor.
-
-        Memory is one sum per touched tensor plus the update in hand. A tensor that nobody trained comes back as the
-        same object, so it stays bit-identical.
-        """
-        sums: dict[TensorName, Tensor] = {}
-        mass: dict[TensorName, float] = {}
-        for update in updates:
-            rows = float(update.num_examples)
-            for name, delta in update.deltas.items():
-                if name in sums:
-                    sums[name].add_(delta, alpha=rows)
-                else:
-                    sums[name] = delta * rows
-                mass[name] = mass.get(name, 0.0) + rows
-        moved = {name: total.div_(mass[name]).mul_(self.server_lr).add_(weights[name]) for name, total in sums.items()}
+        """Move each tensor by its mean delta; one that nobody trained comes back as the same object, bit-identical."""
+        moved = {n: mean.mul_(self.server_lr).add_(weights[n]) for n, mean in mean_deltas(updates).items()}
         return {**weights, **moved}, state
+
+
+def mean_deltas(updates: Iterable[Update]) -> dict[TensorName, Tensor]:
+    """Return the mean delta of each tensor over those who trained it, weighted by their rows; new tensors.
+
+    Updates are folded as they arrive: float32 sums in place, one float64 weight per contributor. Memory is one sum per
+    touched tensor plus the update in hand. What is done with the mean is the aggregator's: a plain step here.
+    """
+    sums: dict[TensorName, Tensor] = {}
+    mass: dict[TensorName, float] = {}
+    for update in updates:
+        rows = float(update.num_examples)
+        for name, delta in update.deltas.items():
+            if name in sums:
+                sums[name].add_(delta, alpha=rows)
+            else:
+                sums[name] = delta * rows
+            mass[name] = mass.get(name, 0.0) + rows
+    return {name: total.div_(mass[name]) for name, total in sums.items()}

@@ -1,9 +1,12 @@
-"""A kept head's labels and the data's: matched by name, and by position only where the names say nothing."""
+"""How the head of a classifier begins: given by the model's folder, or new.
+
+A given head's labels and the data's are matched by name, and by position only where the names say nothing.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +15,101 @@ from typing import Any
 import torch
 from torch import nn
 
+from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
+from fedstrata.models.loaded import seeded
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
 _SHOWN = 5
+
+
+def head_tensors(model: nn.Module, layers: LayerMap) -> tuple[str, ...]:
+    """Return the parameters of the classification head: what the classifier adds to its base model.
+
+    Example:
+        >>> import transformers
+        >>> from fedstrata.models.partition import partition
+        >>> config = transformers.BertConfig(hidden_size=8, num_attention_heads=2, intermediate_size=8)
+        >>> with torch.device("meta"):
+        ...     model = transformers.BertForSequenceClassification(config)
+        >>> head_tensors(model, partition(model))
+        ('classifier.weight', 'classifier.bias')
+    """
+    base = getattr(model, "base_model", model)
+    if base is not model:
+        body = {id(p) for p in base.parameters()}
+        return tuple(name for name, p in model.named_parameters() if id(p) not in body)
+    return tuple(name for block in layers.always if "." not in block.name for name in block.tensor_names)
+
+
+def check_body(folder: Path, unread: set[str], head: Sequence[str]) -> None:
+    """Refuse weights that lack anything but the head, or the pooler that leads to it."""
+    odd = sorted(name for name in unread if name not in head and "pooler" not in name)
+    if odd:
+        raise ModelError(
+            f"the weights in '{folder}' do not fit its config.json: {len(odd)} tensors are missing or of another "
+            f"shape, such as '{odd[0]}'"
+        )
+
+
+def is_given(
+    folder: Path, head: str, of_head: Sequence[str], missing: set[str], wrong: Mapping[str, tuple[int, ...]], size: int
+) -> bool:
+    """Return whether the folder's head is used, and refuse one that cannot be.
+
+    Raises:
+        ModelError: It has another number of labels than the data, or there is none to keep.
+    """
+    if head == "new":
+        return False
+    if wrong:
+        found = next(iter(wrong.values()))[0]
+        raise ModelError(f"the head in '{folder}' has {found} labels, but the data have {size}; set model.head: new")
+    if missing & set(of_head):
+        if head == "keep":
+            raise ModelError(f"'{folder}' has no classification head to keep; set model.head: new")
+        return False
+    return True
+
+
+def new_tensors(model: Any, names: Collection[str], seed: int) -> tuple[str, ...]:  # noqa: ANN401
+    """Give these tensors fresh values by the model's own rules, whether or not the folder had them.
+
+    Returns:
+        The parameters among them, in the order of the model.
+    """
+    fresh = tuple(name for name, _ in model.named_parameters() if name in names)
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        tensor._is_hf_initialized = name not in fresh
+    for module in model.modules():
+        module.__dict__.pop("_is_hf_initialized", None)
+    with seeded(seed), torch.no_grad():
+        model.initialize_weights()
+    for _, tensor in tensors:
+        del tensor._is_hf_initialized
+    return fresh
+
+
+def give_head(
+    model: nn.Module, head: Sequence[str], own: Sequence[str], labels: Sequence[str], *, folder: Path, keep: bool
+) -> str | None:
+    """Put the outputs of a folder's head in the order of the data's labels, and return what had to be decided.
+
+    Args:
+        model: A classifier of transformers, whose configuration names its labels.
+        head: Names of the head's tensors.
+        own: Names of the head's labels, by index.
+        labels: Those of the data.
+        folder: The model's folder, for errors.
+        keep: Whether the configuration insists on the head, though its names are others.
+
+    Raises:
+        ModelError: The labels are not the same ones.
+    """
+    match = match_labels(own, labels, folder=folder, keep=keep)
+    reorder(model, head, match.order)
+    return match.note
 
 
 @dataclass(frozen=True, slots=True)

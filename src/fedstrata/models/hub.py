@@ -11,7 +11,6 @@ import transformers
 from torch import nn
 
 from fedstrata.domain.layer_language import LayerSpec
-from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
 from fedstrata.models.base import Base, set_base
 from fedstrata.models.causal import check_causal, with_frozen_head
@@ -21,7 +20,7 @@ from fedstrata.models.folder import first_line, load_config, model_folder, quiet
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
 from fedstrata.models.frozen import keep_frozen
-from fedstrata.models.heads import match_labels, reorder
+from fedstrata.models.heads import check_body, give_head, head_tensors, is_given, new_tensors
 from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
 from fedstrata.models.lora import adapt
 from fedstrata.models.padding import padding_of, set_padding
@@ -98,15 +97,11 @@ def load_model(
     layers = (with_frozen_head if causal else without_unused)(model, layers, always)
     layers = keep_frozen(model, layers, candidates=candidates, always=always, whole=adapter is not None)
     of_head = () if causal else head_tensors(model, partition(model, blocks=blocks))
-    _check_body(folder, missing | set(wrong), of_head)
-    notes: tuple[str, ...] = ()
-    if not causal and _is_kept(folder, head, of_head, missing, wrong, len(labels)):
-        match = match_labels(own_labels, labels, folder=folder, keep=head == "keep")
-        reorder(model, of_head, match.order)
-        notes = (match.note,) if match.note else ()
-    new = {*missing, *wrong, *(of_head if head == "new" else ())}
-    fresh = tuple(name for name, _ in model.named_parameters() if name in new)
-    _initialise(model, frozenset(fresh), seed)
+    check_body(folder, missing | set(wrong), of_head)
+    note = None
+    if not causal and is_given(folder, head, of_head, missing, wrong, len(labels)):
+        note = give_head(model, of_head, own_labels, labels, folder=folder, keep=head == "keep")
+    fresh = new_tensors(model, {*missing, *wrong, *(of_head if head == "new" else ())}, seed)
     layers = set_base(model, adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units), base)
     model.requires_grad_(requires_grad=True).eval()
     return LoadedModel(
@@ -118,7 +113,7 @@ def load_model(
         fresh,
         _facts(config),
         adapter,
-        notes,
+        (note,) if note else (),
         tokenizer=padding.tokenizer if padding is not None else {},
         base=base,
         checkpointing=checkpointing,
@@ -140,24 +135,6 @@ def task_for(config: Any, task: Task | None, folder: Path) -> Task:  # noqa: ANN
         can = f"it can do {able[0]}" if able else f"it can do neither {' nor '.join(AUTO_CLASSES)}"
         raise ModelError(f"'{folder}' holds a {config.model_type} model, which has no {task or 'classifier'}; {can}")
     return task or able[0]
-
-
-def head_tensors(model: nn.Module, layers: LayerMap) -> tuple[str, ...]:
-    """Return the parameters of the classification head: what the classifier adds to its base model.
-
-    Example:
-        >>> from fedstrata.models.partition import partition
-        >>> config = transformers.BertConfig(hidden_size=8, num_attention_heads=2, intermediate_size=8)
-        >>> with torch.device("meta"):
-        ...     model = transformers.BertForSequenceClassification(config)
-        >>> head_tensors(model, partition(model))
-        ('classifier.weight', 'classifier.bias')
-    """
-    base = getattr(model, "base_model", model)
-    if base is not model:
-        body = {id(p) for p in base.parameters()}
-        return tuple(name for name, p in model.named_parameters() if id(p) not in body)
-    return tuple(name for block in layers.always if "." not in block.name for name in block.tensor_names)
 
 
 def _set_labels(config: Any, labels: Sequence[str]) -> None:  # noqa: ANN401
@@ -192,49 +169,6 @@ def _read(
     wrong = {str(name): tuple(found) for name, found, _ in info["mismatched_keys"]}
     known = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
     return model, {str(name) for name in info["missing_keys"]} & known, wrong
-
-
-def _check_body(folder: Path, unread: set[str], head: Sequence[str]) -> None:
-    """Refuse weights that lack anything but the head, or the pooler that leads to it."""
-    odd = sorted(name for name in unread if name not in head and "pooler" not in name)
-    if odd:
-        raise ModelError(
-            f"the weights in '{folder}' do not fit its config.json: {len(odd)} tensors are missing or of another "
-            f"shape, such as '{odd[0]}'"
-        )
-
-
-def _is_kept(
-    folder: Path, head: str, of_head: Sequence[str], missing: set[str], wrong: Mapping[str, tuple[int, ...]], size: int
-) -> bool:
-    """Return whether the folder's head is used, and refuse one that cannot be.
-
-    Raises:
-        ModelError: It has another number of labels than the data, or there is none to keep.
-    """
-    if head == "new":
-        return False
-    if wrong:
-        found = next(iter(wrong.values()))[0]
-        raise ModelError(f"the head in '{folder}' has {found} labels, but the data have {size}; set model.head: new")
-    if missing & set(of_head):
-        if head == "keep":
-            raise ModelError(f"'{folder}' has no classification head to keep; set model.head: new")
-        return False
-    return True
-
-
-def _initialise(model: Any, names: frozenset[str], seed: int) -> None:  # noqa: ANN401
-    """Give these tensors fresh values by the model's own rules, whether or not the folder had them."""
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for name, tensor in tensors:
-        tensor._is_hf_initialized = name not in names
-    for module in model.modules():
-        module.__dict__.pop("_is_hf_initialized", None)
-    with seeded(seed), torch.no_grad():
-        model.initialize_weights()
-    for _, tensor in tensors:
-        del tensor._is_hf_initialized
 
 
 def _facts(config: Any) -> dict[str, int | str]:  # noqa: ANN401

@@ -58,17 +58,22 @@ def test_rounds_at_a_site_have_the_bits_of_rounds_here_whatever_lies_between_the
     assert {p.name for p in folder.rglob("*.safetensors")} <= {"0000-0.safetensors", "0002-0.safetensors"}
 
 
-@pytest.mark.parametrize(
-    "states",
-    [((0, 0), (0, 0), (0, 0), (0, 0)), ((2, 0),), ((1, -1),), ((True, 0),), ((0.5, 0),), (("0", 0),), (("../x", 0),)],
-)
+@pytest.mark.parametrize("states", [((0, 0),) * 4, ((2, 0),), ((1, -1),), ((-1, 0),)])
 def test_versions_that_no_training_left_are_refused(
     server: Server, tmp_path: Path, states: tuple[StateVersion, ...]
 ) -> None:
-    request = replace(train(server, 2), states=states)
-    _, message = server.refused(office_in(tmp_path), request)
+    _, message = server.refused(office_in(tmp_path), train(server, 2, *states))
     assert message == "the request names versions of the site's own state that no training before it has left"
     assert not (tmp_path / "state" / "client-states").exists()
+
+
+@pytest.mark.parametrize("states", [3, "x", [[True, 0]], [[0.5, 0]], [["../x", 0]], [[0]], [[0, 0, 0]], {"a": 1}])
+def test_versions_that_are_none_are_no_request(server: Server, tmp_path: Path, states: object) -> None:
+    said = server.work(train(server, 2))
+    said["request"]["states"] = states
+    answer = office_in(tmp_path).answer(said, server.heads(server.weights))
+    assert answer.said["kind"] == "refused"
+    assert answer.said["message"].startswith("the request is not one that this version of fedstrata knows: ")
 
 
 def test_a_state_that_is_not_there_is_said_and_nothing_is_begun_anew(server: Server, tmp_path: Path) -> None:
