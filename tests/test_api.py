@@ -85,7 +85,7 @@ def test_runs_are_compared_and_reported(folder: Path, tmp_path: Path) -> None:
 def test_the_report_is_a_function_and_a_package() -> None:
     import fedstrata.report.html as page
     from fedstrata import report
-    from fedstrata.report.front import report as function
+    from fedstrata.report.html import report as function
 
     assert callable(report)
     assert page.write_report.__name__ == "write_report"

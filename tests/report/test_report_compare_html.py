@@ -17,7 +17,7 @@ from fedstrata.comparison.results import Outcome
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare_html import write_page
 from fedstrata.report.figures.axes import POINTS, SHARE, Axis
-from fedstrata.report.figures.rows import Bar, Row, row_chart
+from fedstrata.report.figures.rows import Row, row_chart
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.runs.reading import read_run
 from report.made_outcomes import outcome, several
@@ -95,7 +95,7 @@ def test_a_method_keeps_its_mark_under_every_budget(tmp_path: Path) -> None:
 
 
 def test_intervals_have_ends_and_ranges_are_dashed() -> None:
-    rows = [Row("a", ((0.1, 0, "t"),), Bar(0.0, 0.2, sure=True)), Row("b", ((0.1, 0, "t"),), Bar(0.0, 0.2, sure=False))]
+    rows = [Row(label, ((0.1, 0, "t"),), ends=(0.0, 0.2), sure=label == "a") for label in "ab"]
     drawn = ET.fromstring(row_chart(rows, axis=Axis("x", POINTS), title="t", description="d"))
     sure, few = (p for p in drawn.findall("path") if (p.get("class") or "").startswith("range"))
     assert (sure.get("class"), (sure.get("d") or "").count("V")) == ("range", 2)

@@ -13,6 +13,9 @@ UNITS = ("layers", "flops", "bytes_up", "bytes_down", "bytes_peak", "seconds")
 BUDGET_UNITS = ("layers", "bytes_up", "flops", "bytes_peak", "seconds")
 """The units that a budget may limit; what a client is sent does not depend on its mask."""
 
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+"""What large amounts are counted in, from the largest."""
+
 _BYTES = {"": 1.0, "b": 1.0} | {
     f"{prefix}{tail}": base**power
     for power, prefix in enumerate("kmgt", start=1)
@@ -121,7 +124,7 @@ def scaled(value: float, *, digits: int = 2) -> str:
         >>> scaled(90_857_472, digits=1), scaled(512), scaled(999_996)
         ('90.9 M', '512 ', '1.00 M')
     """
-    for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, prefix in PREFIXES:
         if value >= (1 - 0.0005 / 10**digits) * size:  # what rounds to 1000.00 of the smaller is 1.00 of this
             return f"{value / size:.{digits}f} {prefix}"
     return f"{value:g} "

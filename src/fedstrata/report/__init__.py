@@ -17,8 +17,8 @@ class _Callable(ModuleType):
     """A package that can be called as a function."""
 
     def __call__(self, runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
-        """Write a report; see ``fedstrata.report.front.report``."""
-        from fedstrata.report.front import report
+        """Write a report; see ``fedstrata.report.html.report``."""
+        from fedstrata.report.html import report
 
         return report(runs, out)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from xml.etree import ElementTree as ET
 
+from fedstrata.domain.units import PREFIXES
 from fedstrata.report.figures import svg
 
 SHARE, POINTS, COUNT, NUMBER = "share", "points", "count", "number"
@@ -15,7 +16,6 @@ SHARE, POINTS, COUNT, NUMBER = "share", "points", "count", "number"
 WIDE_RANGE = 20.0
 """Ratio of largest to smallest value from which on an axis is logarithmic."""
 
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _TIMES = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.5, 1.0, "s"), (0.0, 1e-3, "ms"))
 _MOST_STEPS, _MOST_LOG = 7, 5
 _MOST = 1e300  # past it, sums and powers of ten overflow
@@ -154,7 +154,7 @@ def _scaled(unit: str, value: float) -> tuple[float, str]:
         return 0.01, unit
     if unit == "seconds":
         return next((size, name) for least, size, name in _TIMES if value >= least)
-    size, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), (1.0, ""))
+    size, prefix = next(((s, p) for s, p in PREFIXES if value >= s), (1.0, ""))
     return size, prefix + ("FLOP" if unit == "flops" else "B")
 
 

@@ -18,33 +18,22 @@ _CAP = 3.5
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A range, in shares.
-
-    Attributes:
-        sure: Whether it is an interval, drawn through and with ends, and not a range of values, drawn dashed.
-    """
-
-    low: float
-    high: float
-    sure: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One row.
 
     Attributes:
         label: At the left.
         marks: Value in shares, style (which chooses the shape) and hover text of each.
-        bar: Drawn under the marks; ``None`` for none.
         text: At the right; what is missing is said here too.
+        ends: Of the line under the marks; ``None`` for none.
+        sure: Whether that is an interval, drawn through and with ends, and not a range of values, drawn dashed.
     """
 
     label: str
     marks: tuple[tuple[float, int, str], ...]
-    bar: Bar | None = None
     text: str = ""
+    ends: tuple[float, float] | None = None
+    sure: bool = False
 
 
 def row_chart(rows: Sequence[Row], *, axis: Axis, title: str, description: str) -> Markup:
@@ -62,7 +51,7 @@ def row_chart(rows: Sequence[Row], *, axis: Axis, title: str, description: str) 
     top, bottom = 8.0, 8.0 + len(rows) * height
     picture = svg.root(left + _BODY + right, bottom + 38, title=title, description=description)
     values = [value for row in rows for value, _, _ in row.marks]
-    values += [end for row in rows if row.bar for end in (row.bar.low, row.bar.high)]
+    values += [end for row in rows for end in row.ends or ()]
     x = Scale.around([*values, 0.0] if axis.unit == POINTS or not values else values, axis, left, left + _BODY)
     below(picture, x, axis.title, top=top, bottom=bottom)
     if axis.unit == POINTS:
@@ -74,12 +63,10 @@ def row_chart(rows: Sequence[Row], *, axis: Axis, title: str, description: str) 
 
 def _row(picture: ET.Element, row: Row, x: Scale, y: float) -> None:
     svg.name(picture, row.label, width=_LABEL, x=x.start - 8, y=y + 3.5, class_="end")
-    if row.bar is not None:
-        low, high = x.at(row.bar.low), x.at(row.bar.high)
-        path = f"M{low:.1f} {y:.1f}H{high:.1f}"
-        if row.bar.sure:
-            path += "".join(f"M{at:.1f} {y - _CAP:.1f}V{y + _CAP:.1f}" for at in (low, high))
-        svg.add(picture, "path", class_="range" if row.bar.sure else "range few", d=path)
+    if row.ends is not None:
+        low, high = map(x.at, row.ends)
+        caps = "".join(f"M{at:.1f} {y - _CAP:.1f}V{y + _CAP:.1f}" for at in (low, high)) if row.sure else ""
+        svg.add(picture, "path", class_="range" if row.sure else "range few", d=f"M{low:.1f} {y:.1f}H{high:.1f}{caps}")
     for value, style, tip in row.marks:
         svg.mark(picture, style, x=x.at(value), y=y, tip=tip)
     if row.text:

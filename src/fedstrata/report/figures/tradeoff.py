@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -55,19 +56,13 @@ def _across(points: Sequence[Standing], unit: str) -> Scale:
 
 def _steps(picture: ET.Element, best: Sequence[Standing], x: Scale, y: Scale) -> list[Box]:
     """Draw the frontier and return the room that its parts take."""
-    at, up = x.at(best[0].cost), y.at(best[0].accuracy)
-    path, parts = f"M{at:.1f} {up:.1f}", []
-    for point in best[1:]:
-        right, above = x.at(point.cost), y.at(point.accuracy)
-        path += f"H{right:.1f}V{above:.1f}"
-        parts += [_around(at, up, right, up), _around(right, above, right, up)]
-        at, up = right, above
+    corners = [(x.at(point.cost), y.at(point.accuracy)) for point in best]
+    path = "M{:.1f} {:.1f}".format(*corners[0]) + "".join(f"H{right:.1f}V{up:.1f}" for right, up in corners[1:])
     svg.add(picture, "path", class_="frontier", d=f"{path}H{x.end:.1f}")
-    return [*parts, _around(at, up, x.end, up)]
-
-
-def _around(left: float, top: float, right: float, bottom: float) -> Box:
-    return Box(left - 1, top - 1, right + 1, bottom + 1)
+    after = [*corners[1:], (x.end, corners[-1][1])]
+    flat = [Box(left - 1, up - 1, right + 1, up + 1) for (left, up), (right, _) in zip(corners, after, strict=True)]
+    steep = [Box(right - 1, up - 1, right + 1, low + 1) for (_, low), (right, up) in pairwise(corners)]
+    return flat + steep
 
 
 def _ranges(picture: ET.Element, point: Standing, x: Scale, y: Scale) -> None:

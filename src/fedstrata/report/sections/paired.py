@@ -20,7 +20,7 @@ from fedstrata.report.compare_tables import (
 )
 from fedstrata.report.figures.axes import POINTS, SHARE, Axis
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
-from fedstrata.report.figures.rows import Bar, Row, row_chart
+from fedstrata.report.figures.rows import Row, row_chart
 from fedstrata.report.sections.frontier import against_cost, standing
 
 _MOST_NAMED = 8
@@ -83,8 +83,8 @@ def _difference(line: Line, name: str) -> Row:
     text = difference_shown(pair)
     p = "" if pair.p is None else f", p {p_shown(pair.p)}, Holm {p_shown(line.adjusted)}"
     tip = f"{line.label}: {text} points over {plural(len(pair.seeds), 'seed')}{p}"
-    bar = Bar(found.low, found.high, found.kind == "interval") if found.low < found.high else None
-    return Row(name, ((found.mean, _MEDIAN, tip),), bar, text)
+    ends = (found.low, found.high) if found.low < found.high else None
+    return Row(name, ((found.mean, _MEDIAN, tip),), text, ends, found.kind == "interval")
 
 
 def _number(line: Line, contest: Contest) -> str:
@@ -180,7 +180,7 @@ def _spread(line: Line, name: str) -> Row:
     marks = tuple((mean, style, f"{line.label}, {word} client: {percent(mean)}") for word, style, mean in known)
     shares = [mean for _, _, mean in known]
     text = " / ".join(f"{100 * share:.1f}" for share in shares)
-    return Row(name, marks, Bar(min(shares), max(shares), sure=False), text)
+    return Row(name, marks, text, (min(shares), max(shares)))
 
 
 def _heatmap(contest: Contest) -> tuple[Block, ...]:
