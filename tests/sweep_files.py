@@ -19,7 +19,6 @@ from small_runs import digits
 
 MADE_OF = Inputs(data={}, model=model_files(check_config(digits(Path("unused")))), train={}, test={}, frozen={})
 """What runs of the digits are made of, as far as a sweep looks."""
-TOY_WORKER = Path(__file__).with_name("toy_sweep_worker.py")
 
 
 def base() -> dict[str, Any]:
@@ -60,4 +59,4 @@ def with_toy_workers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     run = write_run(folder / "toy", seed=7, rounds=2, names=("a", "b"))
     write_inputs(RunFolder(run), MADE_OF)
     monkeypatch.setenv("TOY_RUN", str(run))
-    monkeypatch.setattr(pool, "WORKER", (str(TOY_WORKER),))
+    monkeypatch.setattr(pool, "WORKER", "toy_sweep_worker")

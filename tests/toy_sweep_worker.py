@@ -7,15 +7,14 @@ import re
 import shutil
 import signal
 import socket
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from fedstrata.engines.workers.pipe import Message, Pipe
+from fedstrata.interpreter import Message, Pipe
 
 
-def main() -> None:
-    pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def main(arguments: Sequence[str]) -> None:
+    pipe = Pipe(socket.socket(fileno=int(arguments[0])))
     pipe.send({"ready": True})
     while (task := pipe.receive()) is not None and "stop" not in task:
         pipe.send({"rounds": 0})
@@ -52,7 +51,3 @@ def end(folder: Path, *, seed: str) -> None:
     events = folder / "events.jsonl"
     events.write_text(events.read_text().replace('"seed": 7', f'"seed": {seed}', 1))
     (folder / "model").mkdir()
-
-
-if __name__ == "__main__":
-    main()

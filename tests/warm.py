@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 from unittest import mock
 
-from warm_host import STARTERS, Child, Order, standing_in
+from warm_host import STARTER, Child, Order, standing_in
 
 _SUBREAPER = 36
 _STARTUP = ("PYTHON", "LD_", "MALLOC_")
@@ -99,9 +99,7 @@ def warm_workers(*, fresh: bool = False) -> Iterator[None]:
     """
     if sys.platform == "linux" and not fresh:
         _host()
-    with ExitStack() as patches:
-        for name in STARTERS:
-            patches.enter_context(mock.patch(f"{name}.subprocess", subprocess if fresh else standing_in(popen)))
+    with mock.patch(f"{STARTER}.subprocess", subprocess if fresh else standing_in(popen)):
         yield
 
 

@@ -34,8 +34,8 @@ from typing import IO, NoReturn, Self
 LARGEST = 2**17
 """Bytes of an order; most of them are its environment."""
 _IMPORTED = ("transformers", "fedstrata.assembly.run", "fedstrata.report", "fedstrata.sweeping.worker")
-STARTERS = ("fedstrata.engines.workers.process", "fedstrata.sweeping.pool")
-"""Modules that start processes of workers."""
+STARTER = "fedstrata.interpreter"
+"""The module that starts processes of workers."""
 _PATH = tuple(sys.path)
 _IGNORED = {one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_IGN}
 """Signals that whoever started the suite has ignored, such as ``nohup``; every process inherits that."""
@@ -125,8 +125,7 @@ def _settle(order: Order, descriptors: Sequence[int]) -> None:
 def become(order: Order) -> None:
     """Run a module or a script as the interpreter does."""
     if order.warm:
-        for name in STARTERS:
-            vars(importlib.import_module(name))["subprocess"] = standing_in(forked)
+        vars(importlib.import_module(STARTER))["subprocess"] = standing_in(forked)
     safe = order.words[0] == "-P"
     first, *rest = order.words[1:] if safe else order.words
     own = Path.cwd() if first == "-m" else Path(first).resolve().parent
@@ -148,8 +147,8 @@ def forked(
     words: Sequence[str],
     *,
     stdin: int,
-    stdout: int | IO[bytes],
-    stderr: int | IO[bytes],
+    stdout: int,
+    stderr: int,
     pass_fds: Sequence[int],
     process_group: int,
     env: Mapping[str, str],
@@ -157,7 +156,7 @@ def forked(
     """Start a worker of this process as a fork of it."""
     assert (words[0], stdin, process_group) == (sys.executable, subprocess.DEVNULL, 0)
     nothing = os.open(os.devnull, os.O_RDWR)
-    streams = [nothing, *(one if isinstance(one, int) else one.fileno() for one in (stdout, stderr))]
+    streams = [nothing, stdout, stderr]
     order = Order(words[1:], str(Path.cwd()), env, [0, 1, 2, *pass_fds], leads=True)
     pid = os.fork()
     if pid == 0:  # and stays above the frames that it was forked from

@@ -182,7 +182,9 @@ def test_a_run_that_finished_and_cannot_be_read_is_told_as_failed(tmp_path: Path
 def test_workers_that_do_not_start_end_the_sweep_with_their_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "WORKER", ("-c", "raise SystemExit('no torch here')"))
+    (tmp_path / "without_torch.py").write_text("raise SystemExit('no torch here')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pool, "WORKER", "without_torch")
     with pytest.raises(TrainingError, match=r"^a worker of the sweep does not start: no torch here$"):
         play_sweep(loaded(tmp_path))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.assembly.shared import ALONE
-from fedstrata.engines.workers.pipe import Pipe
+from fedstrata.interpreter import Pipe
 from fedstrata.sweeping import worker
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from fedstrata.engines.workers.pipe import Message
 from fedstrata.errors import CheckpointError, TrainingError
+from fedstrata.interpreter import Message
 from fedstrata.sweeping.observers import SweepObserver
 from fedstrata.sweeping.pool import Pool, Worker
 from fedstrata.sweeping.present import Present

@@ -1,6 +1,6 @@
 """What runs inside a worker of a sweep: run after run in one process, until the other end of the pipe is gone.
 
-    python -m fedstrata.sweeping.start PIPE PARENT
+    python -m fedstrata.start PARENT fedstrata.sweeping.worker PIPE
 
 PIPE is an inherited socket; PARENT is the process id of whoever started it. Libraries are imported once, and rows are
 loaded once for all runs that share them. Its standard error is the worker's log.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import select
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,8 @@ from typing import Any
 
 from fedstrata.assembly.shared import Shared
 from fedstrata.blame import told
-from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.errors import FedstrataError
-from fedstrata.parents import begin_as_worker
+from fedstrata.interpreter import Message, Pipe
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.steps import KnownSteps
@@ -39,11 +37,9 @@ class Line:
 
     def stop(self) -> bool:
         """Return whether the sweep wants to stop, or is gone; asked after each round."""
-        while not self.stopping and select.select([self.pipe], [], [], 0)[0]:
-            if not self.pipe.fill():
-                self.stopping = True
-            elif (message := self.pipe.taken()) is not None:
-                self.stopping = "stop" in message
+        while not self.stopping and self.pipe.waiting():
+            message = self.pipe.receive()
+            self.stopping = message is None or "stop" in message
         return self.stopping
 
     def next(self) -> Message | None:
@@ -58,8 +54,7 @@ class Line:
 
 def main(arguments: Sequence[str]) -> None:
     """Play runs until there is none."""
-    pipe, parent = map(int, arguments)
-    begin_as_worker(parent)
+    pipe = int(arguments[0])
     os.set_inheritable(pipe, False)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     line, shared = Line(Pipe(socket.socket(fileno=pipe))), Shared(LatestRows(), KnownSteps())

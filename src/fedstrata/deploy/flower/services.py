@@ -24,6 +24,7 @@ from fedstrata.deploy.flower.toml import node_setting, toml
 from fedstrata.errors import TrainingError
 from fedstrata.files import private_file, private_folder, write_private
 from fedstrata.parents import bound
+from fedstrata.process import code, end
 
 _QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -131,9 +132,7 @@ class Service:
 
     def code(self, *, within: float) -> int | None:
         """Return its exit code, or ``None`` if it still runs after so many seconds."""
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(within)
-        return None
+        return code(self._process, within=within)
 
     def said(self) -> str:
         """Return what it has said so far."""
@@ -145,18 +144,13 @@ class Service:
 
     def kill(self) -> None:
         """End it and everything that it started, at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(_END_LIMIT)
+        end(self._process)
 
     def stop(self) -> None:
         """Ask it to end, and see to it that nothing of its group is left."""
         if self.running:
             self._process.terminate()
-            if self.code(within=_END_LIMIT) is None:
-                self.kill()
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        end(self._process, patience=_END_LIMIT)
 
     def wait_for(self, text: str, *, within: float) -> None:
         """Wait until it has said something.
@@ -164,14 +158,14 @@ class Service:
         Raises:
             TrainingError: It ended, or took longer.
         """
-        end = monotonic() + within
+        limit = monotonic() + within
         while True:
             running = self.running  # before the look: what it said at its end counts
             if text in self.said():
                 return
             if not running:
                 raise TrainingError(f"{self.name} ended with code {self._process.returncode}: {self._last_words()}")
-            if monotonic() > end:
+            if monotonic() > limit:
                 raise TrainingError(f"{self.name} did not say '{text}' within {within:g} s: {self._last_words()}")
             sleep(_POLL)
 

@@ -25,9 +25,9 @@ from fedstrata.deploy.flower.keys import Certificates, make_certificates, make_s
 from fedstrata.deploy.flower.remains import Remains, clear_abandoned
 from fedstrata.deploy.flower.services import Home, Service, flwr, supernode
 from fedstrata.deploy.flower.services import superlink as start_superlink
-from fedstrata.deploy.site.ending import last_words
 from fedstrata.errors import TrainingError
 from fedstrata.files import private_file, private_folder, write_private
+from fedstrata.process import last_words
 
 NAME = "trial"
 """Name of the connection to the trial's SuperLink."""

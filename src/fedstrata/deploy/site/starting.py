@@ -1,4 +1,7 @@
-"""Starting a site's worker as a daemon: an intermediate process starts it and ends, so that no caller is its parent."""
+"""A site's worker as a daemon: an intermediate process starts it and ends, so that no caller is its parent.
+
+How it ended is written into its log by its parent, and read by the caller that was waiting for it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import os
 import select
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from fedstrata.deploy.site.ending import last_words
 from fedstrata.deploy.site.runtime_dir import READY, RuntimeDir
 from fedstrata.files import private_file
+from fedstrata.process import code, in_words, last_words
 
 _PATHS = ("PYTHONPATH", "FEDSTRATA_CACHE", "TMPDIR", "XDG_RUNTIME_DIR")
 """Variables of paths that a worker reads."""
+_ENDED = "the worker ended: "
 
 
 class NoWorkerError(Exception):
@@ -74,12 +79,10 @@ def _launch(command: Sequence[str], ready: int, runtime_dir: RuntimeDir, folder:
             )
     finally:
         os.close(ready)
-    try:
-        process.wait(within)
-    except subprocess.TimeoutExpired as error:
+    if code(process, within=within) is None:
         process.kill()
         process.wait()
-        raise TimeoutError("the worker's process did not begin") from error
+        raise TimeoutError("the worker's process did not begin")
 
 
 def whole(environment: Mapping[str, str]) -> dict[str, str]:
@@ -98,3 +101,25 @@ def _heard(reading: int, within: float) -> bytes:
     if not select.select([reading], [], [], max(within, 0.0))[0]:
         raise TimeoutError("the worker did not begin to serve")
     return os.read(reading, len(READY))
+
+
+def write_ending(log: Path, status: int) -> None:
+    """Write down how a process ended, unless it ended as it should and has said why itself.
+
+    Args:
+        log: The worker's log.
+        status: What ``waitpid`` told.
+    """
+    if status:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        with private_file(log).open("a", encoding="utf-8") as file:
+            file.write(f"{now} {_ENDED}it {in_words(os.waitstatus_to_exitcode(status))}\n")
+
+
+def read_ending(log: Path) -> tuple[str, str]:
+    """Return how a worker ended, as far as it is known, and the last line that it wrote itself."""
+    lines = last_words(log).splitlines()
+    if lines and _ENDED in lines[-1]:
+        how = lines.pop().partition(_ENDED)[2]
+        return f"the site's worker ended while it worked: {how}", lines[-1] if lines else ""
+    return "the site's worker ended while it worked", lines[-1] if lines else ""

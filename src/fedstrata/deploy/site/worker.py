@@ -21,9 +21,9 @@ from typing import Any
 
 from fedstrata.deploy.site.answer import Answer, Answering
 from fedstrata.deploy.site.config import SiteConfig, fingerprint, load_site
-from fedstrata.deploy.site.ending import write_ending
 from fedstrata.deploy.site.runtime_dir import READY, RuntimeDir, runtime_dir_of
 from fedstrata.deploy.site.serving import Reception, listen
+from fedstrata.deploy.site.starting import write_ending
 from fedstrata.errors import FedstrataError
 from fedstrata.files import private_folder, write_private
 from fedstrata.locks import Lock

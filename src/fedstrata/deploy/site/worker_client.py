@@ -18,11 +18,11 @@ from typing import Any
 
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.channel import Channel, StrangerError
-from fedstrata.deploy.site.ending import last_words, read_ending
 from fedstrata.deploy.site.runtime_dir import RuntimeDir, runtime_dir_of
-from fedstrata.deploy.site.starting import NoWorkerError, start
+from fedstrata.deploy.site.starting import NoWorkerError, read_ending, start
 from fedstrata.errors import StorageError, TrainingError
 from fedstrata.locks import Lock
+from fedstrata.process import last_words
 
 WORKER = (sys.executable, "-P", "-m", "fedstrata.deploy.site.worker")
 """What starts a worker; the site's file and a descriptor are added."""

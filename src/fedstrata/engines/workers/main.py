@@ -1,6 +1,6 @@
 """What runs inside a worker process: a request comes in, a frame goes out, until the server's end of the pipe is gone.
 
-    python -m fedstrata.engines.workers.start PIPE ARENA AREA BYTES PARENT
+    python -m fedstrata.start PARENT fedstrata.engines.workers.main PIPE ARENA AREA BYTES
 
 PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
 are written to. When the worker starts, AREA holds BYTES of spec. PARENT is the server's process id.
@@ -20,10 +20,9 @@ from fedstrata.engines.local import answer, failure
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.engines.workers.arena import Mount
 from fedstrata.engines.workers.layout import Layout
-from fedstrata.engines.workers.pipe import Pipe
 from fedstrata.engines.workers.shared import read_at, write_at
 from fedstrata.engines.workers.worker_spec import WorkerSpec
-from fedstrata.parents import begin_as_worker
+from fedstrata.interpreter import Pipe
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Reply, Request, Train
 from fedstrata.wire.requests import from_json
@@ -32,8 +31,7 @@ from fedstrata.wire.sizes import Encoding
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until the server's end of the pipe is gone."""
-    pipe, arena, area, length, parent = map(int, arguments)
-    begin_as_worker(parent)
+    pipe, arena, area, length = map(int, arguments)
     for descriptor in (pipe, arena, area):
         os.set_inheritable(descriptor, False)  # a program that a client starts must not keep them open
     try:

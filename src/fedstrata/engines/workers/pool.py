@@ -139,7 +139,7 @@ class Pool:
         workers = [worker for _, worker in self._workers()]
         self._selector.close()
         for worker in workers:
-            worker.dismiss()
+            worker.pipe.close()
         end = monotonic() + _PATIENCE
         for worker in workers:
             at_rest = worker.ready and worker.task is None  # others do not see that their pipe is closed
@@ -150,15 +150,15 @@ class Pool:
         return ((place, worker) for place, worker in enumerate(tuple(self._places)) if worker is not None)
 
     def _listen(self, place: int, worker: WorkerProcess) -> None:
-        there = worker.pipe.fill()
-        while (message := worker.pipe.taken()) is not None:
-            if "broken" in message:
-                raise TrainingError(f"a worker process cannot make its handler: {message['broken']}")
-            worker.hear(message)
-            if worker.answered:
-                self._failed_starts = 0
-        if not there:
+        message = worker.pipe.receive()
+        if message is None:
             self._lose(place, worker)
+            return
+        if "broken" in message:
+            raise TrainingError(f"a worker process cannot make its handler: {message['broken']}")
+        worker.hear(message)
+        if worker.answered:
+            self._failed_starts = 0
 
     def _lose(self, place: int, worker: WorkerProcess, why: str | None = None) -> None:
         """Take note that a worker has ended, or has to: its task has failed."""

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
 from fedstrata.domain.versions import Manifest
-from fedstrata.engines.workers.pipe import Message, Pipe
 from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
 from fedstrata.engines.workers.watchdog import Watchdog, glimpse
 from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
+from fedstrata.interpreter import Interpreter, Message
+from fedstrata.process import in_words
 from fedstrata.wire.messages import Failure, Frame, Request
 from fedstrata.wire.requests import to_json
 
 log = logging.getLogger(__name__)
 
-_SEND_LIMIT = 60.0  # seconds; a worker without work reads at once
-_END_LIMIT = 60.0
 _MOST_SAID = 4096
 
 
@@ -71,21 +64,12 @@ class WorkerProcess:
         self._fresh_dog = Watchdog(stall, period)
         self._dog = self._fresh_dog
         self._area, self._words = SharedFile(folder), SharedFile(folder, appended=True)
-        here, there = socket.socketpair()
-        here.settimeout(_SEND_LIMIT)
-        self.pipe = Pipe(here)
         try:
-            self._process = _start(spec, there.fileno(), arena, self._area, self._words, environment)
+            self._interpreter = self._started(spec, arena, environment)
         except OSError as error:
             self._let_go()
             raise TrainingError(f"cannot start a worker process: {error}; try fewer workers") from error
-        finally:
-            there.close()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+        self.pid, self.pipe, self.ended = self._interpreter.pid, self._interpreter.pipe, self._interpreter.ended
 
     def give(self, task: Task, manifest: Manifest) -> None:
         """Give it work.
@@ -121,10 +105,6 @@ class WorkerProcess:
         seen = glimpse(self.pid)
         return seen is not None and self._dog.look(now, seen)
 
-    def ended(self) -> bool:
-        """Return whether the process has ended; its pipe stays open while a child of its own holds it."""
-        return self._process.poll() is not None
-
     def last_words(self) -> str:
         """Return the end of what it wrote to its standard error."""
         size = self._words.bytes
@@ -133,21 +113,9 @@ class WorkerProcess:
 
     def how_it_ended(self) -> str:
         """Return in words how the process ended, after making sure that it has."""
-        try:
-            code = self._process.wait(_END_LIMIT)
-        except subprocess.TimeoutExpired:
-            return "its worker process closed its pipe"
-        if code >= 0:
-            last = self.last_words().rpartition("\n")[2]
-            return f"its worker process exited with code {code}" + (f": {last}" if last else "")
-        name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
-        if name in ("SIGKILL", "SIGTERM"):
-            return f"its worker process was killed ({name})" + (", perhaps out of memory" if name == "SIGKILL" else "")
-        return f"its worker process crashed ({name})"
-
-    def dismiss(self) -> None:
-        """Close its pipe: one without work then ends by itself."""
-        self.pipe.close()
+        code = self._interpreter.code()
+        last = self.last_words().rpartition("\n")[2] if code is not None and code >= 0 else ""
+        return f"its worker process {in_words(code)}" + (f": {last}" if last else "")
 
     def end(self, *, patience: float = 0.0) -> None:
         """Close its pipe, end it, reap it, and let go of its files.
@@ -155,47 +123,28 @@ class WorkerProcess:
         Args:
             patience: Seconds that it gets to end by itself, once its pipe is closed.
         """
-        self.pipe.close()
-        gone = patience > 0 and self._gone(patience)
-        if not gone and not self._gone(_END_LIMIT, after=self._process.kill):
-            log.warning("worker process %d does not end", self.pid)
-        with suppress(ProcessLookupError, PermissionError):  # processes that a client started and left behind
-            os.killpg(self.pid, signal.SIGKILL)
+        self._interpreter.end(patience=patience)
         self._let_go()
 
+    def _started(self, spec: WorkerSpec, arena: int, environment: Mapping[str, str]) -> Interpreter:
+        told = spec.to_bytes()
+        write_at(self._area.descriptor, told, 0)
+        inherited = arena, self._area.descriptor
+        return Interpreter(
+            "fedstrata.engines.workers.main",
+            *inherited,
+            len(told),
+            output=self._words.descriptor,
+            inherited=inherited,
+            environment=environment,
+        )
+
     def _let_go(self) -> None:
-        self.pipe.close()
         self._area.close()
         self._words.close()
-
-    def _gone(self, seconds: float, *, after: Callable[[], None] = lambda: None) -> bool:
-        after()
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
     def _pass_on_words(self) -> None:
         """Log what clients wrote to standard error or output, as they would have had in this process."""
         if self._words.bytes:
             log.warning("worker process %d: %s", self.pid, self.last_words())
             self._words.empty()
-
-
-def _start(
-    spec: WorkerSpec, pipe: int, arena: int, area: SharedFile, words: SharedFile, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """Start an interpreter that imports what this one imports; in its own group, so that Ctrl-C does not reach it."""
-    told = spec.to_bytes()
-    write_at(area.descriptor, told, 0)
-    numbers = [pipe, arena, area.descriptor, len(told), os.getpid()]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "fedstrata.engines.workers.start", *map(str, numbers)],
-        stdin=subprocess.DEVNULL,
-        stdout=words.descriptor,
-        stderr=words.descriptor,
-        pass_fds=numbers[:3],
-        process_group=0,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path), **environment},
-    )
