@@ -13,6 +13,7 @@ from rich.console import Console
 from fedstrata.cli import demo_runs, demo_setting
 from fedstrata.domain.formatting import duration, megabytes, percent
 from fedstrata.errors import ConfigError
+from warm import warm_workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,13 +42,12 @@ def smaller(*given: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  wha
 
 def test_results_and_report_come_from_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_setting, "ROUNDS", 1)
-    monkeypatch.setattr(demo_runs, "ROUNDS", 1)
     monkeypatch.setattr(demo_runs, "METHODS", {"full": "full", "consensus": "consensus"})
     monkeypatch.setattr(demo_runs, "MACHINE_SECONDS", 0.01)
     monkeypatch.setattr(demo_runs, "demo_config", smaller)
-    for shift in demo_setting.SHIFTS:
-        demo_runs.play_shift(shift, tmp_path, seed=0)
-    results = demo_runs._results(tmp_path)
+    console = Console(record=True, width=120)
+    with warm_workers():
+        results = demo_runs._results(demo_runs._play(tmp_path, 0, console))
     assert [(r["shift"], r["method"]) for r in results] == [
         ("input", "full"),
         ("input", "consensus"),
@@ -59,10 +59,13 @@ def test_results_and_report_come_from_the_runs(tmp_path: Path, monkeypatch: pyte
             (demo_runs.folder(tmp_path, result["shift"], result["method"]) / "summary.json").read_text()
         )
         assert result["accuracy"] == summary["final"]["accuracy"]
-        assert result["bytes_up"] == summary["bytes_up"]
+        assert result["before"] == summary["baseline"]["accuracy"]
+        assert (result["bytes_up"], result["seconds"]) == (
+            summary["bytes_up"],
+            pytest.approx(summary["seconds"], abs=1e-3),
+        )
         expected = 6.0 if result["method"] == "full" else 1.0
         assert sum(result["selection"].values()) == pytest.approx(expected, abs=0.01)
-    console = Console(record=True, width=120)
     demo_runs._conclude(tmp_path, results, console)
     text = console.export_text()
     assert text.count("input shift") > 1

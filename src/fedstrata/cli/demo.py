@@ -13,12 +13,8 @@ def demo(
         "runs/demo"
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all runs.")] = 0,
-    only_shift: Annotated[str | None, typer.Option("--only-shift", hidden=True)] = None,
 ) -> None:
     """Compare seven ways to choose layers on two shifts of a digits task; no network, under two minutes."""
-    from fedstrata.cli import demo_runs
+    from fedstrata.cli.demo_runs import play_demo
 
-    if only_shift is not None:
-        demo_runs.play_shift(only_shift, out, seed)
-    else:
-        demo_runs.play_demo(out, seed)
+    play_demo(out, seed)

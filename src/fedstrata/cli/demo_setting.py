@@ -24,9 +24,9 @@ LAYERS_PER_CLIENT = 1
 ROUNDS = 8
 
 
-def device_file(out: Path, shift: str) -> Path:
-    """Return where the demo's device profile is; each shift has a process of its own, and times it."""
-    return out / f"device-{shift}.yaml"
+def device_file(out: Path) -> Path:
+    """Return where the demo's device profile is."""
+    return out / "device.yaml"
 
 
 def demo_config(shift: str, method: str, *, seed: int, output: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def demo_config(shift: str, method: str, *, seed: int, output: Path) -> dict[str
         "probe": {"batches": 1, "batch_size": 32},
         "train": {"rounds": ROUNDS, "steps": 5, "batch_size": 32, "optimizer": "sgd", "lr": 0.1},
         "checkpoint": {"every": ROUNDS},
-        "devices": str(device_file(output.parent, shift).absolute()),
+        "devices": str(device_file(output.parent).absolute()),
         "seed": seed,
         "output": str(output),
     }
