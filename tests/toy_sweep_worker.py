@@ -6,22 +6,21 @@ import os
 import re
 import shutil
 import signal
-import socket
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from fedstrata.interpreter import Message, Pipe
+from fedstrata.interpreter import Message, receive, send
 
 
-def main(arguments: Sequence[str]) -> None:
-    pipe = Pipe(socket.socket(fileno=int(arguments[0])))
-    pipe.send({"ready": True})
-    while (task := pipe.receive()) is not None and "stop" not in task:
-        pipe.send({"rounds": 0})
-        pipe.send(answer(pipe, task))
+def main(pipe: Connection, _arguments: Sequence[str]) -> None:
+    send(pipe, {"ready": True})
+    while (task := receive(pipe)) is not None and "stop" not in task:
+        send(pipe, {"rounds": 0})
+        send(pipe, answer(pipe, task))
 
 
-def answer(pipe: Pipe, task: Message) -> Message:
+def answer(pipe: Connection, task: Message) -> Message:
     folder, config = Path(task["folder"]), task["config"]
     name = re.search(r"^name: (.*)$", config, re.MULTILINE)[1]  # type: ignore[index]
     begin(folder, config)
@@ -33,7 +32,7 @@ def answer(pipe: Pipe, task: Message) -> Message:
         (folder / "checkpoints").mkdir(exist_ok=True)
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "waits":
-        pipe.receive()  # until it is told to stop
+        receive(pipe)  # until it is told to stop
         return {"ended": "interrupted"}
     end(folder, seed=re.search(r"^seed: (.*)$", config, re.MULTILINE)[1])  # type: ignore[index]
     return {"ended": "finished"}

@@ -19,52 +19,42 @@ from typing import Any
 from fedstrata.process import END_LIMIT, code, end
 
 Message = Mapping[str, Any]
+_MOST_BYTES = 2**27  # of a message
 _LIMIT = struct.pack("ll", 60, 0)  # seconds that a message may take; a worker without work reads at once
 
 
-class Pipe:
-    """One end of a stream socket.
+def send(pipe: Connection, message: Message) -> None:
+    """Send a message.
+
+    Raises:
+        OSError: The other end is gone.
 
     Example:
-        >>> here, there = (Pipe(end) for end in socket.socketpair())
-        >>> here.send({"n": 1})
+        >>> from multiprocessing import Pipe
+        >>> here, there = Pipe()
+        >>> send(here, {"n": 1})
         >>> here.close()
-        >>> there.receive(), there.receive(), there.close()
+        >>> receive(there), receive(there), there.close()
         ({'n': 1}, None, None)
     """
+    pipe.send_bytes(json.dumps(message).encode())
 
-    def __init__(self, end: socket.socket) -> None:
-        self._end = Connection(end.detach())
-        self.fileno, self.close = self._end.fileno, self._end.close
 
-    def send(self, message: Message) -> None:
-        """Send a message.
-
-        Raises:
-            OSError: The other end is gone.
-        """
-        self._end.send_bytes(json.dumps(message).encode())
-
-    def receive(self) -> Message | None:
-        """Wait for the next message and return it, or ``None`` once the other end is gone."""
-        try:
-            message: Message = json.loads(self._end.recv_bytes())
-        except (EOFError, OSError):  # a reset: the other end was killed with something unread
-            return None
-        return message
-
-    def waiting(self) -> bool:
-        """Return whether there is something to receive, or the other end is gone."""
-        return self._end.poll()
+def receive(pipe: Connection) -> Message | None:
+    """Wait for the next message and return it, or ``None`` once the other end is gone."""
+    try:
+        message: Message = json.loads(pipe.recv_bytes(_MOST_BYTES))
+    except (EOFError, OSError):  # a reset: the other end was killed with something unread
+        return None
+    return message
 
 
 class Interpreter:
     """A worker process that leads a group of its own, so that Ctrl-C does not reach it.
 
     Args:
-        module: Module that it imports as this process would; its ``main`` is called with texts: the descriptor of a
-            pipe, then the arguments.
-        arguments: What it is told besides.
+        module: Module that it imports as this process would; its ``main`` is called with a pipe and the arguments.
+        arguments: What it is told when it starts.
         output: Descriptor that takes its standard output and error.
         inherited: Descriptors that it has besides its pipe.
         environment: Variables beyond this process's own.
@@ -84,7 +74,7 @@ class Interpreter:
         here, there = socket.socketpair()
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             here.setsockopt(socket.SOL_SOCKET, option, _LIMIT)
-        self.pipe = Pipe(here)
+        self.pipe = Connection(here.detach())
         path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)
         words = [sys.executable, "-P", "-m", "fedstrata.start", str(os.getpid()), module, str(there.fileno())]
         try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from importlib import import_module
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 
 from fedstrata.assembly.shared import ALONE
-from fedstrata.interpreter import Pipe
 from fedstrata.sweeping import worker
 
 
@@ -19,8 +18,8 @@ def test_own_code_that_fails_is_named_as_own_code(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(worker, "play", import_module("own_parts_of_a_sweep").select)
     task = {"folder": str(tmp_path / "run"), "config": "", "marks": [], "keep_model": False}
-    here, there = socket.socketpair()
+    here, there = Pipe()
     with here, there:
-        said = worker._ended(task, worker.Line(Pipe(here)), ALONE)
+        said = worker._ended(task, worker.Line(here), ALONE)
     why = f"KeyError: 'nothing'; it was raised in your own code: select ({file}:2)"
     assert said == {"failed": why, "logged": True}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import selectors
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fedstrata.errors import TrainingError
 from fedstrata.files import private_file
-from fedstrata.interpreter import Interpreter, Message
+from fedstrata.interpreter import Interpreter, Message, receive, send
 from fedstrata.process import END_LIMIT, in_words, last_words
 
 WORKER = "fedstrata.sweeping.worker"
@@ -64,7 +64,6 @@ class Pool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._selector = selectors.DefaultSelector()
         self._workers: dict[int, Worker] = {}
         self._patience = 0.0
 
@@ -76,13 +75,12 @@ class Pool:
         """
         worker = Worker(number, self._folder / f"worker-{number + 1}.log")
         self._workers[number] = worker
-        self._selector.register(worker.pipe, selectors.EVENT_READ, worker)
         return worker
 
     def tell(self, worker: Worker, message: Mapping[str, Any]) -> None:
         """Send a worker a message; one that is gone is heard of soon."""
         with suppress(OSError):
-            worker.pipe.send(message)
+            send(worker.pipe, message)
 
     def tell_all(self, message: Mapping[str, Any]) -> None:
         """Send every worker a message."""
@@ -91,14 +89,13 @@ class Pool:
 
     def hear(self) -> Iterator[tuple[Worker, Message | None]]:
         """Wait a moment, and yield what workers said; ``None`` stands for the end of one, which then is let go."""
-        for key, _ in self._selector.select(_LOOK):
-            worker: Worker = key.data
-            message = worker.pipe.receive()
+        spoke = wait([worker.pipe for worker in self._workers.values()], _LOOK)
+        for worker in [worker for worker in self._workers.values() if worker.pipe in spoke]:
+            message = receive(worker.pipe)
             if message is not None:
                 worker.ready = worker.ready or "ready" in message
                 yield worker, message
                 continue
-            self._selector.unregister(worker.pipe)
             del self._workers[worker.number]
             try:
                 yield worker, None
@@ -122,4 +119,3 @@ class Pool:
         for worker in self._workers.values():
             worker.end(patience=self._patience)
         self._workers.clear()
-        self._selector.close()

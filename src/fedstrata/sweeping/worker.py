@@ -2,25 +2,24 @@
 
     python -m fedstrata.start PARENT fedstrata.sweeping.worker PIPE
 
-PIPE is an inherited socket; PARENT is the process id of whoever started it. Libraries are imported once, and rows are
-loaded once for all runs that share them. Its standard error is the worker's log.
+Libraries are imported once, and rows are loaded once for all runs that share them. Its standard error is the worker's
+log.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from fedstrata.assembly.shared import Shared
 from fedstrata.blame import told
 from fedstrata.errors import FedstrataError
-from fedstrata.interpreter import Message, Pipe
+from fedstrata.interpreter import Message, receive, send
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.steps import KnownSteps
@@ -32,38 +31,33 @@ log = logging.getLogger(__name__)
 class Line:
     """The worker's end of the pipe: what it says, and whether it was told to stop."""
 
-    pipe: Pipe
+    pipe: Connection
     stopping: bool = False
 
     def stop(self) -> bool:
         """Return whether the sweep wants to stop, or is gone; asked after each round."""
-        while not self.stopping and self.pipe.waiting():
-            message = self.pipe.receive()
+        while not self.stopping and self.pipe.poll():
+            message = receive(self.pipe)
             self.stopping = message is None or "stop" in message
         return self.stopping
 
     def next(self) -> Message | None:
         """Wait for the next run, and return ``None`` if there is none."""
-        message = None if self.stopping else self.pipe.receive()
+        message = None if self.stopping else receive(self.pipe)
         return None if message is None or "stop" in message else message
 
     def say(self, **facts: object) -> None:
         """Tell the sweep."""
-        self.pipe.send(facts)
+        send(self.pipe, facts)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(pipe: Connection, _arguments: Sequence[str] = ()) -> None:
     """Play runs until there is none."""
-    pipe = int(arguments[0])
-    os.set_inheritable(pipe, False)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    line, shared = Line(Pipe(socket.socket(fileno=pipe))), Shared(LatestRows(), KnownSteps())
-    try:
-        line.say(ready=True)
-        while (task := line.next()) is not None:
-            line.say(**_ended(task, line, shared))
-    except BrokenPipeError:
-        return
+    line, shared = Line(pipe), Shared(LatestRows(), KnownSteps())
+    line.say(ready=True)
+    while (task := line.next()) is not None:
+        line.say(**_ended(task, line, shared))
 
 
 def _ended(task: Message, line: Line, shared: Shared) -> Mapping[str, Any]:

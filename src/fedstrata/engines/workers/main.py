@@ -2,15 +2,15 @@
 
     python -m fedstrata.start PARENT fedstrata.engines.workers.main PIPE ARENA AREA BYTES
 
-PIPE, ARENA and AREA are inherited descriptors: the socket for small messages, the weights, and the file that replies
-are written to. When the worker starts, AREA holds BYTES of spec. PARENT is the server's process id.
+ARENA and AREA are inherited descriptors: the weights, and the file that replies are written to. When the worker starts,
+AREA holds BYTES of spec.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 
 import torch
 
@@ -22,37 +22,31 @@ from fedstrata.engines.workers.arena import Mount
 from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import read_at, write_at
 from fedstrata.engines.workers.worker_spec import WorkerSpec
-from fedstrata.interpreter import Pipe
+from fedstrata.interpreter import receive, send
 from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Reply, Request, Train
 from fedstrata.wire.requests import from_json
 from fedstrata.wire.sizes import Encoding
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(pipe: Connection, arguments: Sequence[str]) -> None:
     """Serve until the server's end of the pipe is gone."""
-    pipe, arena, area, length = map(int, arguments)
-    for descriptor in (pipe, arena, area):
+    arena, area, length = map(int, arguments)
+    for descriptor in (arena, area):
         os.set_inheritable(descriptor, False)  # a program that a client starts must not keep them open
-    try:
-        _serve(Pipe(socket.socket(fileno=pipe)), arena, area, WorkerSpec.from_bytes(read_at(area, length)))
-    except BrokenPipeError:
-        return
-
-
-def _serve(pipe: Pipe, arena: int, area: int, spec: WorkerSpec) -> None:
+    spec = WorkerSpec.from_bytes(read_at(area, length))
     layout = spec.layout
     try:
         mount = Mount(layout, arena, torch.device(spec.device))
         handler = spec.recipe.make()
     except Exception as error:
-        pipe.send({"broken": told(error)})
+        send(pipe, {"broken": told(error)})
         raise
-    pipe.send({"ready": True})
-    while (message := pipe.receive()) is not None:
+    send(pipe, {"ready": True})
+    while (message := receive(pipe)) is not None:
         request = from_json(message["request"], mount.weights(message["manifest"]))
         data = _frame(handler, request, layout)
-        pipe.send({"number": message["number"], "bytes": _written(area, data, request)})
+        send(pipe, {"number": message["number"], "bytes": _written(area, data, request)})
 
 
 def _frame(handler: ClientHandler, request: Request, layout: Layout) -> bytes:

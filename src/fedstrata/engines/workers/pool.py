@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
-from selectors import EVENT_READ, DefaultSelector
 from time import monotonic
 
 from fedstrata.domain.reasons import Reason
@@ -14,6 +14,7 @@ from fedstrata.engines.workers.arena import Arena
 from fedstrata.engines.workers.process import Task, WorkerProcess
 from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
+from fedstrata.interpreter import receive
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ class Pool:
         self._failed_starts = 0
         self._closed = False
         self._places: list[WorkerProcess | None] = [None] * len(environments)
-        self._selector = DefaultSelector()
         try:
             self.raise_to(len(environments))
         except BaseException:
@@ -94,7 +94,6 @@ class Pool:
                 period=self._period,
             )
             self._places[place] = worker
-            self._selector.register(worker.pipe, EVENT_READ, place)
 
     def give(self, task: Task) -> bool:
         """Give a task to a worker that is ready and has none; return whether there was one."""
@@ -115,10 +114,10 @@ class Pool:
             TrainingError: Workers do not start.
         """
         ended = {place for place, worker in self._workers() if worker.ended()}
-        events = self._selector.select(0.0 if ended else min(seconds, self._period))
-        spoke = {int(key.data) for key, _ in events}
+        ends = [worker.pipe for _, worker in self._workers()]
+        spoke = wait(ends, 0.0 if ended else min(seconds, self._period))
         for place, worker in self._workers():
-            if place in spoke:
+            if worker.pipe in spoke:
                 self._listen(place, worker)
             elif place in ended:
                 self._lose(place, worker)
@@ -137,7 +136,6 @@ class Pool:
         """End all workers within seconds."""
         self._closed = True
         workers = [worker for _, worker in self._workers()]
-        self._selector.close()
         for worker in workers:
             worker.pipe.close()
         end = monotonic() + _PATIENCE
@@ -150,7 +148,7 @@ class Pool:
         return ((place, worker) for place, worker in enumerate(tuple(self._places)) if worker is not None)
 
     def _listen(self, place: int, worker: WorkerProcess) -> None:
-        message = worker.pipe.receive()
+        message = receive(worker.pipe)
         if message is None:
             self._lose(place, worker)
             return
@@ -175,7 +173,6 @@ class Pool:
 
     def _remove(self, place: int, worker: WorkerProcess) -> None:
         self._places[place] = None
-        self._selector.unregister(worker.pipe)
         worker.end()
 
 

@@ -13,7 +13,7 @@ from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
 from fedstrata.engines.workers.watchdog import Watchdog, glimpse
 from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
-from fedstrata.interpreter import Interpreter, Message
+from fedstrata.interpreter import Interpreter, Message, send
 from fedstrata.process import in_words
 from fedstrata.wire.messages import Failure, Frame, Request
 from fedstrata.wire.requests import to_json
@@ -82,7 +82,7 @@ class WorkerProcess:
             OSError: It is gone, and has not begun.
         """
         self._number += 1
-        self.pipe.send({"number": self._number, "request": to_json(task.request), "manifest": dict(manifest)})
+        send(self.pipe, {"number": self._number, "request": to_json(task.request), "manifest": dict(manifest)})
         self.task, self._dog = task, replace(self._fresh_dog)
 
     def hear(self, message: Message) -> None:
