@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,27 +42,18 @@ class Observer(Protocol):
         ...
 
 
+def nothing(*_given: object, **_named: object) -> None:
+    """Do nothing, whatever is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Observes nothing."""
+    """Observes nothing but what it is given a function for."""
 
-    def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
-        """Do nothing."""
-
-    def round_started(self, round: int, cohort: int) -> None:
-        """Do nothing."""
-
-    def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
-        """Do nothing."""
-
-    def round_done(self, record: RoundRecord) -> None:
-        """Do nothing."""
-
-    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
-        """Do nothing."""
-
-    def evaluating(self, round: int) -> None:
-        """Do nothing."""
-
-    def run_done(self, state: str) -> None:
-        """Do nothing."""
+    run_started: Callable[..., None] = nothing
+    round_started: Callable[..., None] = nothing
+    client_done: Callable[..., None] = nothing
+    round_done: Callable[..., None] = nothing
+    round_abandoned: Callable[..., None] = nothing
+    evaluating: Callable[..., None] = nothing
+    run_done: Callable[..., None] = nothing

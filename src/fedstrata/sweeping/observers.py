@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fedstrata.comparison.results import Outcome
+from fedstrata.server.observers import nothing
 from fedstrata.sweeping.sweep import Job
 
 
@@ -44,25 +45,12 @@ class SweepObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Observes nothing."""
+    """Observes nothing but what it is given a function for."""
 
-    def sweep_started(self, *, todo: Sequence[Job], done: int, workers: int) -> None:
-        """Do nothing."""
-
-    def run_given(self, worker: int, job: Job) -> None:
-        """Do nothing."""
-
-    def rounds_done(self, worker: int, job: Job, rounds: int) -> None:
-        """Do nothing."""
-
-    def run_finished(self, worker: int, job: Job, outcome: Outcome | None) -> None:
-        """Do nothing."""
-
-    def run_failed(self, worker: int, job: Job, reason: str) -> None:
-        """Do nothing."""
-
-    def run_left(self, worker: int, job: Job, why: str) -> None:
-        """Do nothing."""
-
-    def sweep_done(self) -> None:
-        """Do nothing."""
+    sweep_started: Callable[..., None] = nothing
+    run_given: Callable[..., None] = nothing
+    rounds_done: Callable[..., None] = nothing
+    run_finished: Callable[..., None] = nothing
+    run_failed: Callable[..., None] = nothing
+    run_left: Callable[..., None] = nothing
+    sweep_done: Callable[..., None] = nothing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fedstrata.assembly.finish import finish
@@ -13,14 +12,13 @@ from fedstrata.assembly.provenance import model_card
 from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.shared import Shared
 from fedstrata.config.load import check_config
-from fedstrata.domain.ids import ClientId
-from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
 from fedstrata.errors import StorageError
 from fedstrata.files import new_folder, write_atomic
 from fedstrata.reading.problems import Marks
 from fedstrata.reading.yaml_text import yaml_value
 from fedstrata.runs.checkpoint import clear
 from fedstrata.runs.folder import RunFolder
+from fedstrata.server.observers import Quiet
 from fedstrata.server.run import RunResult
 
 
@@ -56,7 +54,10 @@ def play(
             shutil.rmtree(path)
         values, _ = yaml_value(config, path.name)
         prepared = prepare_run(check_config(values, marks=marks), shared)
-    run = prepared.run(observer=_Rounds(tell), stop=stop)
+    watching = Quiet(
+        run_started=lambda *, first_round, **_: tell(first_round - 1), round_done=lambda record: tell(record.round)
+    )
+    run = prepared.run(observer=watching, stop=stop)
     result = run.resume(prepared.weights) if begun else run.start(prepared.weights)
     if keep_model:
         finish(prepared, result)
@@ -78,31 +79,3 @@ def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
         shutil.rmtree(prepared.folder.client_states, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Rounds:
-    """Tells how many rounds are done."""
-
-    tell: Callable[[int], None]
-
-    def run_started(self, *, method: str, first_round: int, rounds: int, baseline: Metrics | None) -> None:
-        self.tell(first_round - 1)
-
-    def round_started(self, round: int, cohort: int) -> None:
-        """Say nothing."""
-
-    def client_done(self, phase: str, client: ClientId, *, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def round_done(self, record: RoundRecord) -> None:
-        self.tell(record.round)
-
-    def round_abandoned(self, facts: Abandoned, *, again: bool) -> None:
-        """Say nothing: the run folder does."""
-
-    def evaluating(self, round: int) -> None:
-        """Say nothing."""
-
-    def run_done(self, state: str) -> None:
-        """Do nothing: the caller reports."""

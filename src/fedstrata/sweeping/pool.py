@@ -59,7 +59,7 @@ class Pool:
         folder: Where their logs lie; exists.
 
     Example:
-        See ``tests/sweeping/test_sweep_crew.py``.
+        See ``tests/sweeping/test_sweep_run.py``.
     """
 
     def __init__(self, folder: Path) -> None:
