@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isfinite, nan
+from math import isfinite
 from statistics import fmean
 
 from fedstrata.comparison.grouping import Group, Point, measure, trajectory
@@ -53,60 +53,33 @@ def _has_both(run: Run) -> bool:
 def _charts(paths: Sequence[tuple[str, int, list[Path]]], *, name: str, group: Group) -> Pictures:
     by_rounds = [_line(p, lambda point: float(point.rounds)) for p in paths]
     by_upload = [_line(p, lambda point: float(point.bytes_up)) for p in paths]
+    losses = [_line(p, lambda point: float(point.rounds), lambda point: point.metrics.loss) for p in paths]
+    losses = [line for line in losses if any(isfinite(dot.y) for dot in line.dots)]
     log = _far_apart(by_upload)
     if log:
         started = [replace(line, dots=[dot for dot in line.dots if dot.x > 0]) for line in by_upload]
         by_upload = [line for line in started if line.dots]
-    ends = "; ".join(f"{line.label} ends at {percent(line.dots[-1].y)}" for line in by_rounds)
-    scale = "Log scale, without the starting point. " if log else ""
-    seeds = "The band is the range over seeds. " if any(len(p[2]) > 1 for p in paths) else ""
-    start = "Round 0 is the starting point. " if any(p[2][0][0].rounds == 0 for p in paths) else ""
+    scale = " Log scale, without the starting point." if log else ""
+    seeds = " The band is the range over seeds." if any(len(p[2]) > 1 for p in paths) else ""
+    start = " Round 0 is the starting point." if any(p[2][0][0].rounds == 0 for p in paths) else ""
+    rounds, upload = Axis("rounds", COUNT), Axis("upload of all clients so far", "bytes_up", log)
+    of_rounds = f"{name.capitalize()} against rounds.{start}{seeds}{_still(group)}"
+    of_upload = f"{name.capitalize()} against upload: further left is cheaper.{scale}{seeds}"
+    of_loss = "Loss (mean cross-entropy) on the same rows against rounds; less is better."
     return Pictures(
         (
-            Picture(
-                line_chart(
-                    by_rounds,
-                    title=f"{group.label}: {name} against rounds",
-                    description=ends,
-                    x=Axis("rounds", COUNT),
-                    y=Axis(name, SHARE),
-                ),
-                f"{name.capitalize()} against rounds. {start}{seeds}{_still(group)}".strip(),
-            ),
-            Picture(
-                line_chart(
-                    by_upload,
-                    title=f"{group.label}: {name} against upload",
-                    description=ends,
-                    x=Axis("uploaded by all clients so far", "bytes_up", log),
-                    y=Axis(name, SHARE),
-                ),
-                f"{name.capitalize()} against upload: further left is cheaper. {scale}{seeds}".strip(),
-            ),
-            *_loss(paths, group=group),
+            _chart(group, by_rounds, rounds, Axis(name, SHARE), of_rounds),
+            _chart(group, by_upload, upload, Axis(name, SHARE), of_upload),
+            *([_chart(group, losses, rounds, Axis("loss, nats", NUMBER), of_loss)] if losses else ()),
         )
     )
 
 
-def _loss(paths: Sequence[tuple[str, int, list[Path]]], *, group: Group) -> tuple[Picture, ...]:
-    """Return the chart of the loss on the rows of the accuracy; what is not finite is a gap."""
-    lines = [_line(p, lambda point: float(point.rounds), _loss_of) for p in paths]
-    lines = [line for line in lines if any(isfinite(dot.y) for dot in line.dots)]
-    if not lines:
-        return ()
-    ends = "; ".join(f"{line.label} ends at {line.dots[-1].y:.4g}" for line in lines)
-    chart = line_chart(
-        lines,
-        title=f"{group.label}: loss against rounds",
-        description=ends,
-        x=Axis("rounds", COUNT),
-        y=Axis("loss, nats", NUMBER),
-    )
-    return (Picture(chart, "Loss (mean cross-entropy) on the same rows against rounds; less is better."),)
-
-
-def _loss_of(point: Point) -> float:
-    return point.metrics.loss if isfinite(point.metrics.loss) else nan
+def _chart(group: Group, lines: Sequence[Line], x: Axis, y: Axis, caption: str) -> Picture:
+    last = [(line.label, line.dots[-1].y) for line in lines]
+    ends = "; ".join(f"{label} ends at {percent(v) if y.unit == SHARE else f'{v:.4g}'}" for label, v in last)
+    title = f"{group.label}: {y.title} against {x.title}"
+    return Picture(line_chart(lines, x=x, y=y, title=title, description=ends), caption)
 
 
 def _accuracy_of(point: Point) -> float:
@@ -115,11 +88,8 @@ def _accuracy_of(point: Point) -> float:
 
 def _still(group: Group) -> str:
     skipped = sum(len(run.log.skipped) for run in group.runs)
-    return f"The weights stand still over {plural(skipped, 'round')} that {_was(skipped)} skipped." if skipped else ""
-
-
-def _was(count: int) -> str:
-    return "was" if count == 1 else "were"
+    was = "was" if skipped == 1 else "were"
+    return f" The weights stand still over {plural(skipped, 'round')} that {was} skipped." if skipped else ""
 
 
 def _far_apart(lines: Sequence[Line]) -> bool:
