@@ -15,7 +15,7 @@ from io import RawIOBase
 from pathlib import Path
 from shlex import quote
 
-from fedstrata.errors import StorageError
+from fedstrata.errors import FedstrataError, StorageError
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095
 """Bytes of a name and of a path; beyond them even the question whether a file is there is an error."""
@@ -102,6 +102,16 @@ def write_atomic(path: Path, text: str, *, shared: bool = False) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def writing(place: Path, advice: str = "", *, refused: type[FedstrataError] = StorageError) -> Iterator[None]:
+    """Raise an error that says so, and what to do, where a file or folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        tail = f"; {advice}" if advice else ""
+        raise refused(f"{place} cannot be written: {error.strerror or error}{tail}") from error
+
+
 def append(path: Path, data: bytes, *, durable: bool) -> int:
     """Append bytes to a file, whole or not at all, and return where they begin.
 
@@ -113,20 +123,17 @@ def append(path: Path, data: bytes, *, durable: bool) -> int:
     Raises:
         StorageError: They cannot be written, as on a full disk; the file is as it was.
     """
-    try:
-        with private_file(path).open("ab", buffering=0) as file:
-            start = file.tell()
-            try:
-                _write_all(file, data)
-                if durable:
-                    os.fsync(file.fileno())
-                if durable and start == 0:
-                    sync(path.parent)  # the file may be new, and then so is its name
-            except OSError:
-                os.truncate(path, start)
-                raise
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    with writing(path), private_file(path).open("ab", buffering=0) as file:
+        start = file.tell()
+        try:
+            _write_all(file, data)
+            if durable:
+                os.fsync(file.fileno())
+            if durable and start == 0:
+                sync(path.parent)  # the file may be new, and then so is its name
+        except OSError:
+            os.truncate(path, start)
+            raise
     return start
 
 

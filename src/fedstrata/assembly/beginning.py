@@ -8,8 +8,7 @@ from fedstrata.assembly.inputs import Inputs, write_inputs
 from fedstrata.assembly.provenance import environment, resolved
 from fedstrata.config.load import Loaded
 from fedstrata.data.card import DataCard
-from fedstrata.errors import StorageError
-from fedstrata.files import private_folder, write_atomic
+from fedstrata.files import private_folder, write_atomic, writing
 from fedstrata.reading.problems import Problem, config_error
 from fedstrata.runs.folder import RunFolder
 from fedstrata.runs.sites_file import Sites, write_sites
@@ -30,16 +29,13 @@ def begin(folder: RunFolder, loaded: Loaded, card: DataCard, inputs: Inputs, sit
         StorageError: It cannot be written.
     """
     _make(folder, loaded)
-    try:
+    with writing(folder.path, "make room, delete the folder, and start again"):
         if sites is not None:
             write_sites(folder, sites)
         write_atomic(folder.path / "env.json", environment(loaded))
         write_atomic(folder.path / "data_card.json", json.dumps(card.to_json(), indent=1))
         write_inputs(folder, inputs)
         write_atomic(folder.config, resolved(loaded))
-    except OSError as error:
-        advice = "make room, delete the folder, and start again"
-        raise StorageError(f"{folder.path} cannot be written: {error.strerror or error}; {advice}") from error
 
 
 def _make(folder: RunFolder, loaded: Loaded) -> None:

@@ -229,14 +229,12 @@ def write_profile(out: Path, profile: DeviceProfile, heading: Sequence[str]) -> 
 
     import yaml
 
-    from fedstrata.files import write_atomic
+    from fedstrata.files import write_atomic, writing
 
     values = {name: value for name, value in asdict(profile).items() if value is not None}
     text = "".join(f"# {line}\n" for line in heading) + yaml.safe_dump(values, sort_keys=False)
-    try:
+    with writing(out, "choose another file with --out", refused=ConfigError):
         write_atomic(out, text, shared=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}; choose another file with --out") from error
 
 
 def _say(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedstrata.errors import ConfigError, StorageError
+from fedstrata.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedstrata.comparison.inputs import Gathered
@@ -99,7 +99,7 @@ def _write(
 ) -> Iterator[Path]:
     """Write the files that are asked for, and yield their paths."""
     from fedstrata.comparison.results import write_outcomes
-    from fedstrata.files import write_atomic
+    from fedstrata.files import write_atomic, writing
     from fedstrata.report.compare_html import write_page
     from fedstrata.report.compare_views import markdown as as_markdown
 
@@ -111,13 +111,9 @@ def _write(
     for path, write in writers:
         if path is None:
             continue
-        try:
+        with writing(path, "name a file in a folder of yours"):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
-        except OSError as error:
-            raise StorageError(
-                f"{path} cannot be written: {error.strerror}; name a file in a folder of yours"
-            ) from error
         yield path
 
 

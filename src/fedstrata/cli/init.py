@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedstrata.errors import ConfigError
-from fedstrata.files import argument
+from fedstrata.files import argument, writing
 
 TEMPLATE = """\
 # A run of fedstrata. Check it and start it with:  fedstrata run {name}
@@ -80,8 +80,6 @@ def init(
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; name the file to write")
     name = argument(path)
-    try:
+    with writing(path, "name a file in a folder of yours", refused=ConfigError):
         path.write_text(TEMPLATE.format(name=name), encoding="utf-8", errors="replace")  # names need be no UTF-8
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}; name a file in a folder of yours") from error
     typer.echo(f"wrote {path}: fill in model.path and data, then: fedstrata plan {name}, and: fedstrata run {name}")

@@ -12,8 +12,7 @@ from fedstrata.assembly.provenance import model_card
 from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.shared import Shared
 from fedstrata.config.load import check_config
-from fedstrata.errors import StorageError
-from fedstrata.files import new_folder, write_atomic
+from fedstrata.files import new_folder, write_atomic, writing
 from fedstrata.reading.problems import Marks
 from fedstrata.reading.yaml_text import yaml_value
 from fedstrata.runs.checkpoint import clear
@@ -71,11 +70,9 @@ def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
     if result.state != "finished":
         return
     card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)
-    try:
+    with writing(prepared.folder.path, "make room"):
         with new_folder(prepared.folder.model, shared=True) as folder:
             write_atomic(folder / "README.md", f"{card}\nThe sweep that made it kept no weights.\n", shared=True)
         clear(prepared.folder.checkpoints)
         prepared.folder.forget_answers()
         shutil.rmtree(prepared.folder.client_states, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"{prepared.folder.path} cannot be written: {error.strerror or error}; make room") from error

@@ -8,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from fedstrata.comparison.results import Outcome, merge_local_only, outcome_of, write_outcomes
-from fedstrata.errors import CheckpointError, StorageError
+from fedstrata.errors import CheckpointError
+from fedstrata.files import writing
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
 from fedstrata.sweeping.sweep import Job, Sweep
@@ -89,8 +90,6 @@ def write(path: Path, outcomes: Sequence[Outcome]) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    try:
+    with writing(path, "make room or name another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_outcomes(path, outcomes)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}; make room or name another") from error

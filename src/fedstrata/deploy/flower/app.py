@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedstrata.deploy.flower.toml import toml
 from fedstrata.errors import ConfigError
+from fedstrata.files import writing
 
 PACKAGE = "fedstrata_app"
 """Name of the app's own Python package: two files of one line each, which a user may extend."""
@@ -88,9 +89,7 @@ def write_app(folder: Path, settings: Mapping[str, str | bool], *, name: str = "
         f"{PACKAGE}/server.py": _SERVER,
         f"{PACKAGE}/client.py": _CLIENT,
     }
-    try:
+    with writing(folder, refused=ConfigError):
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedstrata.errors import ConfigError
+from fedstrata.files import writing
 
 _AUTHORITY = "fedstrata trial authority"
 _LABEL = "[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
@@ -187,12 +188,10 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _write(path: Path, data: bytes, *, private: bool = False) -> None:
-    try:
+    with writing(path, refused=ConfigError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
         with os.fdopen(descriptor, "wb") as file:
             if private:
                 os.fchmod(descriptor, 0o600)  # it may have been there, for others to read
             file.write(data)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

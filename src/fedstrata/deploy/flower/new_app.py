@@ -10,6 +10,7 @@ from string import Template
 from fedstrata.deploy.flower.app import LONGEST, SETTINGS, write_app
 from fedstrata.deploy.flower.toml import toml
 from fedstrata.errors import ConfigError
+from fedstrata.files import writing
 
 TEXTS = ("run.yaml", "site.example.yaml", "README.md")
 """What a user reads and fills in; they lie in ``templates/``."""
@@ -40,12 +41,10 @@ def new_app(folder: Path, *, name: str | None = None, force: bool = False) -> st
     values = {"name": called, "folder": _quoted(place), "version": version("fedstrata")}
     texts = {text: Template(_template(text)).substitute(values) for text in TEXTS}
     write_app(place, SETTINGS, name=called)
-    try:
+    with writing(folder, refused=ConfigError):
         (place / KEYS).mkdir(exist_ok=True)
         for file, text in texts.items():
             (place / file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     return called
 
 

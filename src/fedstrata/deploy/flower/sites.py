@@ -15,8 +15,8 @@ from fedstrata.deploy.flower.watch import STATUS, WIRE
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Exchange
-from fedstrata.errors import CheckpointError, ConfigError, StorageError
-from fedstrata.files import append, write_atomic
+from fedstrata.errors import CheckpointError, ConfigError
+from fedstrata.files import append, write_atomic, writing
 from fedstrata.reading.json_text import read_json
 from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import Problem, config_error
@@ -116,10 +116,8 @@ class SiteBook:
             append(self.folder / WIRE, lines.encode(), durable=False)
         self._waiting.clear()
         status = self.folder / STATUS
-        try:
+        with writing(status):
             write_atomic(status, json.dumps({"run": self.run, "sites": self._sites}, indent=1))
-        except OSError as error:
-            raise StorageError(f"{status} cannot be written: {error.strerror}") from error
 
     def _update(self, exchange: Exchange) -> None:
         known = self._sites.setdefault(exchange.client, {})
