@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
+from math import inf, isnan, nan
 from pathlib import Path
 
 import pytest
 
-from fedstrata.domain.records import SCHEMA, RoundRecord
+from fedstrata.domain.ids import LayerName
+from fedstrata.domain.records import SCHEMA, LayerTheory, Metrics, RoundRecord, TheoryRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.runs.events import read_log
 from report.synthetic_run import events_of, write_run
@@ -142,3 +143,23 @@ def test_a_budget_without_limit_and_a_bound_that_is_not_known_are_read_back(tmp_
     assert log.rounds[0].clients[0].budget == {}
     assert log.rounds[0].certificate is not None
     assert log.rounds[0].certificate["gap"] == inf
+
+
+def test_numbers_that_were_too_large_for_the_log_are_read_back_as_such(tmp_path: Path) -> None:
+    def broken(record: RoundRecord) -> RoundRecord:
+        parts = (LayerTheory(LayerName("h.0"), 1.0, inf, inf, inf),)
+        return replace(
+            record,
+            layers=(replace(record.layers[0], update_norm=nan),),
+            frozen_norms={LayerName("embeddings"): inf},
+            test=Metrics(0.1, nan, 10),
+            theory=TheoryRecord(inf, inf, 1.0, parts),
+        )
+
+    (found,) = read_log(write_run(tmp_path / "run", rounds=1, change=broken) / "events.jsonl").rounds
+    assert found.test is not None
+    assert found.theory is not None
+    assert isnan(found.test.loss)
+    assert isnan(found.layers[0].update_norm)
+    assert found.frozen_norms == {"embeddings": inf}
+    assert found.theory == TheoryRecord(inf, inf, 1.0, (LayerTheory(LayerName("h.0"), 1.0, inf, inf, inf),))

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, nan
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from fedstrata.domain.ids import ClientId, LayerName
 
 SCHEMA = 6
 """Version of the event log's fields; since 6 rounds count from 1."""
+
+OrNan = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
+OrInf = Annotated[float, BeforeValidator(lambda value: inf if value is None else value)]
+"""Numbers for which the event log, which is strict JSON, has null where they are too large for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,7 @@ class Metrics:
     """
 
     accuracy: float
-    loss: float
+    loss: OrNan
     num_examples: int
 
 
@@ -89,7 +97,7 @@ class LayerRecord:
     contributors: int
     data_mass: float
     chi2: float | None
-    update_norm: float
+    update_norm: OrNan
     below_quorum: int = 0
 
 
@@ -106,9 +114,9 @@ class LayerTheory:
 
     name: LayerName
     data_mass: float
-    gradient_sq: float
-    spread: float
-    error: float
+    gradient_sq: OrInf
+    spread: OrInf
+    error: OrInf
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +134,9 @@ class TheoryRecord:
         seconds: What measuring took; not in the round's.
     """
 
-    error: float
-    missing_layers: float
-    wrong_weights: float
+    error: OrInf
+    missing_layers: OrInf
+    wrong_weights: OrInf
     layers: tuple[LayerTheory, ...] = ()
     loss_before: float | None = None
     loss_after: float | None = None
@@ -202,8 +210,8 @@ class RoundRecord:
     attempt: int = 0
     committed: bool = True
     losses: Mapping[str, int] = field(default_factory=dict)
-    frozen_norms: Mapping[LayerName, float] = field(default_factory=dict)
-    certificate: Mapping[str, float | str] | None = None
+    frozen_norms: Mapping[LayerName, OrInf] = field(default_factory=dict)
+    certificate: Mapping[str, OrInf | str] | None = None
     test: Metrics | None = None
     validation: Metrics | None = None
     client_accuracy: Mapping[str, float] = field(default_factory=dict)

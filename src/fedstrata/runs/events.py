@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import inf, nan
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -137,8 +136,8 @@ def _run(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 
 
 def _baseline(reader: _Reader, event: Mapping[str, object], line: int) -> None:
-    reader.test = reader.valid(_METRICS, _lossy(event.get("test")), line)
-    reader.validation = reader.valid(_METRICS, _lossy(event.get("validation")), line)
+    reader.test = reader.valid(_METRICS, event.get("test"), line)
+    reader.validation = reader.valid(_METRICS, event.get("validation"), line)
     reader.losses = reader.valid(_LOSSES, event.get("losses", {}), line)
 
 
@@ -154,42 +153,15 @@ def _client(reader: _Reader, event: Mapping[str, object], line: int) -> None:
 def _round(reader: _Reader, event: Mapping[str, object], line: int) -> None:
     number = event.get("round")
     clients = tuple(c for (r, _), c in sorted(reader.clients.items()) if r == number)
-    certificate, layers = event.get("certificate"), event.get("layers")
-    if isinstance(certificate, dict):
-        event = {**event, "certificate": _filled(certificate, inf, "bound", "gap")}
-    if isinstance(layers, list):
-        event = {**event, "layers": [_filled(b, nan, "update_norm") if isinstance(b, dict) else b for b in layers]}
-    event = {**event, **{key: _lossy(event.get(key)) for key in ("test", "validation")}}
-    if isinstance(theory := event.get("theory"), dict):
-        event = {**event, "theory": _theory(theory)}
     record = reader.valid(_ROUND, {**event, "clients": clients}, line)
     reader.rounds[record.round] = record
     reader.clients.clear()
-
-
-def _lossy(found: object) -> object:
-    """Return metrics with a loss that is no number where it was too large for one."""
-    return _filled(found, nan, "loss") if isinstance(found, dict) else found
-
-
-def _theory(found: Mapping[str, object]) -> Mapping[str, object]:
-    """Return a record of the theory with infinity where gradients were too large for a number."""
-    layers = found.get("layers")
-    parts = ("gradient_sq", "spread", "error")
-    if isinstance(layers, list):
-        found = {**found, "layers": [_filled(one, inf, *parts) if isinstance(one, dict) else one for one in layers]}
-    return _filled(found, inf, "error", "missing_layers", "wrong_weights")
 
 
 def _abandoned(reader: _Reader, event: Mapping[str, object], line: int) -> None:
     facts = reader.valid(_ABANDONED, event, line)
     reader.abandoned[facts.round, facts.attempt] = facts
     reader.clients.clear()
-
-
-def _filled(values: Mapping[str, object], meant: float, *keys: str) -> Mapping[str, object]:
-    """Return the values with what was meant where the log, which is strict JSON, has null."""
-    return {**values, **{key: meant for key in keys if key in values and values[key] is None}}
 
 
 def _resume(reader: _Reader, event: Mapping[str, object], line: int) -> None:
