@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import struct
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -70,14 +71,19 @@ def test_a_pickle_is_no_message(ends: Ends, tmp_path: Path, monkeypatch: pytest.
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interpreter]:
     """A worker that says half a message, and reads nothing; both are waited for during 10 ms alone."""
     monkeypatch.setattr("fedstrata.interpreter._LIMIT", struct.pack("ll", 0, 10_000))
-    with Path(os.devnull).open("w") as output:
-        worker = Interpreter("worker_that_says_half", output=output.fileno())
+    socket.setdefaulttimeout(0.001)  # as a library may
+    try:
+        with Path(os.devnull).open("w") as output:
+            worker = Interpreter("worker_that_says_half", output=output.fileno())
+    finally:
+        socket.setdefaulttimeout(None)
     yield worker
     worker.end()
     assert worker.ended()
 
 
 def test_a_worker_that_stops_in_the_middle_of_a_message_counts_as_gone(stuck: Interpreter) -> None:
+    assert os.get_blocking(stuck.pipe.fileno())
     wait([stuck.pipe])
     assert receive(stuck.pipe) is None
 

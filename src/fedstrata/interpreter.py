@@ -72,6 +72,8 @@ class Interpreter:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         here, there = socket.socketpair()
+        for one in (here, there):
+            one.setblocking(True)  # whatever socket.setdefaulttimeout says
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             here.setsockopt(socket.SOL_SOCKET, option, _LIMIT)
         self.pipe = Connection(here.detach())
