@@ -25,7 +25,6 @@ from fedstrata.models.step import measure_model
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.planning.subject import Assumed
 from fedstrata.report.html import paths
-from fedstrata.report.html import report as report
 from fedstrata.report.progress import PlainProgress
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult

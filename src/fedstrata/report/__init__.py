@@ -16,11 +16,13 @@ from types import ModuleType
 class _Callable(ModuleType):
     """A package that can be called as a function."""
 
-    def __call__(self, runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
-        """Write a report; see ``fedstrata.report.html.report``."""
-        from fedstrata.report.html import report
+    def __call__(
+        self, runs: str | Path | Sequence[str | Path], out: str | Path | None = None, *, title: str | None = None
+    ) -> Path:
+        """Write a report; see ``fedstrata.report.html.write_report``."""
+        from fedstrata.report.html import write_report
 
-        return report(runs, out)
+        return write_report(runs, out, title=title)
 
 
 sys.modules[__name__].__class__ = _Callable

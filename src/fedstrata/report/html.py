@@ -26,24 +26,34 @@ from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import DataCard, Run
 
 
-def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+def write_report(
+    runs: str | Path | Sequence[str | Path], out: str | Path | None = None, *, title: str | None = None
+) -> Path:
     """Write one offline HTML file on one run or several, and return its path.
 
+    Runs of one model and data setting are compared; runs of one method that differ in the seed alone are averaged.
+    The same folders give the same bytes.
+
     Args:
-        runs: Run folders.
-        out: The file; by default ``report.html`` in the run folder, or beside the folders of several.
+        runs: Run folders; one that is named twice counts once.
+        out: The file, or a folder that then gets ``report.html``; by default the run's folder, or the one around the
+            folders of several. Parent folders are made.
+        title: Heading of the page.
 
     Raises:
-        FedstrataError: A folder is no run's.
-
-    Example:
-        See ``tests/test_api.py``.
+        ConfigError: ``runs`` is empty.
+        CheckpointError: A folder is no run folder, or its event log cannot be read.
     """
-    folders = paths(runs)
+    folders = list({folder.resolve(): folder for folder in paths(runs)}.values())
     if not folders:
-        raise ConfigError("no run folder is given; name at least one")
-    usual = (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
-    return write_report(folders, usual if out is None else Path(out))
+        raise ConfigError("no run folder is given; name at least one run folder, which `fedstrata run` wrote")
+    page = render([read_run(folder) for folder in folders], title=title)
+    usual = folders[0] if len(folders) == 1 else folders[0].parent
+    target = usual if out is None else Path(out)
+    target = target / "report.html" if target.is_dir() else target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, page.encode(errors="replace").decode(), shared=True)
+    return target
 
 
 def paths(runs: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -54,31 +64,6 @@ def paths(runs: str | Path | Sequence[str | Path]) -> list[Path]:
         ['a']
     """
     return [Path(runs)] if isinstance(runs, str | Path) else [Path(one) for one in runs]
-
-
-def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
-    """Write one HTML file on one or several run folders, and return its path.
-
-    Runs of one model and data setting are compared; runs of one method that differ in the seed alone are averaged.
-    The same folders give the same bytes.
-
-    Args:
-        runs: Run folders; one that is named twice counts once.
-        out: The file, or a folder that then gets ``report.html``. Parent folders are made.
-        title: Heading of the page.
-
-    Raises:
-        ConfigError: ``runs`` is empty.
-        CheckpointError: A folder is no run folder, or its event log cannot be read.
-    """
-    folders = list({folder.resolve(): folder for folder in runs}.values())
-    if not folders:
-        raise ConfigError("a report needs at least one run folder; pass the folder that `fedstrata run` wrote")
-    page = render([read_run(folder) for folder in folders], title=title)
-    target = out / "report.html" if out.is_dir() else out
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, page.encode(errors="replace").decode(), shared=True)
-    return target
 
 
 def render(runs: Sequence[Run], *, title: str | None = None) -> str:
