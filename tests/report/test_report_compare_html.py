@@ -53,6 +53,12 @@ def test_every_mark_says_on_hover_what_it_is(tmp_path: Path) -> None:
     assert "<title>top, 0: 40.0%</title>" in text
 
 
+def test_the_row_of_the_reference_stands_out_in_every_table(tmp_path: Path) -> None:
+    text = page(tmp_path, [outcome("top"), outcome("consensus")])
+    assert set(re.findall(r'<tr class=strong><th scope="row">([^<]+)<', text)) == {"consensus (reference)"}
+    assert text.count("<tr class=strong>") == text.count("<table ")
+
+
 def test_names_are_text(tmp_path: Path) -> None:
     text = page(tmp_path, [outcome("<b>x</b>", row="<i>"), outcome("consensus", row="<i>")], notes=["<u>"])
     assert not re.search(r"<b>|<i>|<u>", text)
