@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ from torch import Tensor
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.alignment import aligned
-from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.versions import Versions
+from fedstrata.domain.ids import TensorName
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
 from fedstrata.reading.bounded import read_bytes
 from fedstrata.reading.json_text import json_value
-from fedstrata.runs.state import Best, Measured, ServerState, StateVersions
+from fedstrata.reading.typed import plain, typed
+from fedstrata.runs.state import Count, ServerState
 from fedstrata.wire.messages import Weights
 
 SCHEMA = 7
@@ -40,7 +40,6 @@ TENSORS = ("model.safetensors", "aggregator.safetensors")
 """The files beside ``state.json``; the second one only where the aggregator remembers tensors."""
 _GENERATION = re.compile(r"round-([0-9]{4}|[1-9][0-9]{4,17})")
 """As ``_name`` writes it: ``round-10`` and ``round-0002.bak`` are none of ours."""
-_COUNTS = ("round", "attempt", "log_bytes", "journal_bytes")
 MOST_STATE = 2**30
 """Bytes of a ``state.json``; what many clients' sketches take is far below it."""
 KEPT = 2
@@ -59,15 +58,17 @@ class Place:
         identity: What the bits depend on besides: hash of the configuration, versions of packages.
     """
 
-    log_bytes: int
+    log_bytes: Count
     log_sha256: str
-    journal_bytes: int
+    journal_bytes: Count
     seed: int
     identity: Mapping[str, str] = field(default_factory=dict)
 
 
 _PLACE = TypeAdapter(Place)
-_STATES = TypeAdapter(dict[ClientId, StateVersions])
+_STATE = TypeAdapter(ServerState)
+_SAID = tuple(plain(_STATE, ServerState(0, {}, {}, AggregatorState())))
+"""Keys of a state beside tensors and the selector's memory, which is whatever JSON a selector likes."""
 
 
 def save(state: ServerState, folder: Path, place: Place) -> Path:
@@ -165,25 +166,13 @@ def _of_files(
     if data["seed"] != seed:
         raise CheckpointError(f"checkpoint {path} belongs to seed {data['seed']}, the configuration says {seed}")
     _check_model(path, weights, expected)
-    if not all(type(data[name]) is int and data[name] >= 0 for name in _COUNTS):
-        raise ValueError(f"{', '.join(_COUNTS)} have to be whole numbers")
-    state = ServerState(
-        round=data["round"],
+    state = replace(
+        typed(_STATE, {name: data[name] for name in _SAID}),
         weights={TensorName(n): aligned(weights[n]).to(expected[TensorName(n)].device) for n in expected},
         selector=data["selector"],
         aggregator=AggregatorState({TensorName(n): aligned(t) for n, t in tensors.items()}),
-        versions=Versions(**data["versions"]),
-        best=Best(**data["best"]) if data["best"] else None,
-        attempt=data["attempt"],
-        run=data["run"],
-        piggybacked={ClientId(c): _measured(r) for c, r in data["piggybacked"].items()},
-        states=_STATES.validate_python(data["states"]),
     )
-    return state, _PLACE.validate_python({name: data[name] for name in Place.__dataclass_fields__})
-
-
-def _measured(data: Mapping[str, Any]) -> Measured:
-    return Measured(data["round"], data["loss"], tuple(data["scores"]), tuple(map(tuple, data["sketches"])))
+    return state, typed(_PLACE, {name: data[name] for name in Place.__dataclass_fields__})
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -227,18 +216,8 @@ def _check_model(path: Path, weights: Mapping[str, Tensor], expected: Weights) -
 
 
 def _to_json(state: ServerState, place: Place) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "run": state.run,
-        "round": state.round,
-        "attempt": state.attempt,
-        **asdict(place),
-        "selector": dict(state.selector),
-        "versions": asdict(state.versions),
-        "best": asdict(state.best) if state.best else None,
-        "piggybacked": {client: asdict(one) for client, one in state.piggybacked.items()},
-        "states": {client: asdict(one) for client, one in state.states.items()},
-    }
+    said = {**plain(_STATE, state), **plain(_PLACE, place)}
+    return {"schema": SCHEMA, "selector": dict(state.selector), **said}
 
 
 def _plain(weights: Weights) -> dict[str, Tensor]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from fedstrata.aggregators.protocol import AggregatorState
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.versions import Versions
 from fedstrata.selectors.protocol import SelectorState
-from fedstrata.wire.messages import Origin, StateVersion, Weights
+from fedstrata.wire.messages import Apart, Origin, StateVersion, Weights
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +104,13 @@ class ServerState:
         states: Versions of the clients' own states, where clients keep any.
     """
 
-    round: int
-    weights: Weights
-    selector: SelectorState
-    aggregator: AggregatorState
+    round: Count
+    weights: Annotated[Weights, Apart]
+    selector: Annotated[SelectorState, Apart]
+    aggregator: Annotated[AggregatorState, Apart]
     versions: Versions = field(default_factory=Versions)
     best: Best | None = None
-    attempt: int = 0
+    attempt: Count = 0
     run: str = ""
     piggybacked: Mapping[ClientId, Measured] = field(default_factory=dict)
     states: Mapping[ClientId, StateVersions] = field(default_factory=dict)
