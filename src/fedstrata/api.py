@@ -20,7 +20,7 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ConfigError, ModelError
 from fedstrata.models.fake import fake_model
-from fedstrata.models.loaded import Lora, Task
+from fedstrata.models.form import Form, Lora, Task
 from fedstrata.models.step import measure_model
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.planning.subject import Assumed
@@ -172,7 +172,7 @@ def layers(
     for name, given in (("batch", batch), ("length", length), ("size", size)):
         if given is not None and given < 1:
             raise ConfigError(f"{name} is {given}; it has to be at least 1")
-    network = fake_model(str(model), num_labels=labels, task=task, adapter=adapter)
+    network = fake_model(str(model), num_labels=labels, task=task, form=Form(adapter=adapter))
     try:
         return ModelLayers(network.layers, measure_model(network, rows=batch, length=length, size=size))
     except ModelError as error:

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedstrata.assembly.provenance import identity, resolved
-from fedstrata.assembly.sources import adapter_of
 from fedstrata.config.load import check_config
 from fedstrata.errors import ConfigError
-from fedstrata.models.loaded import Lora
+from fedstrata.models.form import Lora
 from fedstrata.planning.subject import Assumed, subject
 from small_runs import digits
 
@@ -22,12 +22,12 @@ def config(tmp_path: Path, **model: Any) -> Any:  # noqa: ANN401  a checked conf
 def test_a_bare_kind_is_short_for_an_adapter_without_options(tmp_path: Path) -> None:
     short, long = config(tmp_path, adapter="lora"), config(tmp_path, adapter={"kind": "lora", "rank": 8, "alpha": 16})
     assert resolved(short) == resolved(long)
-    assert adapter_of(short.config.model) == Lora()
+    assert Lora(**asdict(short.config.model.adapter)) == Lora()
 
 
 def test_targets_are_a_list_or_auto(tmp_path: Path) -> None:
     found = config(tmp_path, adapter={"kind": "lora", "rank": 2, "targets": ["query", "value"]})
-    assert adapter_of(found.config.model) == Lora(rank=2, targets=("query", "value"))
+    assert Lora(**asdict(found.config.model.adapter)) == Lora(rank=2, targets=("query", "value"))
 
 
 @pytest.mark.parametrize(

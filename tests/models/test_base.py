@@ -12,11 +12,12 @@ from executed_steps import MODELS, Bench, predicted
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import TensorRows
-from fedstrata.models.base import Base, set_base
+from fedstrata.models.base import set_base
 from fedstrata.models.export import save_model
 from fedstrata.models.fake import fake_model
+from fedstrata.models.form import Base, Form, Lora
 from fedstrata.models.hub import load_model
-from fedstrata.models.loaded import LoadedModel, Lora
+from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
@@ -25,7 +26,9 @@ from small_models import save_bert
 
 
 def _load(folder: Path, base: Base, adapter: Lora | None = Lora(rank=2)) -> LoadedModel:  # noqa: B008  a value
-    return load_model(folder, task="text-classification", labels=["a", "b"], adapter=adapter, base=base)
+    return load_model(
+        folder, task="text-classification", labels=["a", "b"], form=Form(adapter=adapter, base_dtype=base)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def test_what_nobody_trains_takes_half_the_bytes_and_the_rest_stays_float32(fold
     assert {named[t.name].dtype for b in half.layers.trainable for t in b.tensors} == {torch.float32}
     assert [b.bytes for b in half.layers.never] == [b.bytes // 2 for b in whole.layers.never]
     assert half.layers.trainable == whole.layers.trainable
-    assert fake_model(str(folder), num_labels=2, adapter=adapter, base="bf16").layers == half.layers
+    assert fake_model(str(folder), num_labels=2, form=Form(adapter=adapter, base_dtype="bf16")).layers == half.layers
 
 
 @pytest.mark.parametrize("adapter", [None, Lora(rank=2)])

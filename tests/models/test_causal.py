@@ -14,6 +14,7 @@ from fedstrata.domain.ids import TensorName
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.export import save_model
 from fedstrata.models.fake import fake_model
+from fedstrata.models.form import Form
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.step import measure_model
@@ -34,7 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(folder: Path, **options: Any) -> LoadedModel:  # noqa: ANN401
-    return load_model(folder, task="multiple-choice", labels=POSITIONS, **options)
+    head = options.pop("head", "auto")
+    return load_model(folder, task="multiple-choice", labels=POSITIONS, head=head, form=Form(**options))
 
 
 def roles(model: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401
@@ -68,8 +70,8 @@ def test_every_weight_is_the_folders(home: Path) -> None:
 
 def test_an_untied_head_is_trained_where_always_names_it(home: Path) -> None:
     for model in (
-        loaded(home / "llama", always=["lm_head"]),
-        fake_model(str(home / "llama"), task="multiple-choice", always=["0", "lm_head"]),
+        loaded(home / "llama", always=("lm_head",)),
+        fake_model(str(home / "llama"), task="multiple-choice", form=Form(always=("0", "lm_head"))),
     ):
         assert "lm_head" in roles(model)[0]
         assert [t.name for t in model.layers.always[-1].tensors] == ["lm_head.weight"]
@@ -78,8 +80,8 @@ def test_an_untied_head_is_trained_where_always_names_it(home: Path) -> None:
 @pytest.mark.parametrize(("name", "embeddings"), [("llama-tied", "model.embed_tokens"), ("gpt2", "transformer.wte")])
 def test_a_tied_head_is_trained_by_the_name_of_the_embeddings_alone(home: Path, name: str, embeddings: str) -> None:
     with pytest.raises(LayerError, match=f"'lm_head' shares its weights with '{embeddings}'; name '{embeddings}' in"):
-        loaded(home / name, always=["lm_head"])
-    both = loaded(home / name, always=[embeddings])
+        loaded(home / name, always=("lm_head",))
+    both = loaded(home / name, always=(embeddings,))
     assert embeddings in roles(both)[0]
     assert roles(both)[1][-1] == "lm_head"
 

@@ -9,7 +9,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.layers import Mask
 from fedstrata.models.base import set_base
 from fedstrata.models.checkpointing import checkpointed
-from fedstrata.models.loaded import Lora
+from fedstrata.models.form import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step

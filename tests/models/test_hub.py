@@ -16,6 +16,7 @@ from tokenizers.models import WordLevel
 
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.folder import load_config, load_processor, load_tokenizer, model_folder
+from fedstrata.models.form import Form
 from fedstrata.models.hub import load_model
 from memory_places import astray, misplace
 
@@ -188,7 +189,7 @@ def test_dropout_is_set_everywhere(bert: Path) -> None:
 
 def test_layer_that_does_not_exist_is_an_error(bert: Path) -> None:
     with pytest.raises(LayerError, match="layer 3 does not exist: the model has 3 layers"):
-        load_model(bert, task="text-classification", labels=TEN, candidates=3)
+        load_model(bert, task="text-classification", labels=TEN, form=Form(candidates=3))
 
 
 def test_loading_prints_nothing(encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:

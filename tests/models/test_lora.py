@@ -19,8 +19,8 @@ from fedstrata.domain.stats import Statistic
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.custom import load_custom
 from fedstrata.models.fake import fake_model
+from fedstrata.models.form import Form, Lora
 from fedstrata.models.hub import load_model
-from fedstrata.models.loaded import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
@@ -214,12 +214,12 @@ def test_model_of_a_folder_has_its_head_by_the_same_seed_with_and_without_an_ada
     save_bert(tmp_path / "bert")
     given: dict[str, Any] = {"task": "text-classification", "labels": ["a", "b"], "seed": 5}
     plain = load_model(tmp_path / "bert", **given)
-    loaded = load_model(tmp_path / "bert", units="halves", adapter=SMALL, **given)
-    assert loaded.adapter == SMALL
+    loaded = load_model(tmp_path / "bert", form=Form(units="halves", adapter=SMALL), **given)
+    assert loaded.form.adapter == SMALL
     assert torch.equal(plain.model.classifier.weight, loaded.model.classifier.weight)  # type: ignore[union-attr, arg-type]
     assert len(loaded.layers) == 6
     assert loaded.new_head == plain.new_head
-    fake = fake_model(str(tmp_path / "bert"), num_labels=2, units="halves", adapter=SMALL)
+    fake = fake_model(str(tmp_path / "bert"), num_labels=2, form=Form(units="halves", adapter=SMALL))
     assert fake.layers == loaded.layers
 
 
@@ -228,7 +228,7 @@ def test_custom_network_can_be_adapted(tmp_path: Path, monkeypatch: pytest.Monke
     source = f"from torch import nn\ndef net(n):\n    return {body}\n"
     (tmp_path / "lora_nets.py").write_text(source)
     monkeypatch.chdir(tmp_path)
-    loaded = load_custom("lora_nets:net", task="image-classification", labels=["a", "b"], adapter=SMALL)
+    loaded = load_custom("lora_nets:net", task="image-classification", labels=["a", "b"], form=Form(adapter=SMALL))
     assert loaded.layers.layers[0].tensor_names == ("0.0.lora_A.default.weight", "0.0.lora_B.default.weight")
 
 

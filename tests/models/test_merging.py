@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, batch_for, build
 from fedstrata.domain.ids import TensorName
 from fedstrata.models.export import save_model
-from fedstrata.models.loaded import LoadedModel, Lora
+from fedstrata.models.form import Form, Lora
+from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import adapt
 from fedstrata.models.merging import merged
 from fedstrata.models.partition import partition
@@ -47,7 +48,9 @@ class Trained:
             for n, p in self.model.named_parameters()
             if n in trained
         }
-        loaded = LoadedModel(self.model, self.layers, str(self.base), "image-classification", ("a",), adapter=adapter)
+        loaded = LoadedModel(
+            self.model, self.layers, str(self.base), "image-classification", ("a",), form=Form(adapter=adapter)
+        )
         self.folder = save_model(loaded, self.state, folder / "model", card="# Card")
 
     @property

@@ -10,11 +10,10 @@ import torch
 from executed_steps import MODELS, Bench, predicted, saved
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.profile import StepProfile
-from fedstrata.models.loaded import Lora
+from fedstrata.models.form import Lora, Units
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
-from fedstrata.models.sublayers import Units
 
 KINDS: dict[str, tuple[Units, Lora | None]] = {
     "halves": ("halves", None),

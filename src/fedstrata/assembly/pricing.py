@@ -103,7 +103,7 @@ def measured(network: Network, sample: Mapping[str, Tensor], workloads: Sequence
                 network.layers,
                 batch(length),
                 network.objective,
-                checkpointing=network.checkpointing,
+                checkpointing=network.form.checkpointing,
             ),
             rows=rows,
             length=length,

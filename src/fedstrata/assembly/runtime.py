@@ -48,7 +48,7 @@ class Workplace:
         """Move the model to the device, and return it as the one that all clients train on."""
         self.network.model.to(self.device)
         network = self.network
-        return ResidentModel(network.model, network.layers, network.objective, checkpointing=network.checkpointing)
+        return ResidentModel(network.model, network.layers, network.objective, checkpointing=network.form.checkpointing)
 
 
 def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:

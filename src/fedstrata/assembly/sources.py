@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.config.load import Loaded
-from fedstrata.config.schema import ModelSection
 from fedstrata.data.choice import prepare_choices
 from fedstrata.data.kinds import Digits, FromFiles, Own, Remote
 from fedstrata.data.load import Prepare, load_data
@@ -24,8 +23,9 @@ from fedstrata.models.custom import is_custom
 from fedstrata.models.failing import most_tokens
 from fedstrata.models.folder import load_config as load_model_config
 from fedstrata.models.folder import model_folder
+from fedstrata.models.form import Task
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
-from fedstrata.models.loaded import LoadedModel, Lora, Task
+from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.padding import padded_tokenizer
 from fedstrata.reading.paths import expanded
 from fedstrata.reading.problems import Loc, Problem, config_error, located
@@ -92,14 +92,7 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         "task": task_of(loaded),
         "labels": data.labels,
         "seed": Seeds(loaded.config.seed).integer(Phase.MODEL),
-        "candidates": section.candidates,
-        "always": section.always,
-        "never": section.never,
-        "blocks": section.blocks,
-        "units": section.units,
-        "adapter": adapter_of(section),
-        "base": section.base_dtype,
-        "checkpointing": section.checkpointing,
+        "form": section,
     }
     try:
         if is_custom(section.path):
@@ -110,20 +103,6 @@ def load_network(loaded: Loaded, data: FederatedData) -> LoadedModel:
         raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error
     except ModelError as error:
         raise config_error([model_problem(error)], loaded.marks) from error
-
-
-def adapter_of(section: ModelSection) -> Lora | None:
-    """Return what is trained in the place of the layers' weights.
-
-    Example:
-        >>> adapter_of(ModelSection(path="folder", adapter="lora"))
-        Lora(rank=8, alpha=16, dropout=0.0, targets=None)
-    """
-    given = section.adapter
-    if given is None:
-        return None
-    targets = None if given.targets == "auto" else tuple(given.targets)
-    return Lora(given.rank, given.alpha, given.dropout, targets)
 
 
 def model_problem(error: ModelError) -> Problem:
@@ -179,7 +158,7 @@ def blamed(loaded: Loaded, message: str) -> Loc:
     section, given = loaded.config.model, []
     for key in ("candidates", "always", "never", "blocks"):
         value = getattr(section, key)
-        terms = value if isinstance(value, list) else [value]
+        terms = value if isinstance(value, tuple) else (value,)
         if key in section.model_fields_set and any(_names(message, str(t)) for t in terms):
             given.append(key)
     return ("model", given[0]) if len(given) == 1 else ("model",)

@@ -89,7 +89,7 @@ def bench_of(loaded: Loaded | None, device: torch.device) -> Bench:
         plan=plan,
         device=device,
         objective=network.objective,
-        checkpointing=network.checkpointing,
+        checkpointing=network.form.checkpointing,
     )
 
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fedstrata.domain.layers import Layer, LayerMap
     from fedstrata.domain.profile import StepProfile
     from fedstrata.models.fake import FakeModel
-    from fedstrata.models.loaded import Lora, Task
-    from fedstrata.models.sublayers import Units
+    from fedstrata.models.form import Lora, Task, Units
     from fedstrata.tables.table import Table
 
 _TASKS = ("image-classification", "text-classification", "multiple-choice")
@@ -59,15 +58,14 @@ def layers(
         model_folder(model, weights=False)  # before what takes seconds to import
     from fedstrata.domain.layer_language import parse_layers
     from fedstrata.models.fake import fake_model
+    from fedstrata.models.form import Form
 
-    where = blocks if blocks != ["children"] else "children"
+    where = None if blocks is None else "children" if blocks == ["children"] else tuple(blocks)
     network = fake_model(
         model,
         num_labels=labels,
         task=_task(task),
-        blocks=where,
-        units=_units(units),
-        adapter=_adapter(adapter, rank),
+        form=Form(blocks=where, units=_units(units), adapter=_adapter(adapter, rank)),
     )
     chosen = parse_layers(select, network.layers) if select is not None else frozenset()
     profile, inputs, problem = _measure(network, rows=batch, length=length, size=size)
@@ -130,7 +128,7 @@ def _units(units: str) -> Units:
 
 
 def _adapter(kind: str | None, rank: int | None) -> Lora | None:
-    from fedstrata.models.loaded import Lora
+    from fedstrata.models.form import Lora
 
     if kind not in (None, "lora"):
         raise ConfigError(f"--adapter '{kind}' is unknown; {nearest(str(kind), ['lora'])}")

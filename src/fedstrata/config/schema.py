@@ -8,56 +8,31 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
-from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
+from fedstrata.models.form import Form, Lora, Task
+from fedstrata.reading.section import Section, Whole
 from fedstrata.server.rules import Rules
 
 
-class AdapterSection(Section, frozen=True):
-    """What is trained in the place of the layers' weights.
-
-    Attributes:
-        kind: ``lora``: low-rank matrices beside every linear module.
-        rank: Rank of the matrices.
-        alpha: Their product counts ``alpha / rank`` times.
-        dropout: Probability, on what they are multiplied with.
-        targets: Names of the linear modules that get matrices; ``auto`` is every one inside the layers.
-    """
+class AdapterSection(Section, Lora, frozen=True):
+    """What is trained in the place of the layers' weights."""
 
     kind: Literal["lora"]
-    rank: Whole = Field(default=8, ge=1)
-    alpha: Positive = 16
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: Literal["auto"] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = "auto"
 
 
-class ModelSection(Section, frozen=True):
+class ModelSection(Section, Form, frozen=True):
     """Which model is trained.
 
     Attributes:
         path: HF folder, ``module:function`` that returns a network, or ``embedded:vit-digits``.
         task: What it is trained for; found from the data's input column if left out.
         head: ``auto`` keeps the folder's head if it fits, ``new`` starts a new one, ``keep`` insists.
-        candidates: Layers that may be selected, in the layer language.
-        always: Blocks that everyone trains, beyond the default.
-        never: Blocks that stay frozen, beyond the default.
-        blocks: For networks without block lists: where the blocks are.
-        units: Whether a layer is a block, or its attention half or its MLP half.
-        adapter: What is trained in the place of the layers' weights; a bare kind is short for one without options.
-        base_dtype: How what nobody trains is held: ``bf16`` is half the bytes, and products are then made in it.
-        checkpointing: Whether layers keep their input alone and are computed again in the backward pass.
+        adapter: A bare kind is short for one without options.
     """
 
     path: str
-    task: Literal["image-classification", "text-classification", "multiple-choice"] | None = None
+    task: Task | None = None
     head: Literal["auto", "keep", "new"] = "auto"
-    candidates: LayerTerms = "all"
-    always: LayerTerms = Field(default_factory=list)
-    never: LayerTerms = Field(default_factory=list)
-    blocks: str | list[str] | None = None
-    units: Literal["blocks", "halves"] = "blocks"
     adapter: AdapterSection | None = None
-    base_dtype: Literal["fp32", "bf16"] = "fp32"
-    checkpointing: bool = False
 
     @field_validator("adapter", mode="before")
     @classmethod

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import nn
 
 from fedstrata.domain.layers import Layer, LayerMap
-
-Base = Literal["fp32", "bf16"]
-"""How frozen blocks are held."""
+from fedstrata.models.form import Base
 
 
 def set_base(model: nn.Module, layers: LayerMap, base: Base) -> LayerMap:

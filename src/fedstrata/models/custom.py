@@ -13,16 +13,12 @@ from typing import Any
 from torch import nn
 
 from fedstrata.blame import note_own, raised
-from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError, nearest
 from fedstrata.imports import importable
-from fedstrata.models.base import Base, set_base
-from fedstrata.models.frozen import keep_frozen
-from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
-from fedstrata.models.lora import adapt
-from fedstrata.models.partition import partition
+from fedstrata.models.dividing import divided, fitted
+from fedstrata.models.form import PLAIN, Form, Task
+from fedstrata.models.loaded import LoadedModel, seeded
 from fedstrata.models.place import is_custom as is_custom
-from fedstrata.models.sublayers import Units
 
 
 def load_custom(
@@ -31,14 +27,7 @@ def load_custom(
     task: Task,
     labels: Sequence[str],
     seed: int = 0,
-    candidates: LayerSpec = "all",
-    always: LayerSpec = (),
-    never: LayerSpec = (),
-    blocks: str | Sequence[str] | None = None,
-    units: Units = "blocks",
-    adapter: Lora | None = None,
-    base: Base = "fp32",
-    checkpointing: bool = False,
+    form: Form = PLAIN,
 ) -> LoadedModel:
     """Return the network that ``function(num_labels)`` makes, in evaluation mode.
 
@@ -47,14 +36,7 @@ def load_custom(
         task: What to classify.
         labels: Class names by index; the function is called with their number.
         seed: Seed of torch's random stream while the function runs.
-        candidates: Layers that clients may select; see ``partition``, for the next three too.
-        always: More blocks to train by everyone.
-        never: More blocks to freeze.
-        blocks: Where automatic discovery does not fit.
-        units: Whether a layer is a block or half of one.
-        adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
-        base: How frozen blocks are held.
-        checkpointing: Whether layers are computed again in the backward pass.
+        form: How it is divided into layers and held; the matrices of an adapter follow from ``seed`` too.
 
     Raises:
         ModelError: There is no such module or function, or it does not return a network.
@@ -63,13 +45,9 @@ def load_custom(
     with seeded(seed):
         model = call_model_function(spec, len(labels))
     fresh = tuple(name for name, _ in model.named_parameters())
-    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
-    layers = keep_frozen(model, layers, candidates=candidates, always=always, whole=adapter is not None)
-    layers = set_base(model, adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units), base)
+    layers = fitted(model, divided(model, form), form, seed=seed)
     model.requires_grad_(requires_grad=True).eval()
-    return LoadedModel(
-        model, layers, spec, task, tuple(labels), fresh, adapter=adapter, base=base, checkpointing=checkpointing
-    )
+    return LoadedModel(model, layers, spec, task, tuple(labels), fresh, form=form)
 
 
 def model_function(spec: str) -> Callable[[int], object]:

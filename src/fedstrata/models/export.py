@@ -64,20 +64,21 @@ def save_model(
     state = full_state(loaded.model, model_state)
     if target.exists() and not target.is_dir():
         raise ModelError(f"cannot write the model to '{target}': it is a file")
-    if loaded.base == "bf16":  # what is added to it is not rounded, and every reader takes float32
+    if loaded.form.base_dtype == "bf16":  # what is added to it is not rounded, and every reader takes float32
         state = {name: value.float() if value.dtype is bfloat16 else value for name, value in state.items()}
-    plain = state if loaded.adapter is None else merged(loaded.model, state)
+    adapter = loaded.form.adapter
+    plain = state if adapter is None else merged(loaded.model, state)
     with new_folder(target, shared=True) as scratch:
         if isinstance(loaded.model, PreTrainedModel):
             with quiet():
                 loaded.model.save_pretrained(scratch, state_dict=plain)
-            if loaded.base == "bf16":
+            if loaded.form.base_dtype == "bf16":
                 _update(scratch / "config.json", {"dtype": "float32"})
         else:
             tensors = {name: value.detach().cpu().contiguous().clone() for name, value in plain.items()}
             save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
-        if loaded.adapter is not None:
-            save_adapter(loaded, loaded.adapter, state, scratch / FOLDER)
+        if adapter is not None:
+            save_adapter(loaded, adapter, state, scratch / FOLDER)
         (scratch / "README.md").write_text(card, encoding="utf-8")
         if tokenizer_files_from is not None:
             _copy_companions(Path(tokenizer_files_from), scratch)

@@ -18,23 +18,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers.initialization import no_init_weights
 
-from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
-from fedstrata.models.base import Base, set_base
-from fedstrata.models.causal import check_causal, with_frozen_head
+from fedstrata.models.causal import check_causal
 from fedstrata.models.custom import call_model_function, is_custom
+from fedstrata.models.dividing import divided, fitted
 from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
-from fedstrata.models.frozen import keep_frozen
+from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.hub import AUTO_CLASSES, task_for
 from fedstrata.models.leftovers import nothing_left
-from fedstrata.models.loaded import Lora, Task, seeded
-from fedstrata.models.lora import adapt
+from fedstrata.models.loaded import seeded
 from fedstrata.models.objective import OBJECTIVES, Classification, Objective
 from fedstrata.models.padding import model_pad, set_padding
-from fedstrata.models.partition import partition
-from fedstrata.models.sublayers import Units
-from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import built
 
 
@@ -47,14 +42,14 @@ class FakeModel:
         layers: Its blocks.
         source: The folder, or ``module:function``, that it came from.
         objective: What it is trained for.
-        checkpointing: Whether its layers are computed again in the backward pass.
+        form: How it was divided into layers and is held.
     """
 
     model: nn.Module
     layers: LayerMap
     source: str
     objective: Objective = field(default_factory=Classification)
-    checkpointing: bool = False
+    form: Form = PLAIN
 
 
 def fake_model(
@@ -63,14 +58,7 @@ def fake_model(
     num_labels: int | None = None,
     task: Task | None = None,
     dropout: float | None = None,
-    candidates: LayerSpec = "all",
-    always: LayerSpec = (),
-    never: LayerSpec = (),
-    blocks: str | Sequence[str] | None = None,
-    units: Units = "blocks",
-    adapter: Lora | None = None,
-    base: Base = "fp32",
-    checkpointing: bool = False,
+    form: Form = PLAIN,
 ) -> FakeModel:
     """Return a model without weights, from a folder's ``config.json`` alone or from ``module:function``.
 
@@ -79,14 +67,7 @@ def fake_model(
         num_labels: Size of the head; by default the folder's own, and 2 for a function. A language-model head stays.
         task: What to do; by default what the folder's architecture can.
         dropout: Replaces every dropout probability of the configuration.
-        candidates: Layers that clients may select; see ``partition``, for the next three too.
-        always: More blocks to train by everyone.
-        never: More blocks to freeze.
-        blocks: Where automatic discovery does not fit.
-        units: Whether a layer is a block or half of one.
-        adapter: What to train in the place of the layers' weights.
-        base: How frozen blocks are held.
-        checkpointing: Whether layers are computed again in the backward pass.
+        form: How it is divided into layers and held.
 
     Raises:
         ModelError: The folder or function is missing, cannot be built without weights, or does not do the task.
@@ -105,11 +86,8 @@ def fake_model(
         task = task or "image-classification"
     else:
         model, task = _from_folder(path, num_labels, task, dropout)
-    found = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
-    found = (with_frozen_head if task == "multiple-choice" else without_unused)(model, found, always)
-    found = keep_frozen(model, found, candidates=candidates, always=always, whole=adapter is not None)
-    found = set_base(model, adapt(model, found, adapter, blocks=blocks, units=units), base)
-    return FakeModel(fake_copy(model), found, path, OBJECTIVES[task], checkpointing)
+    found = fitted(model, divided(model, form, None if is_custom(path) else task), form)
+    return FakeModel(fake_copy(model), found, path, OBJECTIVES[task], form)
 
 
 def _from_folder(path: str, num_labels: int | None, task: Task | None, dropout: float | None) -> tuple[nn.Module, Task]:

@@ -10,23 +10,19 @@ import torch
 import transformers
 from torch import nn
 
-from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ModelError
-from fedstrata.models.base import Base, set_base
-from fedstrata.models.causal import check_causal, with_frozen_head
+from fedstrata.models.causal import check_causal
 from fedstrata.models.custom import load_custom as load_custom
+from fedstrata.models.dividing import divided, fitted
 from fedstrata.models.export import save_model as save_model
 from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
-from fedstrata.models.frozen import keep_frozen
+from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.heads import check_body, give_head, head_tensors, is_given, new_tensors
-from fedstrata.models.loaded import LoadedModel, Lora, Task, seeded
-from fedstrata.models.lora import adapt
+from fedstrata.models.loaded import LoadedModel, seeded
 from fedstrata.models.padding import padding_of, set_padding
 from fedstrata.models.partition import partition
-from fedstrata.models.sublayers import Units
-from fedstrata.models.unused import without_unused
 from fedstrata.pretrained import opened_weights
 
 AUTO_CLASSES: Mapping[Task, Any] = {
@@ -47,14 +43,7 @@ def load_model(
     head: Literal["auto", "keep", "new"] = "auto",
     seed: int = 0,
     dropout: float | None = None,
-    candidates: LayerSpec = "all",
-    always: LayerSpec = (),
-    never: LayerSpec = (),
-    blocks: str | Sequence[str] | None = None,
-    units: Units = "blocks",
-    adapter: Lora | None = None,
-    base: Base = "fp32",
-    checkpointing: bool = False,
+    form: Form = PLAIN,
 ) -> LoadedModel:
     """Return a model from a local folder, in float32 and evaluation mode.
 
@@ -65,14 +54,7 @@ def load_model(
         head: ``keep`` the folder's head, start a ``new`` one, or ``auto``: keep it if there is one.
         seed: Seed of a new head; the global random stream is left alone.
         dropout: Replaces every dropout probability of the configuration.
-        candidates: Layers that clients may select; see ``partition``, for the next three too.
-        always: More blocks to train by everyone.
-        never: More blocks to freeze.
-        blocks: Where automatic discovery does not fit.
-        units: Whether a layer is a block or half of one.
-        adapter: What to train in the place of the layers' weights; its matrices follow from ``seed`` too.
-        base: How frozen blocks are held.
-        checkpointing: Whether layers are computed again in the backward pass.
+        form: How it is divided into layers and held; the matrices of an adapter follow from ``seed`` too.
 
     Raises:
         ModelError: The folder is missing or unreadable, its head does not fit the labels, or it cannot do the task.
@@ -93,16 +75,14 @@ def load_model(
     if padding is not None:
         set_padding(config, padding.model)
     model, missing, wrong = _read(folder, config, task, seed)
-    layers = partition(model, candidates=candidates, always=always, never=never, blocks=blocks, units=units)
-    layers = (with_frozen_head if causal else without_unused)(model, layers, always)
-    layers = keep_frozen(model, layers, candidates=candidates, always=always, whole=adapter is not None)
-    of_head = () if causal else head_tensors(model, partition(model, blocks=blocks))
+    layers = divided(model, form, task)
+    of_head = () if causal else head_tensors(model, partition(model, blocks=form.blocks))
     check_body(folder, missing | set(wrong), of_head)
     note = None
     if not causal and is_given(folder, head, of_head, missing, wrong, len(labels)):
         note = give_head(model, of_head, own_labels, labels, folder=folder, keep=head == "keep")
     fresh = new_tensors(model, {*missing, *wrong, *(of_head if head == "new" else ())}, seed)
-    layers = set_base(model, adapt(model, layers, adapter, seed=seed, blocks=blocks, units=units), base)
+    layers = fitted(model, layers, form, seed=seed)
     model.requires_grad_(requires_grad=True).eval()
     return LoadedModel(
         model,
@@ -112,11 +92,9 @@ def load_model(
         tuple(labels),
         fresh,
         _facts(config),
-        adapter,
+        form,
         (note,) if note else (),
         tokenizer=padding.tokenizer if padding is not None else {},
-        base=base,
-        checkpointing=checkpointing,
     )
 
 

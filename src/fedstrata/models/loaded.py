@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import nn
 
 from fedstrata.alignment import align_module
 from fedstrata.domain.layers import LayerMap
-from fedstrata.models.base import Base
+from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.objective import OBJECTIVES, Objective
-
-Task = Literal["image-classification", "text-classification", "multiple-choice"]
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """A LoRA adapter for every layer (``models/lora.py``).
-
-    Attributes:
-        rank: Rank of each matrix product; at least 1.
-        alpha: The product counts ``alpha / rank`` times.
-        dropout: Probability, on the product's input, in training.
-        targets: Names of the linear modules to adapt, or endings of their paths; ``None`` is all of a layer.
-    """
-
-    rank: int = 8
-    alpha: float = 16
-    dropout: float = 0.0
-    targets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +27,9 @@ class LoadedModel:
         labels: Class names by index; of multiple-choice, the positions.
         new_head: Names of the tensors that were freshly initialised rather than read.
         facts: What its configuration says of its inputs (``model_type``, ``image_size``, ...); empty if custom.
-        adapter: What was put into its layers; ``None`` trains their weights.
+        form: How it was divided into layers and is held, with what was put into its layers.
         notes: What loading it had to decide, one sentence each.
         tokenizer: Settings in which the tokenizer that belongs to it differs from the folder's.
-        base: How its frozen blocks are held.
-        checkpointing: Whether its layers are computed again in the backward pass.
     """
 
     model: nn.Module
@@ -61,11 +39,9 @@ class LoadedModel:
     labels: tuple[str, ...]
     new_head: tuple[str, ...] = ()
     facts: Mapping[str, int | str] = field(default_factory=dict)
-    adapter: Lora | None = None
+    form: Form = PLAIN
     notes: tuple[str, ...] = ()
     tokenizer: Mapping[str, str] = field(default_factory=dict)
-    base: Base = "fp32"
-    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Align what was read: a mapped file's tensors begin wherever its header ends."""

@@ -22,9 +22,9 @@ from transformers.pytorch_utils import Conv1D
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.errors import ModelError, nearest
-from fedstrata.models.loaded import Lora, seeded
+from fedstrata.models.form import Lora, Units
+from fedstrata.models.loaded import seeded
 from fedstrata.models.partition import partition
-from fedstrata.models.sublayers import Units
 
 ADAPTER = "default"
 """What ``peft`` calls the one adapter, inside tensor names."""
@@ -158,13 +158,14 @@ def _targets(model: nn.Module, adapted: Sequence[Layer], adapter: Lora) -> Itera
     modules = dict(model.named_modules())
     within = {path: block.name for block in adapted for path in _modules(model, block)}
     linear = [path for path in within if isinstance(modules[path], (nn.Linear, Conv1D))]
-    for target in adapter.targets or ():
+    targets = () if adapter.targets == "auto" else adapter.targets
+    for target in targets:
         if not any(_ends(path, target) for path in linear):
             raise _no_target(target, linear, [p for p in within if _ends(p, target)], modules)
-    chosen = [p for p in linear if adapter.targets is None or any(_ends(p, target) for target in adapter.targets)]
+    chosen = [p for p in linear if not targets or any(_ends(p, target) for target in targets)]
     for block in adapted:
         if not any(within[path] == block.name for path in chosen):
-            wanted = "linear module" if adapter.targets is None else f"module named {_listed(adapter.targets)}"
+            wanted = f"module named {_listed(targets)}" if targets else "linear module"
             raise ModelError(
                 f"{_KEY}layer '{block.name}' has no {wanted}, so nothing of it could be trained; leave it out of "
                 "model.candidates, or name other targets"

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fedstrata.models.loaded import LoadedModel, Lora
+from fedstrata.models.form import Lora
+from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import ADAPTER, adapted_modules, settings
 
 FOLDER = "adapter"

@@ -21,7 +21,8 @@ from fedstrata.domain.layer_language import LayerSpec, parse_blocks, resolve_ter
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.errors import LayerError, ModelError
 from fedstrata.models.blocks import Path, explicit_blocks, find_blocks
-from fedstrata.models.sublayers import Half, Units, halves
+from fedstrata.models.form import Units
+from fedstrata.models.sublayers import Half, halves
 
 
 @dataclass(slots=True)

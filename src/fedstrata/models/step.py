@@ -23,6 +23,7 @@ from fedstrata.errors import ModelError
 from fedstrata.models.base import mixed
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.fake import OnePerRow, as_trained, fake_batch, faked
+from fedstrata.models.form import Form
 from fedstrata.models.interblock import Between, measure_between
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.recording import Recording, record
@@ -49,8 +50,8 @@ class Network(Protocol):
         ...
 
     @property
-    def checkpointing(self) -> bool:
-        """Whether its layers are computed again in the backward pass."""
+    def form(self) -> Form:
+        """How it was divided into layers and is held."""
         ...
 
 
@@ -73,7 +74,7 @@ def measure_model(network: Network, *, rows: int, length: int = 128, size: int |
         (16, 6, 'vit.embeddings', '(between blocks)')
     """
     inputs, objective = fake_batch(network.model, rows=rows, length=length, size=size), network.objective
-    measure = partial(measure_step, network.model, network.layers, checkpointing=network.checkpointing)
+    measure = partial(measure_step, network.model, network.layers, checkpointing=network.form.checkpointing)
     try:
         return measure(inputs=objective.shaped(inputs), objective=objective)
     except ModelError as error:

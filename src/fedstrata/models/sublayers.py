@@ -10,14 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
 from fedstrata.errors import ModelError
-
-Units = Literal["blocks", "halves"]
-"""What a layer is: a whole block, or half of one."""
 
 ATTENTION, MLP = "attention", "mlp"
 """What the halves of a block are called, after the block's path."""

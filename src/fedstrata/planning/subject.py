@@ -12,7 +12,7 @@ from torch import Tensor
 from fedstrata.assembly.affordable import Prepared
 from fedstrata.assembly.pricing import measured, probe_passes
 from fedstrata.assembly.setting import prepare_setting, probe_plan, train_plan
-from fedstrata.assembly.sources import adapter_of, blamed, check_kind, load_rows, model_path, model_problem, task_of
+from fedstrata.assembly.sources import blamed, check_kind, load_rows, model_path, model_problem, task_of
 from fedstrata.client.resident import bytes_of
 from fedstrata.client.train import batches
 from fedstrata.config.load import Loaded
@@ -27,7 +27,7 @@ from fedstrata.imports import importable
 from fedstrata.models.custom import is_custom
 from fedstrata.models.fake import FakeModel, fake_batch, fake_model
 from fedstrata.models.folder import model_folder
-from fedstrata.models.loaded import Task
+from fedstrata.models.form import Task
 from fedstrata.reading.problems import Problem, config_error
 
 
@@ -189,14 +189,7 @@ def _network(loaded: Loaded, labels: int | None) -> FakeModel:
                 section.path if is_custom(section.path) else str(model_path(loaded)),
                 num_labels=labels,
                 task=task_of(loaded),
-                candidates=section.candidates,
-                always=section.always,
-                never=section.never,
-                blocks=section.blocks,
-                units=section.units,
-                adapter=adapter_of(section),
-                base=section.base_dtype,
-                checkpointing=section.checkpointing,
+                form=section,
             )
     except LayerError as error:
         raise config_error([Problem(blamed(loaded, str(error)), str(error))], loaded.marks) from error

@@ -48,7 +48,7 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "task": about.task,
         "layers": len(setting.layers),
         "units": config.model.units,
-        "adapter": config.model.adapter.model_dump() if config.model.adapter else None,
+        "adapter": config.model.adapter.model_dump(mode="json") if config.model.adapter else None,
         "parameters": sum(block.parameters for block in plan.blocks),
         "parameter_bytes": about.parameter_bytes,
         "data": about.source,

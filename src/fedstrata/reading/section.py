@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(le=2**31 - 1)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-LayerTerms = str | int | list[str | int]
+LayerTerms = str | int | tuple[str | int, ...]
 
 
 class Section(BaseModel, frozen=True, extra="forbid"):

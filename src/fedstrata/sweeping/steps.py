@@ -47,7 +47,7 @@ def _key(network: LoadedModel, sample: Mapping[str, Tensor], workloads: Sequence
         (
             network.source,
             network.task,
-            network.checkpointing,
+            network.form.checkpointing,
             sorted(network.facts.items()),
             repr(network.layers),
             repr(model),

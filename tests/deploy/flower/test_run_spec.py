@@ -62,13 +62,13 @@ def test_no_path_of_the_servers_data_or_keys_is_in_it(data: str) -> None:
 def test_the_model_is_described_whole() -> None:
     model = {"path": "models/vit", "head": "new", "always": ["norm"], "never": ["embeddings"], "candidates": "last 4"}
     read = read_run_spec(said(model=model)).model
-    assert (read.path, read.head, read.never) == ("models/vit", "new", ["embeddings"])
+    assert (read.path, read.head, read.never) == ("models/vit", "new", ("embeddings",))
 
 
 def test_halves_and_adapter_are_in_it() -> None:
     model = {"path": "models/vit", "units": "halves", "adapter": {"kind": "lora", "rank": 4, "targets": ["query"]}}
     read = read_run_spec(json.loads(json.dumps(said(model=model)))).model
-    assert (read.units, read.adapter) == ("halves", AdapterSection(kind="lora", rank=4, targets=["query"]))
+    assert (read.units, read.adapter) == ("halves", AdapterSection(kind="lora", rank=4, targets=("query",)))
 
 
 def test_how_sites_evaluate_and_train_is_in_it() -> None:

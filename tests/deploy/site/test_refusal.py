@@ -12,15 +12,16 @@ from torch import nn
 from fedstrata.deploy.site.refusal import refused_layers
 from fedstrata.domain.layer_language import LayerSpec
 from fedstrata.errors import ClientError, ConfigError, LayerError
+from fedstrata.models.form import Form, Lora
 from fedstrata.models.hub import load_model
-from fedstrata.models.loaded import LoadedModel, Lora
+from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.partition import partition
 
 LABELS = [str(i) for i in range(10)]
 
 
 def digits(**model: Any) -> LoadedModel:  # noqa: ANN401
-    return load_model("embedded:vit-digits", task="image-classification", labels=LABELS, **model)
+    return load_model("embedded:vit-digits", task="image-classification", labels=LABELS, form=Form(**model))
 
 
 def refused(terms: LayerSpec, **model: Any) -> list[str]:  # noqa: ANN401
@@ -61,7 +62,7 @@ def test_a_refused_block_covers_both_halves_and_a_half_may_be_named_alone() -> N
 
 def test_a_refused_block_covers_what_is_put_beside_its_weights() -> None:
     pytest.importorskip("peft")
-    loaded = digits(adapter=Lora(2, 2, 0.0, None))
+    loaded = digits(adapter=Lora(2, 2))
     assert refused_layers("first:1", loaded.model, loaded.layers) == {0}
     assert any("lora" in name for name in loaded.layers.layers[0].tensor_names)
 

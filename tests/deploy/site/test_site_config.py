@@ -33,7 +33,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert (site.model, site.device, site.budget, site.share) == (None, "auto", {}, None)
     assert (site.cache_bytes, site.idle) == (4_000_000_000, 900.0)
     limits = site.limits
-    assert (limits.refuse, limits.scores, limits.evaluate, limits.min_rows, limits.rounds) == ([], True, True, 1, None)
+    assert (limits.refuse, limits.scores, limits.evaluate, limits.min_rows, limits.rounds) == ((), True, True, 1, None)
 
 
 def test_amounts_are_read_as_in_budgets(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class LimitsSection(Section, frozen=True):
         seconds: Time that one piece of work may take.
     """
 
-    refuse: LayerTerms = Field(default_factory=list)
+    refuse: LayerTerms = ()
     scores: bool = True
     sketches: bool = False
     evaluate: bool = True

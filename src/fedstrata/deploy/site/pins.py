@@ -49,7 +49,7 @@ def _said(key: str, run_spec: RunSpec) -> object:
 
 def _compared(key: str, value: object) -> Any:  # noqa: ANN401  whatever the key holds
     """Return a value so that two ways to write the same are equal."""
-    if key in _TERMS and isinstance(value, str | int | list):
+    if key in _TERMS and isinstance(value, str | int | tuple):
         return split_terms(value)
     if isinstance(value, AdapterSection):
         return value.kind

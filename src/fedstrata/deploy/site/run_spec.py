@@ -7,6 +7,7 @@ is computed is the site's to say, and no code runs that the server names.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -122,7 +123,7 @@ def _shared(site: SiteConfig) -> Loaded | None:
     return None if site.share is None else load_config(site.base / expanded(site.share.config))
 
 
-def own_blocks(site: SiteConfig) -> str | list[str] | None:
+def own_blocks(site: SiteConfig) -> str | Sequence[str] | None:
     """Return where the model's blocks are by the site's own word: its file's, or that of the run that it shares in."""
     shared = None if site.pin.blocks else _shared(site)
     return site.pin.blocks if shared is None else shared.config.model.blocks
