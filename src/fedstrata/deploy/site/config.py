@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from fedstrata.budgets.limits import parse
-from fedstrata.deploy.site.keys import SECTIONS, LimitsSection, PinSection, RowsSection, ShareSection, SiteSection
+from fedstrata.deploy.site.keys import SECTIONS, SiteSection, SiteTerms
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.units import amount
 from fedstrata.errors import ConfigError, nearest
@@ -23,39 +23,25 @@ SERVER = "server"
 """What ``model`` says where the server may name any folder of this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteConfig:
+@dataclass(frozen=True, kw_only=True)
+class SiteConfig(SiteTerms):
     """A checked site file.
 
     Attributes:
         path: The file; relative paths in it start from its folder.
         name: Name in the site's own log.
-        data: Its own rows, or ``None``.
-        share: A client's rows in a run's configuration, or ``None``.
-        model: Folder of the base model, ``server``, or ``None``.
-        device: Where it computes.
         budget: What it can pay per round, by unit.
-        limits: What it will not do.
-        pin: Keys of a run that it fixes.
         state: Folder of its log and its layer cache, absolute.
         cache_bytes: Most bytes of the layer cache.
         client_state_bytes: Most bytes of what trainers keep between rounds.
-        idle: Seconds without work after which its worker ends.
     """
 
     path: Path
     name: str
-    data: RowsSection | None
-    share: ShareSection | None
-    model: str | None
-    device: str
     budget: Mapping[str, float]
-    limits: LimitsSection
-    pin: PinSection
     state: Path
     cache_bytes: int
     client_state_bytes: int
-    idle: float
 
     @property
     def base(self) -> Path:
@@ -119,17 +105,11 @@ def _site(path: Path, section: SiteSection, found: _Found) -> SiteConfig:
     return SiteConfig(
         path=path,
         name=section.name or path.parent.name,
-        data=section.data,
-        share=section.share,
-        model=section.model,
-        device=section.device,
         budget=_budget(section, found),
-        limits=section.limits,
-        pin=section.pin,
         state=_state(path, section, found),
         cache_bytes=_bytes("cache_bytes", section.cache_bytes, found),
         client_state_bytes=_bytes("client_state_bytes", section.client_state_bytes, found),
-        idle=section.idle,
+        **{field.name: getattr(section, field.name) for field in fields(SiteTerms)},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -105,37 +106,46 @@ class PinSection(Section, frozen=True):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
 
 
-class SiteSection(Section, frozen=True):
-    """A site's own file. Paths start from its folder.
+@dataclass(frozen=True, kw_only=True)
+class SiteTerms:
+    """What a site's file says, and what is used as it stands there.
 
     Attributes:
-        name: Name in the site's own log; null takes the name of the file's folder.
         data: Its own rows; exclusive with ``share``.
         share: The rows of a client in a run's configuration.
         model: Folder of the base model; null takes only a model that the share's configuration names or that comes
             with fedstrata, ``server`` whatever folder of this machine the server names.
         device: Where it computes.
-        budget: What it can pay per round, by unit.
         limits: What it will not do.
         pin: Keys of a run that it fixes.
-        state: Folder of its log and its layer cache.
-        cache_bytes: Most bytes of the layer cache.
-        client_state_bytes: Most bytes of what trainers keep here between rounds, of all runs together.
         idle: Seconds without work after which its worker ends.
     """
 
-    name: str | None = None
     data: RowsSection | None = None
     share: ShareSection | None = None
     model: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    limits: LimitsSection = LimitsSection()  # noqa: RUF009  a value
+    pin: PinSection = PinSection()  # noqa: RUF009  a value
+    idle: Positive = 900.0
+
+
+class SiteSection(Section, SiteTerms, frozen=True):
+    """A site's own file. Paths start from its folder.
+
+    Attributes:
+        name: Name in the site's own log; null takes the name of the file's folder.
+        budget: What it can pay per round, by unit.
+        state: Folder of its log and its layer cache.
+        cache_bytes: Most bytes of the layer cache.
+        client_state_bytes: Most bytes of what trainers keep here between rounds, of all runs together.
+    """
+
+    name: str | None = None
     budget: dict[str, int | float | str] = Field(default_factory=dict)
-    limits: LimitsSection = LimitsSection()
-    pin: PinSection = PinSection()
     state: str = "state"
     cache_bytes: int | str = "4 GB"
     client_state_bytes: int | str = "4 GB"
-    idle: Positive = 900.0
 
     @model_validator(mode="after")
     def _one_source(self) -> SiteSection:
