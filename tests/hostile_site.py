@@ -23,13 +23,13 @@ from fedstrata.assembly.runtime import Workplace
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, batches
 from fedstrata.config.load import Loaded
-from fedstrata.data.card import DataCard
 from fedstrata.data.kinds import Own
 from fedstrata.data.load import _client
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.deploy.site.answer import Answer
 from fedstrata.deploy.site.config import load_site
 from fedstrata.deploy.site.service import Service
+from fedstrata.domain.card import DataCard
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason
@@ -209,7 +209,7 @@ def _load_rows(loaded: Loaded) -> FederatedData:
     rows = TensorRows({"pixel_values": torch.arange(float(ROWS))[:, None]}, torch.zeros(ROWS, dtype=torch.int64))
     own = _client(client, np.arange(ROWS), rows, held_out, loaded.config.seed)
     labels = source.labels
-    card = DataCard((), labels, ROWS, 0, {}, {}, {}, {}, "hostile")
+    card = DataCard(labels=labels, rows_kept=ROWS, rows_test=0, partition="hostile", clients={})
     return FederatedData({client: own}, rows.only(torch.arange(0)), labels, card)
 
 

@@ -106,7 +106,7 @@ def test_held_out_rows_are_not_trained_on(tmp_path: Path) -> None:
 def test_a_small_client_still_trains_and_holds_one_row_out(tmp_path: Path) -> None:
     _csv(tmp_path, range(8))
     data = _load(tmp_path, Files(train="train.csv", test_fraction=0.5, text="note", held_out=0.1, partition=Iid(2)))
-    assert set(data.card.train_rows.values()) == set(data.card.held_out_rows.values()) == {1}
+    assert {(client.train, client.held_out) for client in data.card.clients.values()} == {(1, 1)}
 
 
 def test_a_client_with_too_few_rows_is_named(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ def test_the_card_counts_what_was_kept_and_dropped(tmp_path: Path) -> None:
     assert card.files == ("train.csv", "test.csv")
     assert (card.rows_kept, card.rows_test) == (10, 4)
     assert card.rows_dropped == {"no note": 1, "no label": 1, "left over by the partition": 1}
-    assert list(card.train_rows.values()) == [4, 4]
-    assert sum(sum(counts) for counts in card.label_counts.values()) == 10
+    assert [client.train for client in card.clients.values()] == [4, 4]
+    assert sum(int(n) for client in card.clients.values() for n in client.labels.values()) == 10
     assert card.warnings == (
         "a note",
         "2 rows were dropped: 1 no note, 1 no label",
@@ -167,7 +167,7 @@ def test_digits_are_split_by_label_skew() -> None:
     assert len(data.clients) == 10
     assert data.card.rows_kept == 899
     assert len(data.test) == 298
-    assert any(0 in counts for counts in data.card.label_counts.values())
+    assert any(0 in client.labels.values() for client in data.card.clients.values())
 
 
 def test_two_loads_give_every_client_the_same_rows() -> None:

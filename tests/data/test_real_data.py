@@ -53,7 +53,7 @@ def test_sib200_by_language(tmp_path: Path) -> None:
     source = Files(train="train.parquet", test="test.parquet", text="text", partition=NaturalId("language"))
     data = load_data(source, seed=0, prepare=_words(tmp_path, 64), cache=tmp_path, base=ROOT / "sib200_multilingual")
     assert len(data.clients) == 12
-    assert set(data.card.train_rows.values()) == {800}
+    assert {client.train for client in data.card.clients.values()} == {800}
     assert "swh_latn" in data.clients
     assert len(data.labels) == 7
 

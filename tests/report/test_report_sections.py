@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.comparison.grouping import group
+from fedstrata.domain.card import ClientData, DataCard
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.report.blocks import Block, Check, Fold, Meter, Pictures, Table, Text
 from fedstrata.report.sections.certificates import certificates
@@ -22,7 +23,7 @@ from fedstrata.report.sections.identity import config
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run
-from fedstrata.runs.records import ClientData, DataCard, Run
+from fedstrata.runs.records import Run
 from report.synthetic_run import write_run
 
 
@@ -270,7 +271,7 @@ def test_every_row_of_the_data_is_in_the_table(tmp_path: Path) -> None:
 
 
 def test_rows_whose_labels_are_not_known_are_shown_without_labels(tmp_path: Path) -> None:
-    card = DataCard({"north": ClientData(9, 1), "south": ClientData(20)}, rows_kept=30)
+    card = DataCard(clients={"north": ClientData(9, 1), "south": ClientData(20)}, rows_kept=30)
     blocks = data(card)
     assert not [block for block in blocks if isinstance(block, Pictures)]
     (table,) = tables(blocks)

@@ -7,7 +7,7 @@ import json
 from fedstrata.assembly.inputs import Inputs, write_inputs
 from fedstrata.assembly.provenance import environment, resolved
 from fedstrata.config.load import Loaded
-from fedstrata.data.card import DataCard
+from fedstrata.domain.card import DataCard
 from fedstrata.files import private_folder, write_atomic, writing
 from fedstrata.reading.problems import Problem, config_error
 from fedstrata.runs.folder import RunFolder

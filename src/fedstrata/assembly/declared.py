@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from fedstrata.costs.protocol import Pricing
 from fedstrata.costs.refusing import Refusing, within
-from fedstrata.data.card import DataCard
 from fedstrata.data.tensors import FederatedData
+from fedstrata.domain.card import ClientData, DataCard
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.formatting import listing
 from fedstrata.domain.ids import ClientId
@@ -98,14 +98,12 @@ def declared_card(card: DataCard, sites: Mapping[ClientId, Declaration]) -> Data
     """Return the data card of a server that has test rows alone, with the rows that its sites declare.
 
     Example:
-        >>> card = DataCard(("test.csv",), ("no", "yes"), 0, 4, {}, {}, {}, {}, "rows at the sites")
-        >>> declared_card(card, {ClientId("a"): Declaration(9, 1)}).rows_kept
+        >>> declared_card(DataCard(clients={}), {ClientId("a"): Declaration(9, 1)}).rows_kept
         10
     """
     return replace(
         card,
         rows_kept=sum(said.num_examples + said.held_out for said in sites.values()),
-        train_rows={client: said.num_examples for client, said in sites.items()},
-        held_out_rows={client: said.held_out for client, said in sites.items()},
+        clients={client: ClientData(said.num_examples, said.held_out) for client, said in sites.items()},
         warnings=(*card.warnings, UNKNOWN_LABELS),
     )

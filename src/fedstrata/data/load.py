@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedstrata.data.card import DataCard
 from fedstrata.data.columns import NamedColumns
 from fedstrata.data.dialect import Dialect
 from fedstrata.data.digits import NAMES, digits
@@ -25,6 +24,7 @@ from fedstrata.data.sources import Columns, read
 from fedstrata.data.split import Split
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
+from fedstrata.domain.card import ClientData, DataCard
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import DataError
@@ -221,20 +221,19 @@ def _client(client: ClientId, rows: NDArray[np.int64], shared: TensorRows, held_
 
 def _card(loaded: _Loaded, clients: Mapping[ClientId, ClientRows]) -> DataCard:
     labels, size = loaded.train.labels, len(loaded.names)
-    counts = {
-        client: torch.bincount(labels[torch.cat([own.train, own.held_out])], minlength=size)
-        for client, own in clients.items()
-    }
+
+    def counted(own: ClientRows) -> ClientData:
+        counts = torch.bincount(labels[torch.cat([own.train, own.held_out])], minlength=size).tolist()
+        return ClientData(len(own.train), len(own.held_out), dict(zip(loaded.names, counts, strict=True)))
+
     return DataCard(
         files=loaded.files,
         labels=loaded.names,
         rows_kept=sum(len(own.train) + len(own.held_out) for own in clients.values()),
         rows_test=len(loaded.test),
         rows_dropped=loaded.left_out,
-        train_rows={client: len(own.train) for client, own in clients.items()},
-        held_out_rows={client: len(own.held_out) for client, own in clients.items()},
-        label_counts={client: tuple(count.tolist()) for client, count in counts.items()},
         partition=loaded.partition,
+        clients={client: counted(own) for client, own in clients.items()},
         natural_ids=loaded.split.natural_ids or {},
         warnings=_warnings(loaded, clients),
     )

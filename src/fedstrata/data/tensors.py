@@ -11,7 +11,7 @@ from torch import Tensor
 from fedstrata.alignment import aligned
 from fedstrata.data.answers import ATTENTION as ATTENTION
 from fedstrata.data.answers import SCORED, Answers, flattened
-from fedstrata.data.card import DataCard
+from fedstrata.domain.card import DataCard
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import DataError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fedstrata.comparison.grouping import Group, group
+from fedstrata.domain.card import DataCard
 from fedstrata.domain.formatting import listing, plural
 from fedstrata.errors import ConfigError
 from fedstrata.files import write_atomic
@@ -23,7 +24,7 @@ from fedstrata.report.sections.predicted import predicted
 from fedstrata.report.sections.proof import passed
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run
-from fedstrata.runs.records import DataCard, Run
+from fedstrata.runs.records import Run
 
 
 def write_report(

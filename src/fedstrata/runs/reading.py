@@ -9,12 +9,13 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from fedstrata.domain.card import DataCard
 from fedstrata.errors import CheckpointError
 from fedstrata.reading.bounded import UnreadableError, read_text
 from fedstrata.reading.json_text import MOST_BYTES, json_value
 from fedstrata.reading.typed import problem
 from fedstrata.runs.events import read_log
-from fedstrata.runs.records import Confusion, DataCard, Log, Run
+from fedstrata.runs.records import Confusion, Log, Run
 
 EVENTS = "events.jsonl"
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fedstrata.domain.card import DataCard
 from fedstrata.domain.records import Abandoned, Metrics, RoundRecord
-
-Count = int | str
-"""A number of rows, or a text such as ``<5`` where the data card hides a small one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +36,6 @@ class RunHeader:
     rounds: int = 0
     started: str = ""
     run: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientData:
-    """Rows of one client: for training, held out, and per label."""
-
-    train: Count
-    held_out: Count = 0
-    labels: Mapping[str, Count] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DataCard:
-    """Which client holds which rows; ``rows_dropped`` is a number, or numbers by reason."""
-
-    clients: Mapping[str, ClientData]
-    rows_kept: Count | None = None
-    rows_test: Count | None = None
-    rows_dropped: Count | Mapping[str, Count] | None = None
-    partition: str | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

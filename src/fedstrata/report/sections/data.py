@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fedstrata.domain.card import ClientData, Count, DataCard
 from fedstrata.domain.formatting import NOTHING, plural
 from fedstrata.report.blocks import Block, Key, Note, Picture, Pictures, Table, Text, folded
 from fedstrata.report.figures.bars import Segment, stacked
 from fedstrata.report.figures.grid import Grid, binned, counted, draw
-from fedstrata.runs.records import ClientData, Count, DataCard
 
 _MOST_PARTS = 10
 _MOST_BARS = 40

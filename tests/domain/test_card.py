@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstrata.data.card import DataCard
+from fedstrata.domain.card import ClientData, DataCard
 from fedstrata.domain.ids import ClientId
 
 A, B = ClientId("a"), ClientId("b")
@@ -18,10 +18,11 @@ def _card(counts: tuple[int, int]) -> DataCard:
         rows_kept=sum(counts) + 9,
         rows_test=20,
         rows_dropped={"no text": 2},
-        train_rows={A: sum(counts) - 1, B: 8},
-        held_out_rows={A: 1, B: 1},
-        label_counts={A: counts, B: (9, 0)},
         partition="one client per site",
+        clients={
+            A: ClientData(sum(counts) - 1, 1, {"no": counts[0], "yes": counts[1]}),
+            B: ClientData(8, 1, {"no": 9, "yes": 0}),
+        },
     )
 
 
