@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedstrata.assembly.affordable import Prepared
 from fedstrata.assembly.beginning import begin
@@ -12,19 +12,15 @@ from fedstrata.assembly.declared import check_rows
 from fedstrata.assembly.ending import tight
 from fedstrata.assembly.inputs import check_inputs, inputs_of
 from fedstrata.assembly.prepared import PreparedRun
-from fedstrata.assembly.runtime import Workplace, rehearse_trainer
+from fedstrata.assembly.runtime import Workplace, rehearse_export, rehearse_trainer
 from fedstrata.assembly.setting import prepare_setting
 from fedstrata.assembly.shared import ALONE, Shared
-from fedstrata.assembly.sources import model_problem
 from fedstrata.client.resident import bytes_of
 from fedstrata.config.load import Loaded
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import StepProfile
-from fedstrata.errors import ModelError
-from fedstrata.models.export import rehearse
-from fedstrata.reading.problems import config_error
 from fedstrata.runs.folder import RunFolder
 from fedstrata.runs.sites_file import Sites, changes
 from fedstrata.wire.declaration import Declaration
@@ -74,8 +70,8 @@ class OpenedRun:
         if self.began and self.stored is None and now:  # it began on this machine, with the rows that are here
             check_rows(self.data, now)
         people = population(self.loaded, self.place, sites)
-        prepared, guesses = self._setting(people)
-        self._rehearse()
+        prepared = self._setting(people)
+        rehearse_export(self.loaded, self.place.network)
         resident = self.place.resident()
         rehearse_trainer(self.loaded, resident, self.data)
         changed = changes(self.stored, now) if self.stored and now else ()
@@ -88,14 +84,7 @@ class OpenedRun:
             self.folder,
             weights=resident.weights(),
             inputs=inputs_of(self.loaded, self.data, self.place.network.model, self.place.network.layers),
-            notes=(
-                *self.place.network.notes,
-                *changed,
-                *people.notes,
-                *prepared.notes,
-                *guesses,
-                *self._notes(prepared),
-            ),
+            notes=(*self.place.network.notes, *changed, *people.notes, *prepared.notes, *self._notes(prepared)),
         )
         if self.began:
             check_inputs(self.folder, run.inputs)
@@ -111,15 +100,8 @@ class OpenedRun:
         note = f"export: {kind} has no rows to choose a round by, so model/ is the last round's; set data.held_out"
         return (note, *room)
 
-    def _rehearse(self) -> None:
-        """Refuse a model that could not be written in the end."""
-        try:
-            rehearse(self.place.network)
-        except ModelError as error:
-            raise config_error([model_problem(error)], self.loaded.marks) from error
-
-    def _setting(self, people: Population) -> tuple[Prepared, list[str]]:
-        """Return the setting, and what was guessed where prices were measured."""
+    def _setting(self, people: Population) -> Prepared:
+        """Return the setting; its notes say what was guessed where prices were measured."""
         network, guesses = self.place.network, list[str]()
 
         def measure(workloads: Sequence[Workload]) -> tuple[StepProfile, ...]:
@@ -136,4 +118,4 @@ class OpenedRun:
             new_head=bool(network.new_head),
             declared=people.declared,
         )
-        return prepared, guesses
+        return replace(prepared, notes=(*prepared.notes, *guesses))

@@ -32,6 +32,16 @@ BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers"
 """Keys of a configuration that may change while a run is resumed."""
 PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy", "peft")
 
+_FRONT = (
+    "---",
+    "library_name: transformers",
+    "tags:",
+    *(f"- {tag}" for tag in ("fedstrata", "federated-learning", "selective-layer-fine-tuning")),
+    "---",
+    "",
+)
+"""What a model's card says to whoever indexes it."""
+
 
 def resolved(loaded: Loaded) -> str:
     """Return the configuration as YAML that builds the same run again, every default written out."""
@@ -122,16 +132,9 @@ def model_card(
     """
     layers = setting.layers
     shown = spread(p.budget for p in setting.profiles.values())
-    front = {
-        "library_name": "transformers",
-        "tags": ["fedstrata", "federated-learning", "selective-layer-fine-tuning"],
-    }
     return "\n".join(
         [
-            "---",
-            yaml.safe_dump(front, sort_keys=False).strip(),
-            "---",
-            "",
+            *_FRONT,
             f"# {short(loaded.config.model.path)}, fine-tuned with fedstrata",
             "",
             f"Federated selective-layer fine-tuning by **{setting.name}**: in every round each client trained and sent "
@@ -151,9 +154,7 @@ def model_card(
             "",
             "The configuration that made it:",
             "",
-            "```yaml",
-            _without_paths_of_this_machine(loaded),
-            "```",
+            f"```yaml\n{_without_paths_of_this_machine(loaded)}\n```",
             "",
         ]
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedstrata.assembly.sources import load_network, load_rows
+from fedstrata.assembly.sources import load_network, load_rows, model_problem
 from fedstrata.client.handler import Handler
 from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel
@@ -18,9 +18,10 @@ from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.seeds import Seeds
-from fedstrata.errors import ConfigError
+from fedstrata.errors import ConfigError, ModelError
 from fedstrata.extensions.sentences import Duty
 from fedstrata.extensions.trainer import HeldTrainer
+from fedstrata.models.export import rehearse
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.reading.problems import Problem, config_error
 from fedstrata.trainers.protocol import Trainer
@@ -91,6 +92,18 @@ def _check_trainer(trainer: Trainer, data: FederatedData) -> None:
         raise ConfigError(
             f"'{kind}' trains on {trainer.reads}, and the rows have {has}; use it with other rows, or sgd"
         )
+
+
+def rehearse_export(loaded: Loaded, network: LoadedModel) -> None:
+    """Refuse a model that could not be written in the end.
+
+    Raises:
+        ConfigError: It could not; with file and line.
+    """
+    try:
+        rehearse(network)
+    except ModelError as error:
+        raise config_error([model_problem(error)], loaded.marks) from error
 
 
 def rehearse_trainer(loaded: Loaded, resident: ResidentModel, data: FederatedData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 from fedstrata.assembly.affordable import Prepared, poor
@@ -11,8 +11,8 @@ from fedstrata.assembly.declared import Declared
 from fedstrata.assembly.devices import load_devices
 from fedstrata.assembly.fitting import Fitting
 from fedstrata.assembly.naming import method_name
+from fedstrata.assembly.plans import probe_plan, probed_clients, theory_sketch, train_plan
 from fedstrata.assembly.pricing import check_units, workload
-from fedstrata.assembly.sketches import check_sketches, sketch_plan, theory_sketch
 from fedstrata.budgets.protocol import FullCost
 from fedstrata.config.load import Loaded
 from fedstrata.costs.protocol import Facts, Pricing, Workload
@@ -23,21 +23,11 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
-from fedstrata.domain.stats import Statistic
-from fedstrata.domain.training import Training
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
-from fedstrata.selectors.protocol import Selector
 from fedstrata.server.method import Method, Setting
-from fedstrata.wire.messages import ProbePlan, TrainPlan
-from fedstrata.wire.sizes import Encoding
 
 Measure = Callable[[Sequence[Workload]], tuple[StepProfile, ...]]
 """Measures the model's step for the batches of these workloads."""
-
-NEW_HEAD = 10.0
-"""How much faster a new head learns than pretrained layers, where ``train.always_lr`` is ``auto``."""
-_AHEAD = 100
-"""Rounds that are looked at for whether a selector ever probes a client."""
 
 
 def prepare_setting(
@@ -90,7 +80,7 @@ def prepare_setting(
         trainer=trainer,
     )
     pricing = loaded.at(("cost",), lambda: parts.cost.bind(facts))
-    probed = _probed(loaded, names, facts)
+    probed = probed_clients(loaded, names, layers, probe)
     budgets = _budgets(loaded, seeds, facts, pricing, declared)
     loaded.at(("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
     profiles = {c: _profile(c, clients[c], examples[c], budgets[c], declared, layers) for c in names}
@@ -98,17 +88,6 @@ def prepare_setting(
     prepared = Prepared(setting, workloads, probed, ())
     refusals = _check(loaded, prepared, declared, facts, notes, refuse=refuse)
     return replace(prepared, notes=tuple(notes), refusals=refusals)
-
-
-def _probed(loaded: Loaded, clients: Sequence[ClientId], facts: Facts) -> frozenset[ClientId]:
-    """Return the clients that the selector ever probes, once their probes are known to be what is asked for."""
-    config, selector = loaded.config, loaded.components.selector
-    probed = _ever_probed(selector, clients, facts.layers, config.train.rounds)
-    if probed:
-        loaded.at(("probe",), lambda: _check_probe(facts.probe))
-    if config.theory == "sketch":
-        loaded.at(("theory",), lambda: check_sketches(method_name(selector), probed))
-    return probed
 
 
 def _budgets(
@@ -213,40 +192,6 @@ def _held_out(client: Workload | ClientRows) -> int | None:
     return None if isinstance(client, Workload) else len(client.held_out)
 
 
-def train_plan(loaded: Loaded, *, new_head: bool = False) -> TrainPlan:
-    """Return how clients train.
-
-    Args:
-        loaded: The configuration.
-        new_head: Whether the head starts from random numbers. With ``always_lr: auto`` it then learns ``NEW_HEAD``
-            times faster under AdamW, whose steps have the size of the rate; those of SGD grow with the gradient.
-    """
-    t = loaded.config.train
-    faster = t.lr * NEW_HEAD if new_head and t.optimizer == "adamw" else None
-    always_lr = faster if t.always_lr == "auto" else t.always_lr
-    said = {field.name: getattr(t, field.name) for field in fields(Training)}
-    said["epochs"] = (t.epochs or 1) if t.steps is None else None
-    return TrainPlan(**said, always_lr=always_lr, encoding=Encoding(loaded.config.upload.encoding))
-
-
-def probe_plan(loaded: Loaded) -> ProbePlan:
-    """Return how clients measure, with what the score, the selector and the record of the error need."""
-    probe, parts = loaded.config.probe, loaded.components
-    return ProbePlan(probe.batches, probe.batch_size, parts.score.needs, sketch_plan(loaded))
-
-
-def _check_probe(probe: ProbePlan) -> None:
-    """Refuse a probe of one row where the score compares rows.
-
-    Raises:
-        ConfigError: It is one row.
-    """
-    if probe.batches * probe.batch_size == 1 and not probe.statistics <= {Statistic.NORM}:
-        raise ConfigError(
-            "the score compares rows, so a probe needs at least 2; raise probe.batches or probe.batch_size"
-        )
-
-
 def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str]) -> tuple[StepProfile, ...]:
     """Measure the model's step; where that cannot be done, layers and bytes alone are priced, and it is said."""
     try:
@@ -254,11 +199,6 @@ def _measured(measure: Measure, workloads: Sequence[Workload], notes: list[str])
     except FedstrataError as error:
         notes.append(f"FLOPs, memory and seconds are not priced: {error}")
         return ()
-
-
-def _ever_probed(selector: Selector, clients: Sequence[ClientId], layers: LayerMap, rounds: int) -> frozenset[ClientId]:
-    state = selector.init(layers)
-    return frozenset(c for r in range(min(rounds, _AHEAD)) for c in selector.probes(r, clients, state))
 
 
 def _rehearse(prepared: Prepared, declared: Declared) -> None:

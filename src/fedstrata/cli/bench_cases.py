@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedstrata.assembly.plans import train_plan
 from fedstrata.assembly.provenance import short
-from fedstrata.assembly.setting import train_plan
 from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.probe import probe
