@@ -19,7 +19,7 @@ from fedstrata.domain.selection import ClientProfile
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules
 from fedstrata.wire.assignment import Assignment

@@ -24,8 +24,8 @@ from fedstrata.config.load import check_config
 from fedstrata.domain.records import Metrics
 from fedstrata.engines.protocol import Engine
 from fedstrata.runs.folder import RunFolder
+from fedstrata.selectors.ends import Top
 from fedstrata.selectors.protocol import Selector
-from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult

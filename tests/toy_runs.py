@@ -20,7 +20,7 @@ from fedstrata.engines.local import LocalEngine
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.protocol import Score
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full
 from fedstrata.selectors.protocol import Selector, SelectorState
 from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules

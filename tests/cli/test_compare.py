@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 from fedstrata.cli.compare import compare
 from fedstrata.comparison.results import read_outcomes, write_outcomes
 from fedstrata.errors import ConfigError, FedstrataError, StorageError
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full, Top
 from fedstrata.selectors.protocol import Selector
-from fedstrata.selectors.top import Top
 from report.made_outcomes import several
 from small_runs import toy_run
 

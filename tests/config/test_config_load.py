@@ -19,10 +19,9 @@ from fedstrata.data.kinds import Files
 from fedstrata.errors import ConfigError
 from fedstrata.reading.yaml_file import read_yaml
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full, Top
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.random import Random
-from fedstrata.selectors.top import Top
 
 SMALL: Mapping[str, Any] = {"model": {"path": "embedded:vit-digits"}, "data": {"kind": "digits"}}
 

@@ -21,8 +21,8 @@ from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.errors import BudgetError, SelectionError
+from fedstrata.selectors.ends import Full
 from fedstrata.selectors.fixed import FixedLayers
-from fedstrata.selectors.full import Full
 from fedstrata.selectors.protocol import Selector, chooses
 
 SELECTORS: list[Selector] = every(

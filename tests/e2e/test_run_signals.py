@@ -164,7 +164,7 @@ SLOW = """\
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from fedstrata.selectors.top import Top
+from fedstrata.selectors.ends import Top
 @dataclass(frozen=True)
 class Slow:
     marker: str

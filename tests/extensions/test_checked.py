@@ -27,7 +27,7 @@ from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.errors import ComponentError
 from fedstrata.extensions.checked import HELD, held
 from fedstrata.extensions.interface import PROTOCOLS
-from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.selectors.ends import HeadOnly
 from small_runs import digits, write_config
 from toys import toy_model
 
@@ -261,7 +261,7 @@ from fedstrata.costs.layer_count import LayerCount
 from fedstrata.data.partition import Iid
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
-from fedstrata.selectors.top import Top
+from fedstrata.selectors.ends import Top
 from fedstrata.trainers.sgd import Sgd
 
 SCORE, COST, BUDGET, SAMPLER, SELECTOR = GradientNorm, LayerCount, Unlimited, Uniform, Top

@@ -13,12 +13,11 @@ from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.planning.forecast import Bounds, Forecast, forecast
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Full, Top
 from fedstrata.selectors.fixed import FixedLayers
-from fedstrata.selectors.full import Full
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.random import Random
-from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from small_runs import digits
 

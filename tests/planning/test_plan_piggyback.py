@@ -11,9 +11,9 @@ from fedstrata.config.load import check_config
 from fedstrata.planning.forecast import Bounds, Forecast, forecast
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Top
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import Selector
-from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from small_runs import digits, events, start
 

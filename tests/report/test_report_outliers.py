@@ -17,7 +17,7 @@ from fedstrata.report.sections.fairness import fairness
 from fedstrata.runs.events import read_log
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Log, RunHeader
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full
 from fedstrata.server.method import Setting
 from report.synthetic_run import write_run
 from small_runs import toy_run

@@ -13,7 +13,7 @@ import pytest
 from fedstrata.runs.folder import RunFolder
 from fedstrata.runs.tables import COLUMNS, summarise, write_tables
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.selectors.top import Top
+from fedstrata.selectors.ends import Top
 from small_runs import events, toy_run
 
 SUMMARY = {

@@ -16,9 +16,9 @@ from fedstrata.domain.theory import terms_of
 from fedstrata.errors import ConfigError, SelectionError
 from fedstrata.selectors.bound import Bound, moments
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Top
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import sketch_of
-from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.theory import moments_of
 

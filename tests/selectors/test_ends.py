@@ -9,13 +9,9 @@ import pytest
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.selection import SelectionProblem
 from fedstrata.errors import BudgetError, LayerError
-from fedstrata.selectors.both import Both
-from fedstrata.selectors.bottom import Bottom
+from fedstrata.selectors.ends import Both, Bottom, Full, HeadOnly, Top
 from fedstrata.selectors.fixed import FixedLayers
-from fedstrata.selectors.full import Full
-from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.protocol import Selector
-from fedstrata.selectors.top import Top
 
 Make = Callable[..., SelectionProblem]
 

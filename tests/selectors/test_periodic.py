@@ -12,9 +12,9 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.selection import ClientProfile, SelectionProblem
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Top
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
-from fedstrata.selectors.top import Top
 
 Make = Callable[..., SelectionProblem]
 A, B = ClientId("c0"), ClientId("c1")

@@ -11,10 +11,10 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.selection import Selection, SelectionProblem
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Top
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import SelectorState
-from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.run import initial_state

@@ -17,12 +17,11 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import CheckpointError
 from fedstrata.runs.folder import RunFolder
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.selectors.full import Full
+from fedstrata.selectors.ends import Full, Top
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.random import Random
-from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.wire.messages import Weights
 from small_runs import after, essence, events, toy_run

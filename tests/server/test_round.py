@@ -15,12 +15,10 @@ from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import AbandonedError, SelectionError
 from fedstrata.runs.state import ServerState
-from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.selectors.head_only import HeadOnly
+from fedstrata.selectors.ends import Bottom, HeadOnly, Top
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.protocol import Selector
-from fedstrata.selectors.top import Top
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.run import initial_state

@@ -11,19 +11,15 @@ import pytest
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import RoundRecord, TheoryRecord
 from fedstrata.runs.events import read_log
-from fedstrata.selectors.both import Both
-from fedstrata.selectors.bottom import Bottom
 from fedstrata.selectors.bound import Bound
 from fedstrata.selectors.common import Common
 from fedstrata.selectors.consensus import Consensus
+from fedstrata.selectors.ends import Both, Bottom, Full, HeadOnly, Top
 from fedstrata.selectors.fixed import FixedLayers
-from fedstrata.selectors.full import Full
-from fedstrata.selectors.head_only import HeadOnly
 from fedstrata.selectors.independent import Independent
 from fedstrata.selectors.periodic import Periodic
 from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.random import Random
-from fedstrata.selectors.top import Top
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.rules import Rules
 from fedstrata.server.theory import error_terms

@@ -27,9 +27,9 @@ def chooses(selector: object) -> str:
     """Return ``none`` or ``all`` of a selector that chooses no layer or always every one, and ``some`` of others.
 
     Example:
-        >>> from fedstrata.selectors.full import Full
+        >>> from fedstrata.selectors.ends import Full
         >>> from fedstrata.selectors.periodic import Periodic
-        >>> from fedstrata.selectors.top import Top
+        >>> from fedstrata.selectors.ends import Top
         >>> chooses(Top()), chooses(Full()), chooses(Periodic(every=2, inner=Full()))
         ('some', 'all', 'all')
     """
