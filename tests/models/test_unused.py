@@ -11,7 +11,7 @@ import transformers as tf
 from torch import nn
 
 from fedstrata.models.fake import fake_model
-from fedstrata.models.hub import load_model
+from fedstrata.models.hub import load_custom, load_model
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import UNUSED, without_unused
 
@@ -59,3 +59,16 @@ def test_loaded_and_planned_models_have_the_same_blocks(tmp_path: Path) -> None:
     loaded = load_model(tmp_path, task="image-classification", labels=("a", "b", "c"))
     assert loaded.layers == fake_model(str(tmp_path), num_labels=3).layers
     assert [block.name for block in loaded.layers.always] == ["classifier"]
+
+
+def test_a_network_of_one_s_own_code_is_planned_with_the_blocks_that_are_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = {"hidden_size": 16, "num_attention_heads": 2}
+    config = f"tf.CLIPConfig(vision_config={TOWER}, text_config={text}, num_labels=labels)"
+    source = "import transformers as tf\n\n\ndef net(labels):\n    return tf.CLIPForImageClassification("
+    (tmp_path / "clip_of_ones_own.py").write_text(f"{source}{config})\n")
+    monkeypatch.chdir(tmp_path)
+    loaded = load_custom("clip_of_ones_own:net", task="image-classification", labels=("a", "b", "c"))
+    assert loaded.layers == fake_model("clip_of_ones_own:net", num_labels=3).layers
+    assert [block.name for block in loaded.layers.always] == ["vision_model.post_layernorm", "classifier"]

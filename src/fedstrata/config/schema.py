@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
-from fedstrata.models.form import Form, Lora, Task
+from fedstrata.models.form import Form, Head, Lora, Task
 from fedstrata.reading.section import Section, Whole
 from fedstrata.server.rules import Rules
 
@@ -31,7 +31,7 @@ class ModelSection(Section, Form, frozen=True):
 
     path: str
     task: Task | None = None
-    head: Literal["auto", "keep", "new"] = "auto"
+    head: Head = "auto"
     adapter: AdapterSection | None = None
 
     @field_validator("adapter", mode="before")

@@ -28,6 +28,7 @@ class Within:
     most: float
 
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Within(0, MOST_RATE), ANEW]
 Passes = Annotated[int, Field(ge=1, le=MOST_STEPS), Within(1, MOST_STEPS)]
 Rows = Annotated[int, Field(ge=0, le=MOST_BATCH), Within(0, MOST_BATCH)]
@@ -57,7 +58,7 @@ class Training:
     momentum: Annotated[float, Field(ge=0, lt=1), Within(0, 0.9999), ANEW] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Within(0, 10), ANEW] = 0.0
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False), Within(1e-12, 1e12), ANEW] | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)

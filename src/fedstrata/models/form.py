@@ -10,6 +10,8 @@ from pydantic import Field
 from fedstrata.reading.section import Count, LayerTerms, Positive
 
 Task = Literal["image-classification", "text-classification", "multiple-choice"]
+Head = Literal["auto", "keep", "new"]
+"""Whether the folder's head is kept, where a classifier has one."""
 Units = Literal["blocks", "halves"]
 """What a layer is."""
 Base = Literal["fp32", "bf16"]

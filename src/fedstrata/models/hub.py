@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -18,7 +18,7 @@ from fedstrata.models.export import save_model as save_model
 from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
 from fedstrata.models.folder import load_processor as load_processor
 from fedstrata.models.folder import load_tokenizer as load_tokenizer
-from fedstrata.models.form import PLAIN, Form, Task
+from fedstrata.models.form import PLAIN, Form, Head, Task
 from fedstrata.models.heads import check_body, give_head, head_tensors, is_given, new_tensors
 from fedstrata.models.loaded import LoadedModel, seeded
 from fedstrata.models.padding import padding_of, set_padding
@@ -40,7 +40,7 @@ def load_model(
     *,
     task: Task,
     labels: Sequence[str],
-    head: Literal["auto", "keep", "new"] = "auto",
+    head: Head = "auto",
     seed: int = 0,
     dropout: float | None = None,
     form: Form = PLAIN,

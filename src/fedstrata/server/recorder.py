@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import resource
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
@@ -21,7 +23,6 @@ from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, Round
 from fedstrata.domain.selection import Selection
 from fedstrata.domain.theory import chi2
 from fedstrata.runs.state import Measured, ServerState
-from fedstrata.server.memory import peak_bytes
 from fedstrata.server.method import Setting
 from fedstrata.server.replies import Loss
 from fedstrata.server.theory import sketched_moments, theory_record
@@ -151,7 +152,7 @@ class Recorder:
             bytes_up=sum(c.bytes_up for c in clients),
             bytes_down=sum(c.bytes_down for c in clients),
             seconds=perf_counter() - self._start,
-            peak_bytes=peak_bytes(),
+            peak_bytes=_peak_bytes(),
             theory=self._estimated(layers),
         )
         before, blocks = self._state.weights, self._setting.layers.trainable
@@ -237,3 +238,11 @@ def _norm(tensors: Iterator[torch.Tensor]) -> float:
 def _certificate(selection: Selection) -> Mapping[str, float | str] | None:
     c = selection.certificate
     return None if c is None else {"objective": c.objective, "bound": c.bound, "gap": c.gap, "rule": c.rule}
+
+
+def _peak_bytes() -> int:
+    """Return the largest memory of this process so far: the allocator's on a GPU, the resident set elsewhere."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedstrata.data.tensors import ClientRows
-from fedstrata.deploy.site.groups import in_groups
+from fedstrata.deploy.site.rows import in_groups
 from hostile_site import CLIENT, LABELS, ROWS, HostileSite, blobs, hostile_site, laid_out, manifest
 
 LEAST = 8

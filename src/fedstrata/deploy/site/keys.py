@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from fedstrata.data.columns import FileTerms, odd_input
+from fedstrata.domain.training import Precision
+from fedstrata.models.form import Head, Units
 from fedstrata.reading.section import LayerTerms, Positive, Section, Whole
 
 
@@ -92,17 +94,17 @@ class PinSection(Section, frozen=True):
     """
 
     labels: list[str] | None = None
-    head: Literal["auto", "keep", "new"] | None = None
+    head: Head | None = None
     candidates: LayerTerms | None = None
     always: LayerTerms | None = None
     never: LayerTerms | None = None
     blocks: str | list[str] | None = None
-    units: Literal["blocks", "halves"] | None = None
+    units: Units | None = None
     adapter: Literal["lora"] | None = None
     held_out: float | None = Field(default=None, ge=0, lt=1)
     max_length: Whole | None = Field(default=None, ge=1)
     image_size: Whole | None = Field(default=None, ge=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
+    precision: Precision | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -21,6 +21,7 @@ from fedstrata.data.columns import RowTerms
 from fedstrata.deploy.site.config import SERVER, SiteConfig
 from fedstrata.deploy.site.keys import RowsSection
 from fedstrata.domain.ids import ClientId
+from fedstrata.domain.training import Precision
 from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import EMBEDDED
@@ -42,7 +43,7 @@ class EvaluateTerms(Section, frozen=True):
 class TrainTerms(Section, frozen=True):
     """What has to be known of training before the first request."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
 
 
 class RunSpec(Section, frozen=True):

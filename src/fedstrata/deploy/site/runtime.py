@@ -21,12 +21,11 @@ from fedstrata.data.kinds import Own
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
-from fedstrata.deploy.site.groups import in_groups
 from fedstrata.deploy.site.layer_store import LayerStore
 from fedstrata.deploy.site.limits import check_threads
 from fedstrata.deploy.site.pins import check_pins
 from fedstrata.deploy.site.refusal import refused_layers
-from fedstrata.deploy.site.rows import rows_alone
+from fedstrata.deploy.site.rows import in_groups, rows_alone
 from fedstrata.deploy.site.run_spec import RunSpec, compose, own_blocks
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
