@@ -138,7 +138,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
 
     def train(
         model: ResidentModel, weights: Weights, *, mask: Mask, rows: TensorRows, indices: Tensor, plan: TrainPlan,
-        rng: np.random.Generator, together: int = 1, trainer: Trainer,
+        rng: np.random.Generator, together: int = 1, trainer: Trainer, state: Any = None,  # noqa: ANN401
     ) -> LocalResult:  # fmt: skip
         rng.integers(2**63)
         steps = [_ids(rows, batch) for batch in batches(indices, plan, rng, together)]
@@ -146,7 +146,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         site.used.append(Used("train", steps, frozenset(spec.name for spec in specs), plan))
         if plan.momentum == 0.0:  # as if the loss were not finite
             raise ClientError("it diverged", reason=Reason.NONFINITE)
-        return LocalResult({s.name: torch.zeros(s.shape) for s in specs}, len(steps), 1.0, 1.0)
+        return LocalResult({s.name: torch.zeros(s.shape) for s in specs}, len(steps), 1.0, 1.0, {})
 
     def probe(
         model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int,

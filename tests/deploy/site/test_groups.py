@@ -11,6 +11,9 @@ import torch
 
 from fedstrata.data.tensors import ClientRows
 from fedstrata.deploy.site.rows import in_groups
+from fedstrata.domain.ids import ClientId
+from fedstrata.wire.messages import Origin, Train, TrainPlan
+from fedstrata.wire.requests import to_json
 from hostile_site import CLIENT, LABELS, ROWS, HostileSite, blobs, hostile_site, laid_out, manifest
 
 LEAST = 8
@@ -29,8 +32,9 @@ def ask(site: HostileSite, *, seed: int = 3, held_out: float = 0.2, **request: A
 
 
 def training(**plan: Any) -> dict[str, Any]:  # noqa: ANN401
-    usual = {"steps": 1, "epochs": None, "batch_size": LEAST, "lr": 0.1, "encoding": "float32"}
-    return {"phase": "train", "mask": [1], "plan": {**usual, **plan}, "probe": None}
+    usual = TrainPlan(steps=1, epochs=None, batch_size=LEAST, lr=0.1)
+    said = to_json(Train(ClientId(CLIENT), 1, {}, frozenset({1}), usual, Origin("r", 0, "b")))
+    return {**said, "plan": {**said["plan"], **plan}}
 
 
 @pytest.mark.parametrize(
