@@ -1,8 +1,8 @@
-"""Gradients of whole clients of the toy model, by plain autograd."""
+"""Gradients of whole clients of the toy model, by plain autograd, and the error of a round from gradients at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import nn
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
+from fedstrata.domain.theory import ErrorTerms, terms_of
+from fedstrata.server.theory import moments_of
 from toys import BLOCKS
 
 
@@ -31,3 +33,15 @@ def explicit(model: ResidentModel, clients: Mapping[ClientId, ClientRows]) -> tu
     net.zero_grad()
     net.requires_grad_(False)
     return [np.stack(g) for g in gradients], losses
+
+
+def error_terms(gradients: Sequence[np.ndarray], shares: np.ndarray, masks: np.ndarray) -> ErrorTerms:
+    """Return E_t, E_t1 and E_t2 from gradients that are all at hand.
+
+    Args:
+        gradients: One array per layer, shape ``[clients, parameters of the layer]``.
+        shares: alpha_i, shape ``[clients]``, summing to 1.
+        masks: Shape ``[clients, layers]``.
+    """
+    moments = [moments_of(g, shares, masks[:, layer]) for layer, g in enumerate(gradients)]
+    return terms_of(moments, [float(shares[masks[:, layer]].sum()) for layer in range(len(gradients))])

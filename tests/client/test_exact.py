@@ -12,8 +12,8 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.theory import terms_of
 from fedstrata.errors import ClientError
-from fedstrata.server.theory import error_terms, moments_of, shares_of
-from gradients import explicit
+from fedstrata.server.theory import moments_of, shares_of
+from gradients import error_terms, explicit
 from toys import BLOCKS, copy_of, same_bits, toy_clients, toy_model
 
 SIZES = {"a": 12, "b": 6, "c": 9}

@@ -11,7 +11,7 @@ from torch import nn
 
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.theory import chi2
-from fedstrata.server.theory import error_terms
+from gradients import error_terms
 from toys import BLOCKS, toy_clients, toy_model
 
 

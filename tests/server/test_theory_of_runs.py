@@ -22,8 +22,7 @@ from fedstrata.selectors.protocol import Selector
 from fedstrata.selectors.random import Random
 from fedstrata.selectors.warmup import Warmup
 from fedstrata.server.rules import Rules
-from fedstrata.server.theory import error_terms
-from gradients import explicit
+from gradients import error_terms, explicit
 from small_runs import SIZES, after, essence, toy_run
 from toys import BLOCKS, same_bits, toy_clients, toy_model
 

@@ -18,10 +18,10 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.wire.admission import admit
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import VERSION, decode, decode_update, encode, frame_limit, overhead
+from fedstrata.wire.codec import VERSION, decode, decode_update, encode, frame_limit
 from fedstrata.wire.encodings import as_received, encode_block
 from fedstrata.wire.messages import Failure, Probed, Reject, Update
-from fedstrata.wire.sizes import Encoding
+from fedstrata.wire.sizes import Encoding, update_bytes
 from frames import (
     CASES,
     LAYERS,
@@ -133,7 +133,7 @@ def test_framing_of_a_large_block_is_under_one_percent_and_64_kib(encoding: Enco
     blocks = (block("vit.encoder.layer.11", Role.LAYER, **shapes),)
     expected = Assignment(A, 5, "train", ORIGIN, frozenset({0}), blocks, encoding)
     data = encode(replace(update(), mask=frozenset({0}), deltas=deltas(expected)), blocks, encoding)
-    extra = overhead(expected, data)
+    extra = len(data) - update_bytes(blocks, encoding)
     assert 0 < extra <= 64 * 1024
     assert extra < 0.01 * (len(data) - extra)
     assert len(data) <= frame_limit(expected)

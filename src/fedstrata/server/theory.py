@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.records import LayerTheory, RoundRecord, TheoryRecord
-from fedstrata.domain.theory import ErrorTerms, LayerMoments, terms_of
+from fedstrata.domain.theory import LayerMoments, terms_of
 from fedstrata.wire.messages import Weights
 
 
@@ -148,20 +148,3 @@ def sketched_moments(
     layers = range(sketches.shape[1])
     masks = np.array([[moved[layer] and layer in mask for layer in layers] for _, mask in work.values()])
     return [moments_of(sketches[:, layer], rows / rows.sum(), masks[:, layer]) for layer in layers]
-
-
-def error_terms(
-    gradients: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], masks: NDArray[np.bool_]
-) -> ErrorTerms:
-    """Compute E_t, E_t1 and E_t2 from gradients that are all at hand.
-
-    Args:
-        gradients: One array per layer, shape ``[clients, parameters of the layer]``.
-        shares: alpha_i, shape ``[clients]``, summing to 1.
-        masks: Shape ``[clients, layers]``.
-
-    Example:
-        See ``tests/server/test_theory.py``.
-    """
-    moments = [moments_of(g, shares, masks[:, layer]) for layer, g in enumerate(gradients)]
-    return terms_of(moments, [float(shares[masks[:, layer]].sum()) for layer in range(len(gradients))])

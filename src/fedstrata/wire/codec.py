@@ -38,7 +38,7 @@ from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.encodings import decode_tensor, encode_block, encoded_specs
 from fedstrata.wire.manifest import read_manifest, write_manifest
 from fedstrata.wire.messages import Reject, Reply, Update
-from fedstrata.wire.sizes import Encoding, update_bytes
+from fedstrata.wire.sizes import Encoding
 
 MAGIC, VERSION = b"FSTR", 2
 _HEAD = struct.Struct("<4sHHIQ")
@@ -205,11 +205,6 @@ def frame_limit(expected: Assignment) -> int:
         65588
     """
     return PREFIX + _most_said(expected) + _body_bytes(expected)
-
-
-def overhead(expected: Assignment, data: bytes) -> int:
-    """Return how many bytes of a frame are not deltas: names, lengths, checksums, losses."""
-    return len(data) - update_bytes(expected.blocks, expected.encoding)
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:
