@@ -13,7 +13,8 @@ from fedstrata.solvers.agree import agree, descend, sample
 from fedstrata.solvers.best_response import polish, responses
 from fedstrata.solvers.bound import evaluate, first_prices
 from fedstrata.solvers.diverse import diverse
-from fedstrata.solvers.problem import Instance, instance
+from fedstrata.solvers.problem import Instance
+from solvers.instances import instance
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +75,10 @@ def test_no_bound_is_below_the_optimum_on_tiny_instances(block: int) -> None:
         assert bound >= best - round_off, (seed, rule)
         assert problem.value(masks) <= best + round_off, (seed, rule)
         assert (masks.sum(axis=1) <= problem.budgets).all(), (seed, rule)
-        assert problem.value(masks) >= best - 1e-7 * max(abs(best), float(np.abs(problem.scores).max())), (seed, rule)
+        assert problem.value(masks) >= best - 1e-7 * max(abs(best), float(np.abs(problem.scores).max())), (
+            seed,
+            rule,
+        )
 
 
 @pytest.mark.parametrize("block", range(1))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.solvers.bound import evaluate, first_prices, load_values, lower
-from fedstrata.solvers.problem import instance
+from solvers.instances import instance
 
 
 def test_dual_at_hand_checked_prices() -> None:

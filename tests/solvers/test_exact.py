@@ -5,7 +5,8 @@ import pytest
 
 from fedstrata.solvers.best_response import ascend, polish, starts
 from fedstrata.solvers.exact import prove
-from fedstrata.solvers.problem import Instance, instance
+from fedstrata.solvers.problem import Instance
+from solvers.instances import instance
 
 
 def example() -> Instance:

@@ -15,8 +15,7 @@ from fedstrata.solvers.least_bound import solve_mass
 from fedstrata.solvers.mass import MassProblem, mass_problem
 from fedstrata.solvers.mass_ascent import ascend, polish, toward
 from fedstrata.solvers.mass_bound import evaluate, lower_bound, smallest_shares
-from fedstrata.solvers.mass_counts import alike
-from fedstrata.solvers.mass_exact import enumerated
+from fedstrata.solvers.mass_exact import alike, enumerated
 
 KINDS = ("counts", "alike", "priced")
 SHAPES = ((3, 4), (4, 3))

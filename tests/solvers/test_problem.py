@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedstrata.solvers.problem import instance
 from fedstrata.solvers.tariff import tariff
+from solvers.instances import instance
 
 
 def test_value_by_hand() -> None:

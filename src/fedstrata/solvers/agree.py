@@ -40,8 +40,8 @@ def agree(problem: Instance, deadline: float) -> tuple[Bools, float, str]:
         deadline: ``time.monotonic()`` after which no proof is begun or continued; ``inf`` for none.
 
     Example:
-        >>> from fedstrata.solvers.problem import instance
-        >>> masks, bound, rule = agree(instance([[3.0, 2.0], [1.0, 2.0]], [1, 1], consensus=1.0), float("inf"))
+        >>> problem = Instance(np.array([[3.0, 2.0], [1.0, 2.0]]), np.ones(2), consensus=1.0, diversity=0.0)
+        >>> masks, bound, rule = agree(problem, float("inf"))
         >>> masks.astype(int).tolist(), round(bound, 9), rule
         ([[1, 0], [1, 0]], 4.0, 'best-response')
     """
@@ -97,8 +97,8 @@ def sample(problem: Instance, size: int) -> Instance:
     """Return every so manieth client, with the weights that keep the balance of scores and penalty.
 
     Example:
-        >>> from fedstrata.solvers.problem import instance
-        >>> part = sample(instance([[1.0], [2.0], [3.0], [4.0]], [1] * 4, consensus=0.5), 2)
+        >>> problem = Instance(np.array([[1.0], [2.0], [3.0], [4.0]]), np.ones(4), consensus=0.5, diversity=0.0)
+        >>> part = sample(problem, 2)
         >>> part.scores.tolist(), part.consensus
         ([[2.0], [4.0]], 1.0)
     """

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedstrata.solvers.best_response import moves
 from fedstrata.solvers.client_masks import Priced, exact, quick
 from fedstrata.solvers.problem import Bools, Floats
 
 SWEEPS = 30
 """Rounds of best responses at most."""
+NEAR = 8
+"""Layers on either side that exchanges consider."""
 
 
 def climb(problem: Priced, loads: Floats, *, steps: int = 20) -> Bools:
@@ -122,30 +125,12 @@ def force(problem: Priced, masks: Bools, *, work: int) -> Bools:
     """
     value = problem.objective.value(masks)
     for _ in range(10):
-        moves = _moves(problem, masks)[: max(work // max(problem.costs.size, 1), 0)]
-        if not len(moves):
+        trials = moves(problem.objective, masks, work // max(problem.costs.size, 1), near=NEAR, turns=False)
+        if not len(trials):
             break
-        best = polish(problem, climb(problem, moves, steps=4))
-        work -= problem.costs.size * len(moves)
+        best = polish(problem, climb(problem, trials, steps=4))
+        work -= problem.costs.size * len(trials)
         if problem.objective.value(best) <= value + 1e-12 * abs(value):
             break
         masks, value = best, problem.objective.value(best)
     return masks
-
-
-def _moves(problem: Priced, masks: Bools) -> Floats:
-    """Return load vectors: single layers in or out, then exchanges, most doubtful layers first."""
-    n, loads = problem.clients, masks.sum(axis=0).astype(np.float64)
-    ranking = np.argsort(-problem.objective.scores.sum(axis=0), kind="stable")
-    into = [int(layer) for layer in ranking if loads[layer] < n]
-    out = [int(layer) for layer in ranking[::-1] if loads[layer] > 0]
-    pairs: list[tuple[int, int]] = [(add, -1) for add in into] + [(-1, drop) for drop in out]
-    depth = sorted((i + o, i, o) for i in range(min(len(into), 8)) for o in range(min(len(out), 8)))
-    pairs += [(into[i], out[o]) for _, i, o in depth if into[i] != out[o]]
-    moves = np.repeat(loads[None], len(pairs), axis=0)
-    for move, (add, drop) in zip(moves, pairs, strict=True):
-        if add >= 0:
-            move[add] = n
-        if drop >= 0:
-            move[drop] = 0
-    return moves

@@ -9,11 +9,9 @@ in or out for everybody at once.
 
 from __future__ import annotations
 
-from itertools import zip_longest
-
 import numpy as np
 
-from fedstrata.solvers.problem import Bools, Floats, Instance
+from fedstrata.solvers.problem import Bools, Floats, Instance, Objective
 
 WORK = 8_000_000
 """Matrix entries that forced moves may touch; a count, not a clock, so that answers are repeatable."""
@@ -164,34 +162,39 @@ def force(problem: Instance, masks: Bools, *, work: int = WORK) -> Bools:
     size = max(problem.scores.size, 1)
     value = problem.value(masks)
     for _ in range(10):
-        moves = _moves(problem, masks, max(work // (4 * size), 0))
-        if not len(moves):
+        trials = moves(problem.objective, masks, work // (4 * size), near=NEAR, turns=True)
+        if not len(trials):
             break
-        best = polish(problem, ascend(problem, moves)[0])
-        work -= 4 * size * len(moves)
+        best = polish(problem, ascend(problem, trials)[0])
+        work -= 4 * size * len(trials)
         if problem.value(best) <= value + 1e-12 * abs(value):
             break
         masks, value = best, problem.value(best)
     return masks
 
 
-def _moves(problem: Instance, masks: Bools, limit: int) -> Floats:
-    """Return at most ``limit`` load vectors: single layers first, then exchanges, most doubtful layers first."""
-    n, loads = problem.clients, masks.sum(axis=0).astype(np.float64)
-    ranking = np.argsort(-problem.scores.sum(axis=0), kind="stable")
+def moves(objective: Objective, masks: Bools, limit: int, *, near: int, turns: bool) -> Floats:
+    """Return load vectors, ``[moves, layers]``: single layers first, then exchanges, most doubtful layers first.
+
+    Args:
+        objective: What masks are worth.
+        masks: Where to begin.
+        limit: Moves at most.
+        near: Layers on either side that exchanges consider.
+        turns: Whether adding and dropping a layer take turns; otherwise all that add one come first.
+    """
+    n, loads = len(masks), masks.sum(axis=0).astype(np.float64)
+    ranking = np.argsort(-objective.scores.sum(axis=0), kind="stable")
     into = [int(layer) for layer in ranking if loads[layer] < n]
     out = [int(layer) for layer in ranking[::-1] if loads[layer] > 0]
-    alone: list[tuple[int | None, int | None]] = []
-    for add, drop in zip_longest(into, out):
-        alone += [(add, None)] * (add is not None) + [(None, drop)] * (drop is not None)
-    depth = range(min(max(len(into), len(out)), NEAR))
-    exchanges = sorted((i + o, i, o) for i in depth for o in depth if i < len(into) and o < len(out))
-    moves = []
-    for add, drop in [*alone, *((into[i], out[o]) for _, i, o in exchanges if into[i] != out[o])][:limit]:
-        trial = loads.copy()
-        if add is not None:
-            trial[add] = n
-        if drop is not None:
-            trial[drop] = 0
-        moves.append(trial)
-    return np.array(moves).reshape(-1, problem.layers)
+    alone = [(i, 0, add, -1) for i, add in enumerate(into)] + [(o, 1, -1, drop) for o, drop in enumerate(out)]
+    depth = sorted((i + o, i, o) for i in range(min(len(into), near)) for o in range(min(len(out), near)))
+    pairs = [(add, drop) for *_, add, drop in (sorted(alone) if turns else alone)]
+    pairs += [(into[i], out[o]) for _, i, o in depth if into[i] != out[o]]
+    found = np.repeat(loads[None], min(len(pairs), max(limit, 0)), axis=0)
+    for move, (add, drop) in zip(found, pairs, strict=False):
+        if add >= 0:
+            move[add] = n
+        if drop >= 0:
+            move[drop] = 0
+    return found

@@ -60,8 +60,7 @@ def evaluate(problem: Instance, prices: Floats, columns: Columns | None = None) 
             in float32 the result is an estimate, no bound.
 
     Example:
-        >>> from fedstrata.solvers.problem import instance
-        >>> round(evaluate(instance([[3.0, 1.0]], [1]), np.array([2.0])).bound, 6)
+        >>> round(evaluate(Instance(np.array([[3.0, 1.0]]), np.ones(1), 0.0, 0.0), np.array([2.0])).bound, 6)
         3.0
     """
     columns = np.ascontiguousarray(problem.scores.T) if columns is None else columns

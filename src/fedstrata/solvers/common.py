@@ -24,8 +24,8 @@ def common(problem: Instance) -> Bools:
     """Return nested masks; optimal among masks of greatest agreement where costs are unit.
 
     Example:
-        >>> from fedstrata.solvers.problem import instance
-        >>> common(instance([[3.0, 1.0, 0.0], [0.0, 2.5, 0.0]], [1, 2], consensus=float("inf"))).astype(int).tolist()
+        >>> scores = np.array([[3.0, 1.0, 0.0], [0.0, 2.5, 0.0]])
+        >>> common(Instance(scores, np.array([1.0, 2.0]), float("inf"), 0.0)).astype(int).tolist()
         [[1, 0, 0], [1, 1, 0]]
     """
     counts = problem.counts

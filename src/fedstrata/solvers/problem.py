@@ -123,21 +123,6 @@ def objective(scores: ArrayLike, *, consensus: float = 0.0, diversity: float = 0
     return Objective(worth, float(consensus), float(diversity))
 
 
-def instance(scores: ArrayLike, budgets: ArrayLike, *, consensus: float = 0.0, diversity: float = 0.0) -> Instance:
-    """Return the problem of budgets that are numbers of layers; prices are ``solvers/tariff.py``'s.
-
-    Raises:
-        ConfigError: Scores or weights of the wrong shape, sign or size.
-
-    Example:
-        >>> instance([[1.0, 2.0]], [2.5]).counts.tolist()
-        [2]
-    """
-    worth = objective(scores, consensus=consensus, diversity=diversity)
-    money = np.floor(np.clip(np.asarray(budgets, dtype=np.float64), 0, worth.scores.shape[1]))
-    return Instance(worth.scores, money, worth.consensus, worth.diversity)
-
-
 def _matrix(scores: ArrayLike) -> Floats:
     worth = np.array(scores, dtype=np.float64)
     if worth.ndim == 1 and worth.size == 0:

@@ -5,8 +5,8 @@ import pytest
 
 from fedstrata.solvers.best_response import polish
 from fedstrata.solvers.bound import evaluate
-from fedstrata.solvers.flow import flow
-from fedstrata.solvers.problem import instance
+from fedstrata.solvers.diverse import flow
+from solvers.instances import instance
 
 
 @pytest.mark.parametrize("seed", range(20))
