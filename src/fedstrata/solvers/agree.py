@@ -45,16 +45,19 @@ def agree(problem: Instance, deadline: float) -> tuple[Bools, float, str]:
         >>> masks.astype(int).tolist(), round(bound, 9), rule
         ([[1, 0], [1, 0]], 4.0, 'best-response')
     """
+    # 1. Climb, then bound. Most instances are proven here.
     masks = polished(problem, ascend(problem, first_loads(problem))[0])
     dual = descend(problem, first_prices(problem, masks), problem.value(masks))
     if not is_open(problem, masks, dual.bound) or monotonic() > deadline:
         return masks, dual.bound, "best-response"
+    # 2. The relaxed loads and forced moves may lead to better masks, and these to a better bound.
     better = _improved(problem, masks, dual)
     if problem.value(better) > problem.value(masks):
         masks = better
         dual = min(dual, descend(problem, dual.prices, problem.value(masks)), key=lambda point: point.bound)
     if not is_open(problem, masks, dual.bound) or problem.scores.size > MILP_ENTRIES or monotonic() > deadline:
         return masks, dual.bound, "best-response"
+    # 3. Small and still open: HiGHS, whose masks count if they are better by more than rounding.
     left = None if isinf(deadline) else deadline - monotonic()
     found, bound = prove(problem, dual.prices, problem.value(masks), time_limit=left)
     bound = min(bound, dual.bound)
@@ -78,9 +81,11 @@ def first_loads(problem: Instance) -> Floats:
     loads = masks.sum(axis=0) * (n / SAMPLE)
     total = problem.scores.sum(axis=0)
     own = responses(problem, problem.scores).sum(axis=0).astype(np.float64)
+    # Common layers for everybody, as many as the smallest, the median and the largest budget pay for.
     widths = np.unique(np.quantile(problem.budgets, (0.0, 0.5, 1.0)).round())
     everybody = np.where(np.arange(problem.layers) < widths[:, None], n, 0.0)
     rest = [loads, own, *(_ranked(row, total) for row in everybody)]
+    # One step from each tells which is worth a climb.
     first = [ascend(problem, row[None], steps=1)[1] for row in rest]
     ranked = _ranked(np.sort(loads)[::-1], total)
     return np.array([ranked, np.where(ranked > n / 2, n, ranked), rest[int(np.argmax(first))]])
@@ -102,6 +107,7 @@ def sample(problem: Instance, size: int) -> Instance:
         >>> part.scores.tolist(), part.consensus
         ([[2.0], [4.0]], 1.0)
     """
+    # The middle of each of ``size`` equal stretches of the clients.
     rows = ((2 * np.arange(size) + 1) * problem.clients) // (2 * size)
     more = problem.clients / size
     return Instance(
@@ -115,6 +121,7 @@ def sample(problem: Instance, size: int) -> Instance:
 def descend(problem: Instance, prices: Floats, target: float) -> Dual:
     """Lower the dual as far as the work limit allows; prices of zero are the fallback that is always valid."""
     steps = int(np.clip(DUAL_WORK // problem.scores.size, 20, 400))
+    # At prices of 0 nobody's budget binds: always a bound, and tight where budgets are ample.
     free = evaluate(problem, np.zeros(problem.clients))
     best = lower(problem, prices, target, steps=steps, stop=_closed(problem) / 2)
     return min(best, free, key=lambda dual: dual.bound)

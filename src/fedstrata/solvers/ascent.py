@@ -36,6 +36,7 @@ def climb(problem: Priced, loads: Floats, *, steps: int = 20) -> Bools:
         top = int(np.argmax(found))
         if found[top] > best_value:
             best, best_value = masks[top], float(found[top])
+        # A start that gains no more is at a fixed point and drops out.
         climbing = found > reached + 1e-12 * np.abs(found)
         if not climbing.any():
             break
@@ -51,6 +52,7 @@ def starts(problem: Priced) -> Floats:
     loads = own.sum(axis=0).astype(np.float64)
     shared = quick(problem, problem.everyone, np.tile(scores.mean(axis=0), (n, 1))).masks.sum(axis=0)
     rows = [loads, np.full(problem.layers, n / 2), shared.astype(np.float64), np.clip(2 * loads - n / 2, 0, n)]
+    # The first layers of three rankings for everybody, as many as quantiles of the clients take by themselves.
     for ranking in (scores.sum(axis=0), loads, shared):
         place = np.argsort(np.argsort(-ranking, kind="stable"), kind="stable")
         for share in (0.25, 0.5, 0.75, 1.0):
@@ -73,11 +75,13 @@ def shared_sets(problem: Priced, *, work: int) -> Floats:
     budget = work // max(problem.costs.size, 1)
     while budget >= layers and not inside.all():
         trials = np.flatnonzero(~inside)
+        # The set with each of the other layers in turn.
         loads = np.repeat(np.where(inside, float(n), 0.0)[None], len(trials), axis=0)
         loads[np.arange(len(trials)), trials] = n
         budget -= len(trials)
         worths = np.array([problem.objective.value(masks) for masks in _at(problem, loads, None)])
         best = int(np.argmax(worths))
+        # No further layer makes the set worth more.
         if worths[best] <= value:
             break
         value, inside[trials[best]] = worths[best], True
@@ -88,6 +92,7 @@ def shared_sets(problem: Priced, *, work: int) -> Floats:
 def _at(problem: Priced, loads: Floats, known: Bools | None) -> Bools:
     """Return everybody's masks where the penalty is linearised at each of several loads, ``[starts, n, layers]``."""
     n, layers = problem.objective.scores.shape
+    # Minorise: the penalty's slope at these loads. Maximise: everybody's best mask at scores less slopes.
     slopes = problem.objective.consensus * (n - 2 * loads)
     worth = (problem.objective.scores[None] - slopes[:, None, :]).reshape(-1, layers)
     rows = np.tile(problem.everyone, len(loads))
@@ -106,6 +111,7 @@ def polish(problem: Priced, masks: Bools, *, sweeps: int = SWEEPS, precise: bool
         eager = np.flatnonzero(gains > 1e-12 * np.abs(worth).sum(axis=1))
         if not len(eager):
             break
+        # Largest gain first. Answers are of the sweep's beginning; one that no longer gains is not taken.
         for client in eager[np.argsort(-gains[eager], kind="stable")]:
             mine = objective.scores[client] + objective.marginals(loads - masks[client])
             gain = float(mine[answers[client]].sum() - mine[masks[client]].sum())

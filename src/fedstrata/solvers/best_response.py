@@ -38,6 +38,7 @@ def top_rows(worth: Floats, counts: Floats) -> Bools:
     most = int(min(np.max(counts, initial=0), layers))
     if most <= PASSES:
         return _repeated_argmax(worth, np.asarray(counts), most)
+    # Entries above the count-th largest are in; those equal to it, from the left while there is room.
     last = np.clip(layers - counts, 0, layers - 1).astype(np.int64)
     index = np.broadcast_to(last, worth.shape[:-1])[..., None]
     cut = np.take_along_axis(np.sort(worth, axis=-1), index, axis=-1)
@@ -89,15 +90,18 @@ def ascend(problem: Instance, loads: Floats, *, steps: int = 50) -> tuple[Bools,
 
 def _climb(problem: Instance, loads: Floats, steps: int) -> tuple[Bools, float]:
     """Climb from a batch of load vectors at once."""
+    # The empty masks are worth 0: nothing below that is taken.
     best, best_value = np.zeros(problem.scores.shape, dtype=np.bool_), 0.0
     reached = np.full(len(loads), -np.inf)
     for _ in range(steps):
+        # Minorise: the penalty's slope at these loads. Maximise: everybody's best mask at scores less slopes.
         slopes = problem.consensus * (problem.clients - 2 * loads)
         masks = responses(problem, problem.scores[None] - slopes[:, None, :])
         found = values(problem, masks)
         top = int(np.argmax(found))
         if found[top] > best_value:
             best, best_value = masks[top], float(found[top])
+        # A start that gains no more is at a fixed point and drops out.
         climbing = found > reached + 1e-12 * np.abs(found)
         if not climbing.any():
             break
@@ -117,6 +121,7 @@ def starts(problem: Instance) -> Floats:
         common = np.zeros(problem.layers)
         common[np.argsort(-total, kind="stable")[:width]] = n
         rows += [common, (own + common) / 2]
+    # The layers most wanted, for all; and everybody's own loads, pushed away from n / 2.
     sharp = np.argsort(np.argsort(-own, kind="stable"), kind="stable")
     rows += [np.where(sharp < int(np.ceil(problem.budgets.mean())), float(n), 0.0), np.clip(2 * own - n / 2, 0, n)]
     return np.unique(np.array(rows), axis=0)
@@ -129,6 +134,7 @@ def polish(problem: Instance, masks: Bools, *, sweeps: int = 20) -> Bools:
     for _ in range(sweeps):
         moved = 0
         for client in _discontent(problem, masks, loads):
+            # Others may have moved in this sweep: the worth is taken anew.
             others = loads - masks[client]
             worth = problem.scores[client] + problem.marginals(others)
             answer = _answer(problem, client, worth)
@@ -144,6 +150,7 @@ def _discontent(problem: Instance, masks: Bools, loads: Floats) -> list[int]:
     worth = problem.scores + problem.marginals(loads - masks)
     answers = responses(problem, worth)
     gains = (worth * answers).sum(axis=1) - (worth * masks).sum(axis=1)
+    # A gain within rounding is none: two clients could trade it for ever.
     scale = np.abs(worth * answers).sum(axis=1)
     return [int(i) for i in np.flatnonzero(gains > 1e-12 * scale)]
 
@@ -184,9 +191,11 @@ def moves(objective: Objective, masks: Bools, limit: int, *, near: int, turns: b
         turns: Whether adding and dropping a layer take turns; otherwise all that add one come first.
     """
     n, loads = len(masks), masks.sum(axis=0).astype(np.float64)
+    # Doubtful: much wanted layers that some leave out, little wanted ones that some train.
     ranking = np.argsort(-objective.scores.sum(axis=0), kind="stable")
     into = [int(layer) for layer in ranking if loads[layer] < n]
     out = [int(layer) for layer in ranking[::-1] if loads[layer] > 0]
+    # Sorted by place and side, adding and dropping take turns.
     alone = [(i, 0, add, -1) for i, add in enumerate(into)] + [(o, 1, -1, drop) for o, drop in enumerate(out)]
     depth = sorted((i + o, i, o) for i in range(min(len(into), near)) for o in range(min(len(out), near)))
     pairs = [(add, drop) for *_, add, drop in (sorted(alone) if turns else alone)]

@@ -72,15 +72,18 @@ def evaluate(problem: Instance, prices: Floats, columns: Columns | None = None) 
     for low, high in pairwise([*range(0, problem.layers, step), problem.layers]):
         reduced = columns[low:high] - paid
         ranked = np.sort(reduced, axis=1)[:, ::-1]
+        # worth[l, k - 1] = (sum of the k largest s_il - mu_i) - penalty(k); a load of 0 is worth 0.
         worth = np.cumsum(ranked, axis=1, dtype=np.float64)
         worth -= penalty[1:]
         rows, top = np.arange(high - low), worth.argmax(axis=1)
         taken = worth[rows, top] > 0
         best[low:high] = np.where(taken, worth[rows, top], 0.0)
         loads[low:high] = np.where(taken, top + 1, 0)
+        # Whoever is at or above the k-th largest takes the layer: the slope is R_i less what i takes.
         threshold = np.where(taken, ranked[rows, top], np.inf)
         spent += _taken(reduced, threshold[:, None], loads[low:high])
         size += float(np.abs(reduced, out=reduced).sum())
+    # D(mu) = sum_i mu_i R_i + sum_l max_k worth.
     income = float(prices @ problem.budgets)
     bound = income + float(best.sum())
     return Dual(
@@ -120,6 +123,7 @@ def first_prices(problem: Instance, masks: Bools) -> Floats:
     worth = problem.scores + problem.marginals(others.astype(np.float64))
     inside = np.where(masks, worth, np.inf).min(axis=1)
     outside = np.where(masks, -np.inf, worth).max(axis=1)
+    # A client with room for one more pays what its best missing layer is worth: mostly nothing.
     full = masks.sum(axis=1) + 1 > problem.budgets
     low = np.maximum(outside, 0.0)
     middle = np.where(np.isfinite(inside), (np.maximum(inside, low) + low) / 2, low)
@@ -148,16 +152,19 @@ def lower(problem: Instance, start: Floats, target: float, *, steps: int, stop: 
         norm = float(direction @ direction)
         if norm == 0.0:
             break
+        # Polyak's step: as far as would reach the target if the dual were linear.
         move = scale * max(point.bound - target, room) / norm
         point = evaluate(problem, np.maximum(point.prices - move * direction, 0.0), columns)
         progressed = point.bound < best.bound - 1e-3 * scale * room
         idle = 0 if progressed else idle + 1
         best = min(best, point, key=lambda dual: dual.bound)
+        # Stuck: halve the step, and start anew from the best point, without its past directions.
         if idle >= PATIENCE:
             scale, idle, point, direction = scale / 2, 0, best, np.zeros(problem.clients)
             before.append(best.bound)
             if len(before) > STALLED and before[-1 - STALLED] - best.bound < 0.05 * (best.bound - target):
                 break
+    # In float32 the dual is an estimate; only float64 is a bound.
     return best if columns.dtype == np.float64 else evaluate(problem, best.prices)
 
 
@@ -169,6 +176,7 @@ def _columns(problem: Instance) -> Columns:
 
 
 def _deflect(problem: Instance, point: Dual, before: Floats) -> Floats:
+    # A price of 0 cannot fall: such a coordinate would only shorten the step.
     gradient = problem.budgets - point.spent
     return deflected(np.where((point.prices <= 0) & (gradient > 0), 0.0, gradient), before)
 
@@ -178,4 +186,5 @@ def deflected(slope: Floats, before: Floats) -> Floats:
     square, overlap = float(np.vdot(before, before)), float(np.vdot(slope, before))
     if square == 0.0 or overlap >= 0.0:
         return slope
+    # Camerini, Fratta and Maffioli's factor: the new direction has an acute angle with the last one.
     return np.asarray(slope - 1.5 * overlap / square * before)

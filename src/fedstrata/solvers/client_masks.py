@@ -138,16 +138,20 @@ def within_slack(problem: Priced, worth: Floats, floors: Floats, *, limit: int) 
         The client of each mask, and the masks, shape ``[found, layers]``.
     """
     if len(problem.table):
+        # Masks that the client cannot pay for are worth -inf.
         client, at = np.nonzero(worth @ problem.table.T + problem.barred >= floors[:, None])
         return (client, problem.table[at] > 0) if len(client) <= limit else None
+    # Only a pair (client, lowest layer) whose bound reaches the floor can hold such a mask.
     prices, ceilings = relax(problem.costs, problem.setups, worth)
     row, lowest = np.nonzero(ceilings >= floors[:, None])
     if len(row) > limit:
         return None
     found = search(problem.costs, problem.setups, worth, row, lowest, floors, prices, every=True)
+    # The list was cut short: some masks were not seen.
     if found.lost.max(initial=-np.inf) > -np.inf:
         return None
     sure = affordable(problem, found.rows, found.masks)
+    # The empty mask is worth 0 and has no lowest layer.
     idle = np.flatnonzero(floors <= 0)
     blank = np.zeros((len(idle), problem.layers), dtype=np.bool_)
     clients, masks = np.concatenate([found.rows[sure], idle]), np.concatenate([found.masks[sure], blank])
@@ -179,8 +183,10 @@ def _payable(prices: CostTable, costs: Floats, setups: Floats, table: Floats) ->
         spent = costs[:, unit] @ table.T + setups[:, unit, lowest]
         fits &= spent <= 1 + TOLERANCE
         doubt |= spent >= 1 - TOLERANCE
+    # The empty mask costs nothing, not even a set-up.
     fits[:, 0] = True
     doubt[:, 0] = False
+    # Within rounding of a limit the unscaled sum decides.
     for client, mask in np.argwhere(fits & doubt):
         fits[client, mask] = prices.fits(table[mask] > 0, int(client))
     return fits
@@ -221,10 +227,12 @@ def _solve(problem: Priced, clients: Ints, worth: Floats, known: Bools, *, searc
     """Relax, fill greedily, and search what the relaxation leaves open."""
     costs, setups = problem.costs[clients], problem.setups[clients]
     guard = TOLERANCE * np.abs(worth).sum(axis=1)
+    # 1. Prices for the row bound every lowest layer at once.
     prices, ceilings = relax(costs, setups, worth, rough=rough)
     masks, values = known, np.where(known, worth, 0.0).sum(axis=1)
     if not worth.shape[1]:
         return Answers(masks, values, np.maximum(values, 0.0))
+    # 2. Greedy masks of the most promising lowest layers, at prices of their own.
     spent = np.zeros_like(masks)
     for step in range(1 if rough else LEADERS):
         trial, ceilings, spent = _leaders(costs, setups, worth, prices, ceilings, spent, values + guard, rough=rough)
@@ -232,9 +240,11 @@ def _solve(problem: Priced, clients: Ints, worth: Floats, known: Bools, *, searc
         gained = np.where(trial, worth, 0.0).sum(axis=1)
         better = gained > values + (guard if step else 0.0)
         masks, values = np.where(better[:, None], trial, masks), np.where(better, gained, values)
+    # 3. A mask worth less than nothing is not trained.
     empty = values < 0
     masks, values = masks & ~empty[:, None], np.where(empty, 0.0, values)
     bounds = np.maximum(ceilings.max(axis=1), 0.0)
+    # 4. Search the lowest layers whose bound is still above the best mask.
     if search_too:
         masks, values, bounds = _search(problem, clients, worth, masks, values, ceilings, prices)
     return Answers(masks, values, np.maximum(bounds, values) + 2 * guard)
@@ -262,6 +272,7 @@ def _leaders(
         return fill(costs, setups, worth, prices, leader), ceilings, spent
     trial, spent, ceilings = np.zeros_like(spent), spent.copy(), ceilings.copy()
     spent[everyone, leader] = True
+    # Rows whose best untried lowest layer may still beat what is known.
     rows = np.flatnonzero(hope[everyone, leader] > floors)
     own, bound, trial[rows] = lead(costs[rows], setups[rows], worth[rows], leader[rows], prices[rows])
     ceilings[rows] = np.minimum(ceilings[rows], ceilings_at(costs[rows], setups[rows], worth[rows], own)[0])
@@ -285,6 +296,7 @@ def _search(
     found = search(costs, setups, worth, row, lowest, values + guard, prices)
     masks, values = masks.copy(), values.copy()
     settled = np.zeros(len(values), dtype=np.bool_)
+    # By row, the most worth first: the first mask that its client can pay for settles the row.
     for at in np.lexsort((np.arange(len(found.rows)), -found.values, found.rows)):
         index = int(found.rows[at])
         if settled[index] or found.values[at] <= values[index]:
@@ -297,6 +309,7 @@ def _search(
 def _sure(problem: Priced, clients: Ints, costs: Floats, setups: Floats, masks: Bools) -> Bools:
     rows = np.arange(len(masks))
     spent = setups[rows, :, masks.argmax(axis=1)] + np.einsum("rul,rl->ru", costs, masks.astype(np.float64))
+    # Clear of the limits scaled prices decide; near them, the budget's own sum.
     sure = (spent <= 1 - TOLERANCE).all(axis=1) | ~masks.any(axis=1)
     doubt = ~sure & (spent <= 1 + TOLERANCE).all(axis=1)
     for row in np.flatnonzero(doubt):

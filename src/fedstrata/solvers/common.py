@@ -31,8 +31,10 @@ def common(problem: Instance) -> Bools:
     counts = problem.counts
     places = int(counts.max(initial=0))
     reaches = np.arange(1, places + 1)[:, None] <= counts[None, :]
+    # worth[p, l] = sum of s_il over the clients whose budget reaches place p.
     worth = reaches.astype(np.float64) @ problem.scores
     if counts.min(initial=places) == places:
+        # Every client reaches every place, so a layer is worth the same on each.
         order = np.argsort(-problem.scores.sum(axis=0), kind="stable")[:places]
     else:
         order = linear_sum_assignment(worth, maximize=True)[1]

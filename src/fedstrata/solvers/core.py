@@ -53,10 +53,12 @@ def fill(costs: Floats, setups: Floats, worth: Floats, prices: Floats, lowest: I
     masks = np.zeros(worth.shape, dtype=np.bool_)
     masks[rows, lowest] = (room >= -TOLERANCE).all(axis=1)
     wanted = (worth > 0) & (np.arange(worth.shape[1]) > lowest[:, None]) & masks[rows, lowest][:, None]
+    # A tiny price on every unit tells apart what the prices make free.
     paid = np.einsum("ru,rul->rl", prices, costs) + 1e-9 * worth.max(axis=1, initial=0.0)[:, None] * costs.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         density = np.where(wanted, np.where(paid > 0, worth / paid, np.inf), -1.0)
     order = np.argsort(-density, axis=1, kind="stable")
+    # One layer of every row at a time, by falling worth per priced cost.
     for place in range(int(wanted.sum(axis=1).max(initial=0))):
         layer = order[:, place]
         left = room - costs[rows, :, layer]
@@ -106,17 +108,20 @@ def search(
         prices: Prices of the relaxation, shape ``[rows, units]``.
         every: Return all such masks; otherwise only enough of them to have each row's best.
     """
+    # 1. Prices of each pair's own; a pair whose bound is at or below its floor is out.
     room, allowed = _above(costs, setups, worth, rows, lowest, every=every)
     mu, ceilings = _tighten(costs[rows], worth[rows], room, allowed, lowest, prices[rows])
     alive = np.flatnonzero(ceilings > floors[rows])
     rows, lowest, mu, room, allowed = rows[alive], lowest[alive], mu[alive], room[alive], allowed[alive]
     lost, floors = np.full(len(worth), -np.inf), floors.copy()
+    # 2. A greedy mask of each pair may raise its row's floor.
     greedy = np.zeros((0, worth.shape[1]), dtype=np.bool_)
     if not every:
         greedy = fill(costs[rows], setups[rows], worth[rows], mu, lowest)
         gained = np.where(greedy, worth[rows], 0.0).sum(axis=1)
         np.maximum.at(lost, rows, gained)
         floors = np.maximum(floors, lost)
+    # 3. Layers that the bound decides are fixed; the rest, the core, is enumerated.
     pairs = _pairs(costs[rows], worth[rows], room, allowed, rows, lowest, floors[rows], mu)
     found = _enumerate(pairs, lost, every=every)
     return found if every else _joined(found, rows, greedy, gained)
@@ -142,6 +147,7 @@ def _enumerate(pairs: _Pairs, lost: Floats, *, every: bool) -> Found:
     index = np.arange(len(pairs.rows))
     gained, room = pairs.worth, pairs.room
     trail: list[tuple[Ints, Bools]] = []
+    # All pairs branch on the next layer of their core at once; parents are remembered, not masks.
     for step in range(int(pairs.sizes.max(initial=0))):
         index, gained, room, parent, taken = _branch(pairs, step, index, gained, room)
         keep = _promising(pairs, step, index, gained, room, lost, every=every)
@@ -179,11 +185,13 @@ def _tighten(
     own = worth[np.arange(len(lowest)), lowest]
 
     def bound(trial: Floats) -> tuple[Floats, Floats]:
+        # worth_l + mu (1 - setup_l - cost_l) + sum_j max(0, worth_j - mu cost_j).
         gains = np.where(allowed, worth - np.einsum("pu,pul->pl", trial, costs), 0.0)
         slope = room - np.einsum("pul,pl->pu", costs, (gains > 0).astype(np.float64))
         return own + (trial * room).sum(axis=1) + np.maximum(gains, 0.0).sum(axis=1), slope
 
     tight = cheapest(bound, np.maximum(worth, 0.0).sum(axis=1), costs.shape[1])
+    # Bisection is approximate: the row's own prices may bound better.
     before, after = bound(prices)[0], bound(tight)[0]
     return np.where((after < before)[:, None], tight, prices), np.minimum(before, after)
 
@@ -203,12 +211,14 @@ def _pairs(
     own = worth[at, lowest]
     reduced = np.where(allowed, worth - np.einsum("pu,pul->pl", mu, costs), 0.0)
     spare = own + (mu * room).sum(axis=1) + np.maximum(reduced, 0.0).sum(axis=1) - floors
+    # Against its reduced worth a layer costs the bound that much; where that is all it can spare, the layer is fixed.
     core = allowed & (np.abs(reduced) < spare[:, None])
     base = allowed & ~core & (reduced > 0)
     room = room - np.einsum("pul,pl->pu", costs, base.astype(np.float64))
     alive = np.flatnonzero((spare > 0) & (room >= -TOLERANCE).all(axis=1))
     own = own + np.where(base, worth, 0.0).sum(axis=1)
     base[at, lowest] = True
+    # The core by falling |reduced worth|, so that bounds fall early; other layers sort last.
     items = np.argsort(np.where(core, -np.abs(reduced), np.inf), axis=1, kind="stable")
     hopes = np.take_along_axis(np.where(core, np.maximum(reduced, 0.0), 0.0), items, axis=1)
     return _Pairs(
@@ -230,6 +240,7 @@ def _branch(
     pairs: _Pairs, step: int, index: Ints, gained: Floats, room: Floats
 ) -> tuple[Ints, Floats, Floats, Ints, Bools]:
     """Return every partial mask without and, where there is room, with the next layer of its core."""
+    # First every partial mask without the layer, then with it those that can pay.
     left = room - pairs.costs[index, :, step]
     takes = np.flatnonzero((step < pairs.sizes[index]) & (left >= -TOLERANCE).all(axis=1))
     parent = np.concatenate([np.arange(len(index)), takes])
@@ -242,12 +253,14 @@ def _promising(
     pairs: _Pairs, step: int, index: Ints, gained: Floats, room: Floats, lost: Floats, *, every: bool
 ) -> Ints:
     """Return the partial masks to keep, and note in ``lost`` what is dropped for want of space alone."""
+    # Bound of a partial mask: gained + mu * room + what later layers of the core may add.
     hope = gained + (pairs.prices[index] * room).sum(axis=1) + pairs.hopes[index, step]
     keep = np.flatnonzero(hope > pairs.floors[index])
     if not every and len(keep) > 2 * len(pairs.rows) + CROWD:
         keep = keep[_undominated(index[keep], gained[keep], room[keep])]
     limit = LIMIT_EVERY if every else LIMIT
     if len(keep) > limit:
+        # Too many: the most promising stay; what the others may be worth goes to ``lost``.
         excess = hope[keep] - pairs.floors[index[keep]]
         ranked = keep[np.argsort(-excess, kind="stable")]
         np.maximum.at(lost, pairs.rows[index[ranked[limit:]]], hope[ranked[limit:]])
@@ -262,8 +275,10 @@ def _undominated(index: Ints, gained: Floats, room: Floats) -> Ints:
     """
     if not room.shape[1]:
         room = np.zeros((len(index), 1))
+    # By pair, then falling room in the first unit: who stands before has no less of it.
     order = np.lexsort((-gained, *(-room.T)[::-1], index))
     index, gained, room = index[order], gained[order], room[order]
+    # Worth as a rank that grows with the pair, so that one running maximum serves all pairs.
     rank = np.argsort(np.argsort(gained, kind="stable"), kind="stable") + index * len(index)
     record = np.maximum.accumulate(rank)
     holder = np.maximum.accumulate(np.where(rank == record, np.arange(len(rank)), 0))
@@ -285,6 +300,7 @@ def _masks(pairs: _Pairs, trail: list[tuple[Ints, Bools]], index: Ints, ends: In
     masks = pairs.base[index[ends]]
     position = ends
     owner = index[ends]
+    # From the ends back to the first layer of the core, parent by parent.
     for step in range(len(trail) - 1, -1, -1):
         parent, taken = trail[step]
         chosen = np.flatnonzero(taken[position])

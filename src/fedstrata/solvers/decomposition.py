@@ -77,11 +77,14 @@ def evaluate(problem: Priced, multipliers: Floats, *, known: Bools | None = None
         (3.0, 4.0)
     """
     scores = problem.objective.scores
+    # First sum of D: every client's best x at worths s - lambda.
     answers = (exact if precise else quick)(problem, problem.everyone, scores - multipliers, known=known)
     penalties = problem.objective.penalties()
+    # Second sum: every layer's best load at lambda.
     worth, chosen = _layers_side(multipliers, penalties)
     bound = float(answers.bounds.sum() + worth.max(axis=1).sum())
     size = float(np.abs(multipliers).sum() + np.abs(scores).sum() + penalties[worth.argmax(axis=1)].sum())
+    # More than rounding can have taken from a sum of this size.
     guard = float(np.finfo(np.float64).eps) * (problem.clients + problem.layers + 8) * size
     return Point(multipliers, bound + guard, answers.masks, answers.bounds, worth, chosen - answers.masks)
 
@@ -99,6 +102,7 @@ def first_multipliers(problem: Priced, masks: Bools) -> Floats:
     least, shares = np.full(problem.layers, np.inf), np.zeros(problem.layers)
     slack = 1e-3 * float(np.abs(objective.scores).max())
     for share in np.linspace(0.0, 1.0, 17):
+        # Excess: what a layer's best copy is worth more than the given masks, at this share of the way.
         trial = share * fair - (1 - share) * marginals
         excess = _layers_side(trial, penalties)[0].max(axis=1) - (
             np.where(masks, trial, 0).sum(axis=0) - penalties[loads]
@@ -114,6 +118,7 @@ def _less_paid(problem: Priced, masks: Bools, prices: Floats) -> Floats:
     setups = np.einsum("ru,rul->rl", prices, problem.setups)
     lowest = np.where(masks.any(axis=1), masks.argmax(axis=1), problem.layers - 1)
     paid = setups[problem.everyone, lowest]
+    # A layer below the lowest one would raise the set-up: it pays the difference.
     below = np.arange(problem.layers) < lowest[:, None]
     extra = np.where(below, np.maximum(setups - paid[:, None], 0.0), 0.0)
     extra[problem.everyone, lowest] = paid
@@ -124,6 +129,7 @@ def _layers_side(multipliers: Floats, penalties: Floats) -> tuple[Floats, Floats
     """Return each layer's worth by load, ``[layers, clients + 1]``, and the best copies y, ``[clients, layers]``."""
     columns = np.ascontiguousarray(multipliers.T)
     ranked = np.sort(-columns, axis=1)
+    # worth[l, k] = (sum of the k largest lambda_il) - penalty(k).
     worth = np.zeros((len(columns), len(penalties)))
     np.cumsum(-ranked, axis=1, out=worth[:, 1:])
     worth -= penalties
@@ -164,10 +170,12 @@ def lower(
         norm = float((direction * direction).sum())
         if norm == 0.0:
             break
+        # Polyak's step: as far as would reach the target if the dual were linear.
         move = scale * max(point.bound - target, room) / norm
         point = evaluate(problem, point.multipliers - move * direction, known=point.masks, precise=precise)
         idle = 0 if point.bound < best.bound - 1e-2 * scale * room else idle + 1
         best = min(best, point, key=lambda found: found.bound)
+        # Stuck: halve the step, and start anew from the best point, without its past directions.
         if idle >= PATIENCE:
             scale, idle, point, direction = scale / 2, 0, best, np.zeros_like(direction)
     return best
@@ -193,6 +201,7 @@ def lower_by_cuts(
         precise: Solve the clients' problems exactly.
     """
     best, share, most = start, 1.0, int(np.clip(POOL_ENTRIES // max(start.masks.size, 1), 4, POOL))
+    # The empty mask is in the pool: a client may always train nothing.
     pool = np.concatenate([known, np.zeros((1, *start.masks.shape), dtype=np.bool_), start.masks[None]])
     for _ in range(steps):
         room = best.bound - target
@@ -201,6 +210,7 @@ def lower_by_cuts(
         table = np.ascontiguousarray(pool.transpose(1, 0, 2), dtype=np.float64)
         multipliers = _model_steps(problem, best, best.bound - share * room, table)
         point = evaluate(problem, multipliers, known=best.masks, precise=precise)
+        # Ask for more of the gap after a step that lowered the dual, for half of it after one that did not.
         share = min(1.0, 1.5 * share) if point.bound < best.bound - 0.1 * share * room else share / 2
         best = min(best, point, key=lambda found: found.bound)
         pool = np.concatenate([pool, point.masks[None]])[-most:]
@@ -220,6 +230,7 @@ def _model_steps(problem: Priced, start: Point, level: float, pool: Floats) -> F
     multipliers, best, least = start.multipliers, start.multipliers, np.inf
     direction = np.zeros_like(multipliers)
     for _ in range(INNER):
+        # Clients choose among masks of the pool: a cheap D from below.
         totals = np.matmul(pool, (scores - multipliers)[:, :, None])[:, :, 0]
         chosen = totals.argmax(axis=1)
         worth, copies = _layers_side(multipliers, penalties)

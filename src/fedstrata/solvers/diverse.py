@@ -40,6 +40,7 @@ def diverse(problem: Instance, deadline: float) -> tuple[Bools, float, str]:
         if found is not None:
             masks = polished(problem, found)
             return masks, descend(problem, prices, problem.value(masks)).bound, "flow"
+    # Too large for the program, or HiGHS gave it up.
     masks = polished(problem, responses(problem, problem.scores))
     return masks, descend(problem, first_prices(problem, masks), problem.value(masks)).bound, "best-response"
 
@@ -55,6 +56,7 @@ def flow(problem: Instance) -> tuple[Bools | None, Floats]:
     """
     arcs, cost = _arcs(problem)
     blank = csr_array((problem.clients, problem.scores.size))
+    # maximise sum s m - sum price * arc, with sum_l m_il <= R_i and sum_i m_il = sum of the arcs of l.
     answer = linprog(
         cost,
         A_ub=hstack([spending_matrix(problem), blank], format="csr"),
@@ -66,7 +68,9 @@ def flow(problem: Instance) -> tuple[Bools | None, Floats]:
     )
     if answer.x is None:
         return None, np.zeros(problem.clients)
+    # A vertex is whole up to HiGHS' tolerance; whether it is affordable is counted.
     masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
+    # Dual values of the budget rows are the prices mu of ``bound.py``.
     prices = np.maximum(-answer.ineqlin.marginals / objective_scale(problem), 0.0)
     return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), prices
 
@@ -76,5 +80,6 @@ def _arcs(problem: Instance) -> tuple[csr_array, Floats]:
     n, layers = problem.clients, problem.layers
     rows = np.repeat(np.arange(layers), n)
     arcs = csr_array((np.ones(n * layers), (rows, np.arange(n * layers))), shape=(layers, n * layers))
+    # diversity * k^2 is the sum of diversity * (2 j - 1) over j = 1 to k.
     price = np.tile(problem.diversity * (2.0 * np.arange(1, n + 1) - 1.0), layers)
     return arcs, np.concatenate([-problem.scores.ravel(), price]) * objective_scale(problem)

@@ -40,6 +40,7 @@ def prove(
     penalty = problem.penalties()[load]
     scale = objective_scale(problem)
     cost = np.concatenate([-problem.scores.ravel(), penalty]) * scale
+    # Columns: m_il, then z_lk. Rows: budgets; one load per layer; sum_i m_il = sum_k k z_lk.
     one = csr_array((np.ones(len(layer)), (layer, np.arange(len(layer)))), shape=(problem.layers, len(layer)))
     count = csr_array((load.astype(float), (layer, np.arange(len(layer)))), shape=one.shape)
     rules = [
@@ -49,7 +50,9 @@ def prove(
         LinearConstraint(hstack([csr_array((problem.layers, problem.scores.size)), one]), 1, 1),
         LinearConstraint(hstack([load_matrix(problem), -count]), 0, 0),
     ]
+    # Only z has to be whole: for fixed loads the rest is a transport problem.
     whole = np.concatenate([np.zeros(problem.scores.size), np.ones(len(layer))])
+    # What HiGHS' tolerances may hide of the optimum.
     guard = TOLERANCE * (float(np.abs(problem.scores).max()) + float(penalty.max(initial=0.0)))
     masks, bound = run(problem, cost, rules, whole, time_limit)
     return masks, max(incumbent, bound / scale) + guard
@@ -67,6 +70,7 @@ def run(
     proven = -float(bound) if bound is not None and np.isfinite(bound) else np.inf
     if answer.x is None:
         return None, proven
+    # Tolerances must not spend: masks are rounded, and those over a budget are dropped.
     masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
     return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), proven
 
@@ -74,6 +78,7 @@ def run(
 def _candidates(problem: Instance, prices: Floats, incumbent: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the (layer, load) pairs that an optimum may still have."""
     table, total = load_values(problem, prices)
+    # D(mu) where layer l is held at load k; below the incumbent no optimum has that load.
     hope = total - table.max(axis=1, keepdims=True) + table
     slack = 1e-9 * (abs(incumbent) + float(np.abs(problem.scores).max()))
     layer, load = np.nonzero(hope >= incumbent - slack)

@@ -51,6 +51,7 @@ def solve_mass(
     given = mass_problem(shares, missing, spread, budgets, costs=costs, setups=setups)
     if not len(given.shares) or not len(given.missing):
         return Solution(np.zeros(given.shape, dtype=np.bool_), 0.0, 0.0, 0.0, "empty")
+    # Terms of size 1, and clients in an order that their data alone decide.
     scale = max(float(given.missing.max()), float(given.spread.max()), 1e-300)
     order = _canonical(given)
     problem = mass_problem(
@@ -75,6 +76,7 @@ def _solved(problem: MassProblem) -> tuple[Bools, float, str]:
         found = proven(problem)
         if found is not None:
             return found, problem.value(found), rule
+    # Neither case is proven: search, bound, and search again from the bound's own masks.
     masks = ascend(problem, [])
     point = lower_bound(problem, problem.value(masks))
     if problem.value(masks) - point.bound > 1e-9 * problem.value(masks):

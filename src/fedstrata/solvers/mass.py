@@ -68,6 +68,7 @@ class MassProblem:
 
         Shape ``[clients, layers]``; layers add up, since each client's share falls on every layer for itself.
         """
+        # A_l without the client, then with it.
         mine = self.shares[:, None] * masks
         return self.gain(self.shares[:, None], self.shares @ masks - mine, masks.sum(axis=0) - masks)
 
@@ -79,6 +80,7 @@ class MassProblem:
             others: Mass of the others on each layer, as rounding left it.
             loads: How many they are.
         """
+        # Rounding may leave some mass where nobody is left: the number of clients decides.
         before = np.where(loads > 0, np.maximum(others, 0.0), 0.0)
         return np.asarray(self.parts(before) - self.parts(np.minimum(before + share, 1.0)))
 

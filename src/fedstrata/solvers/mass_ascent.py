@@ -35,6 +35,7 @@ def ascend(problem: MassProblem, more: list[Bools]) -> Bools:
     work = WORK // 10 if problem.searched else WORK
     allowed = max(work // max(n * layers, 1), 8)
     best, value = np.zeros((n, layers), dtype=np.bool_), float(problem.missing.sum())
+    # Every start is polished; then moves of the best one, until none gains.
     starts = list(_some(chain(more, _starts(problem)), allowed))
     allowed = max(allowed - len(starts), 4)
     for masks in starts:
@@ -122,15 +123,18 @@ def _moves(problem: MassProblem, masks: Bools) -> Iterator[Bools]:
     n, layers = problem.shape
     everyone = np.arange(n)
     worth = problem.gains(masks)
+    # Layers that are held outrank those that are not, by what they gain.
     kept = np.where(masks, 1.0 + np.argsort(np.argsort(worth, axis=1), axis=1) / max(layers, 1), 0.0)
     order = np.argsort(-problem.parts(problem.shares @ masks), kind="stable")
     for layer in order:
         if not masks[:, layer].all():
+            # More than all other layers of a mask together.
             pushed = kept.copy()
             pushed[:, layer] = 4.0 * layers
             yield problem.answers(everyone, pushed)
     for layer in order[::-1]:
         if masks[:, layer].any():
+            # The others as they are, and what gains in the place of the one given up.
             barred = np.where(worth > 0, worth, 0.0) + kept * float(np.abs(worth).max())
             barred[:, layer] = 0.0
             yield problem.answers(everyone, barred)

@@ -60,10 +60,12 @@ def lower_bound(problem: MassProblem, target: float) -> MassDual:
         norm = float(direction @ direction)
         if norm == 0:
             break
+        # Polyak's step: as far as would reach the target if the dual were linear.
         move = scale * max(target - point.bound, room) / norm
         point = evaluate(problem, np.maximum(point.prices + move * direction, 0.0), smallest)
         idle = 0 if point.bound > best.bound + 1e-3 * scale * room else idle + 1
         best = max(best, point, key=lambda dual: dual.bound)
+        # Stuck: halve the step, and start anew from the best point.
         if idle >= 5:
             scale, idle, point, direction = scale / 2, 0, best, np.zeros(layers)
     return best
@@ -90,8 +92,10 @@ def _layers(problem: MassProblem, prices: Floats, smallest: Floats) -> tuple[Flo
     """Return each layer's minimum, and the mass at which it is; ``prices``: ``[..., layers]``."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         wanted = np.where(prices > 0, np.sqrt(problem.spread / prices), 1.0)
+    # h_l(A) + mu A is least at A = sqrt(kappa^2 / mu); nobody can have less than a_l or more than all.
     masses = np.clip(wanted, smallest, 1.0)
     parts = problem.spread * (1.0 / masses - 1.0) + prices * masses
+    # A_l = 0 costs G_l and asks for no mass.
     absent = (problem.missing <= parts) | np.isinf(smallest)
     return np.where(absent, problem.missing, parts), np.where(absent, 0.0, masses)
 
@@ -104,6 +108,7 @@ def smallest_shares(problem: MassProblem) -> Floats:
     """
     n, layers = problem.shape
     able = np.zeros((n, layers), dtype=np.bool_)
+    # With one layer worth anything, whoever can pay for it answers with it.
     for layer in range(layers):
         worth = np.zeros((n, layers))
         worth[:, layer] = 1.0
@@ -115,6 +120,7 @@ def smallest_shares(problem: MassProblem) -> Floats:
 def _common(problem: MassProblem, smallest: Floats) -> Floats:
     """Return the best price that is the same for all layers: then a client offers its share as often as it can pay."""
     n, layers = problem.shape
+    # At one price a client offers its share as often as it can pay for layers, whatever the price is.
     offered = float(problem.shares @ problem.answers(np.arange(n), np.ones((n, layers))).sum(axis=1))
     largest = max(float(problem.missing.max(initial=0.0)), float(problem.spread.max(initial=0.0)), 1e-300)
     trials = np.concatenate([[0.0], largest * np.logspace(-8, 4, 200)])

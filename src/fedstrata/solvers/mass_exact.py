@@ -39,6 +39,7 @@ def alike(problem: MassProblem) -> Bools | None:
     loads = _loads(problem.parts(np.arange(n + 1)[:, None] / n), places)
     masks = np.zeros((n, layers), dtype=np.bool_)
     start = 0
+    # In a circle no client gets a layer twice, and none more than R of them.
     for layer, load in enumerate(loads):
         masks[(start + np.arange(load)) % n, layer] = True
         start += load
@@ -51,11 +52,13 @@ def _loads(parts: Floats, places: int) -> list[int]:
     best = np.zeros(places + 1)
     taken = []
     for layer in range(parts.shape[1]):
+        # total[k, p]: least sum so far if this layer takes k of p places.
         total = np.full((n + 1, places + 1), np.inf)
         for load in range(min(n, places) + 1):
             total[load, load:] = parts[load, layer] + best[: places + 1 - load]
         taken.append(total.argmin(axis=0))
         best = total.min(axis=0)
+    # What each layer took, read back from the last one.
     left, loads = places, []
     for choice in reversed(taken):
         loads.append(int(choice[left]))
@@ -78,6 +81,7 @@ def enumerated(problem: MassProblem) -> Bools | None:
     choices = [table[[problem.tariff.fits(mask, client) for mask in table]] for client in range(n)]
     if np.prod([float(len(own)) for own in choices]) > MOST:
         return None
+    # Masses of every combination, one client after another.
     masses: Floats = np.zeros((1, layers))
     for client, own in enumerate(choices):
         masses = (masses[:, None] + problem.shares[client] * own[None]).reshape(-1, layers)

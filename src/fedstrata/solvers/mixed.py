@@ -44,6 +44,7 @@ def prove(
         time_limit: Seconds.
     """
     scores = problem.objective.scores
+    # Reduced costs: what loses more than the gap against its best is in no better answer.
     slack = point.bound - incumbent + 1e-9 * (abs(incumbent) + float(np.abs(scores).max()))
     layer, load = np.nonzero(point.worth >= point.worth.max(axis=1, keepdims=True) - slack)
     limit = min(COLUMNS, WORK // max(scores.size, 1)) - len(layer)
@@ -51,6 +52,7 @@ def prove(
     if columns is None:
         return None, point.bound
     clients, masks = columns
+    # Coefficients near 100, so that HiGHS' absolute tolerances mean the same at every scale.
     penalty = problem.objective.penalties()[load]
     scale = 100.0 / max(float(np.abs(scores).max()), 1e-300)
     gains = np.where(masks, scores[clients], 0.0).sum(axis=1)
@@ -67,6 +69,7 @@ def prove(
     proven = answer.get("mip_dual_bound")
     bound = point.bound
     if proven is not None and np.isfinite(proven):
+        # What HiGHS' tolerances may hide of the optimum.
         guard = TOLERANCE * (float(np.abs(gains).max(initial=0.0)) + float(penalty.max(initial=0.0)))
         bound = min(bound, max(incumbent, -float(proven) / scale) + guard)
     if answer.x is None:
@@ -88,6 +91,7 @@ def _rows(
     n, layers, many = problem.clients, problem.layers, len(clients)
     column, held = np.nonzero(masks)
     choice = np.arange(len(layer)) + many
+    # Rows: one mask per client; one load per layer; masks that hold a layer = its load.
     row = np.concatenate([clients, n + layer, n + layers + held, n + layers + layer])
     where = np.concatenate([np.arange(many), choice, column, choice])
     what = np.concatenate([np.ones(many + len(layer) + len(held)), -load.astype(np.float64)])
@@ -101,6 +105,7 @@ def _agreement(problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: 
     n, layers, many = problem.clients, problem.layers, len(clients)
     column, held = np.nonzero(masks)
     entry = clients[column] * layers + held
+    # Rows: z_ln - m_il <= 0 for every entry, then m_il + z_l0 <= 1.
     parts = [(entry, column), (n * layers + entry, column)]
     signs = [-np.ones(len(entry)), np.ones(len(entry))]
     for half, which in ((0, load == n), (1, load == 0)):

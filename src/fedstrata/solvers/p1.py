@@ -85,15 +85,18 @@ def solve(
         return Solution(np.zeros(shape, dtype=np.bool_), 0.0, 0.0, 0.0, "empty")
     deadline = inf if time_limit is None else monotonic() + time_limit
     counts = prices.counts()
+    # Ties are decided by position: clients come in an order that their data alone decide.
     order = _canonical(worth.scores, prices if counts is None else None, counts)
     worth = Objective(worth.scores[order], worth.consensus, worth.diversity)
     if counts is None:
+        # The search has absolute tolerances: scores of size 1 make them relative.
         scale = _scale(worth)
         level = Objective(worth.scores / scale, worth.consensus / scale, worth.diversity / scale)
         chosen, bound, rule = solve_priced(priced(level, prices.permuted(order)), deadline)
         bound *= scale
     else:
         chosen, bound, rule = _counted(worth, counts[order], deadline)
+    # Back to the caller's order.
     masks = np.zeros_like(chosen)
     masks[order] = chosen
     worth = Objective(np.asarray(scores, dtype=np.float64), worth.consensus, worth.diversity)
@@ -134,6 +137,7 @@ def _canonical(scores: Floats, prices: CostTable | None, counts: Floats | None) 
         keys += [*prices.budgets]
         tables = (prices.costs, prices.setups) if small else ()
         keys += [column for table in tables for unit in table for column in unit.T]
+    # lexsort takes the main key last.
     return np.lexsort(keys[::-1]).astype(np.int64)
 
 
@@ -148,6 +152,7 @@ def _affordable(masks: Bools, scores: Floats, prices: CostTable) -> Bools:
 
 def _certify(worth: Objective, masks: Bools, bound: float, rule: str) -> Solution:
     value = float(worth.scores[masks].sum()) if isinf(worth.consensus) else worth.value(masks)
+    # Rounding may have put the bound a digit below what it bounds.
     bound = max(bound, value)
     gap = (bound - value) / max(abs(value), float(np.abs(worth.scores).max()), 1e-300)
     return Solution(masks, value, bound, gap, rule)

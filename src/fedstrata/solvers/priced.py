@@ -63,6 +63,7 @@ def ranked(problem: Priced) -> Bools:
         [[1, 1, 0], [0, 1, 0]]
     """
     masks = np.zeros(problem.objective.scores.shape, dtype=np.bool_)
+    # Everybody takes the layer, then those who cannot pay give it back.
     for layer in np.argsort(-problem.objective.scores.sum(axis=0), kind="stable"):
         masks[:, layer] = True
         masks[~affordable(problem, problem.everyone, masks), layer] = False
@@ -72,6 +73,7 @@ def ranked(problem: Priced) -> Bools:
 def _certified(problem: Priced, deadline: float) -> tuple[Bools, float, str]:
     """Climb and bound, first quickly, then again from what the dual says, and only then ask HiGHS."""
     objective = problem.objective
+    # 1. Climb, then bound.
     masks = _first(problem)
     point = _descend(problem, _begin(problem, masks), masks)
     if not _open(problem, masks, point) or monotonic() > deadline:
@@ -79,6 +81,7 @@ def _certified(problem: Priced, deadline: float) -> tuple[Bools, float, str]:
     masks = _improved(problem, masks, point)
     if problem.costs.size > LARGE:
         return masks, point.bound, "best-response"
+    # 2. Layers forced in or out for all, and the bound once more, from better masks.
     if objective.consensus > 0:
         masks = force(problem, masks, work=WORK)
     point = _descend(problem, point, masks)
@@ -86,6 +89,7 @@ def _certified(problem: Priced, deadline: float) -> tuple[Bools, float, str]:
     known = objective.value(masks)
     if not _open(problem, masks, point) or monotonic() > deadline:
         return masks, point.bound, "best-response"
+    # 3. Small and still open: HiGHS over the masks and loads that the bound leaves.
     found, bound = prove(problem, point, known, time_limit=None if isinf(deadline) else deadline - monotonic())
     if found is not None and objective.value(found) > known + 1e-9 * abs(known):
         return found, bound, "milp"
@@ -98,6 +102,7 @@ def _first(problem: Priced) -> Bools:
         loads = np.concatenate([shared_sets(problem, work=WORK), starts(problem)])
         together = climb(problem, loads[: max(START_WORK // max(problem.costs.size, 1), 3)])
     else:
+        # The penalty of diversity is convex: linearised it bounds nothing, so there is no climb.
         together = quick(problem, problem.everyone, problem.objective.scores).masks
     return _polished(problem, together)
 

@@ -59,6 +59,7 @@ class Objective:
         Args:
             loads: How many *other* clients train each layer; any shape.
         """
+        # penalty(k) - penalty(k + 1), with k (n - k) and k^2 written out.
         others = len(self.scores) - 1
         return -self.consensus * (others - 2 * loads) - self.diversity * (2 * loads + 1)
 
@@ -145,6 +146,7 @@ def _check_weights(worth: Floats, consensus: float, diversity: float) -> None:
         )
     if isinf(diversity):
         raise ConfigError("diversity is inf; it must be finite")
+    # n^2 a layer bounds every penalty, so no sum in the solvers is larger than this.
     size = float(worth.shape[0]) ** 2 * max(worth.shape[1], 1)
     with np.errstate(over="ignore"):
         largest = float(np.abs(worth).sum()) + size * (diversity + (0.0 if isinf(consensus) else consensus))

@@ -38,6 +38,7 @@ def ceilings(costs: Floats, setups: Floats, worth: Floats, prices: Floats) -> tu
     reduced = worth - np.einsum("ru,rul->rl", prices, costs)
     gains = np.maximum(reduced, 0.0)
     paid = np.einsum("ru,rul->rl", prices, setups)
+    # worth_l + mu (1 - setup_l - cost_l) + sum_{j > l} max(0, worth_j - mu cost_j).
     bound = reduced - paid + prices.sum(axis=1)[:, None] + suffix(gains) - gains
     return np.where((setups + costs <= 1 + TOLERANCE).all(axis=1), bound, -np.inf), reduced
 
@@ -51,8 +52,10 @@ def relax(costs: Floats, setups: Floats, worth: Floats, *, rough: bool = False) 
         lowest = bound.argmax(axis=1)
         above = (reduced > 0) & (np.arange(worth.shape[1]) > lowest[:, None])
         spent = np.einsum("rul,rl->ru", costs, above.astype(np.float64))
+        # The slope in mu at the highest bound: 1 - what its relaxed mask spends.
         slope = 1 - setups[rows, :, lowest] - costs[rows, :, lowest] - spent
         top = bound[rows, lowest]
+        # Below 0 the empty mask is best, and prices are too high.
         return np.maximum(top, 0.0), np.where((top > 0)[:, None], slope, 1.0)
 
     prices = cheapest(highest, np.maximum(worth, 0.0).sum(axis=1), costs.shape[1], rough=rough)
@@ -70,6 +73,7 @@ def cheapest(bound: Bounding, most: Floats, units: int, *, rough: bool = False) 
     """
     if units == 0:
         return np.zeros((len(most), 0))
+    # One price for all units, by bisection on the sign of the slope.
     low, high = np.zeros((len(most), 1)), most[:, None].copy()
     for _ in range(HALVINGS // 2 if rough else HALVINGS):
         middle = (low + high) / 2
@@ -92,11 +96,13 @@ def _ellipsoids(bound: Bounding, prices: Floats, radius: Floats) -> Floats:
     shape = np.eye(units) * (units * radius**2)[:, :, None]
     least, slope = bound(centre)
     for _ in range(SHRINKS * units):
+        # A centre with a price below 0 is cut off by that sign, not by the slope.
         outside = np.asarray((centre < 0).any(axis=1))
         cut = np.where(outside[:, None], np.where(centre < 0, -1.0, 0.0), slope)
         spread = np.einsum("ruv,rv->ru", shape, cut)
         width = np.sqrt(np.maximum((cut * spread).sum(axis=1), 0.0))[:, None]
         step = np.where(width > 0, spread / np.where(width > 0, width, 1.0), 0.0)
+        # The least ellipsoid that holds the half on the good side of the cut.
         centre = centre - step / (units + 1)
         outer = 2 / (units + 1) * step[:, :, None] * step[:, None, :]
         shape = units**2 / (units**2 - 1) * (shape - outer)

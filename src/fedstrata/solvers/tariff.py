@@ -58,6 +58,7 @@ class CostTable:
 
         Units without any client whom they could bind are left out; where one cannot bind a client, prices are 0.
         """
+        # No mask costs more than all layers and the largest set-up; a budget that pays for that binds nobody.
         most = self.costs.sum(axis=2) + self.setups.max(axis=2, initial=0.0)
         binds = most > self.budgets
         units = np.flatnonzero(binds.any(axis=1))
@@ -65,6 +66,7 @@ class CostTable:
         shares = []
         for prices in (self.costs, self.setups):
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                # A budget of 0 has no shares: what is free stays free, all else is too much.
                 share = np.where(money > 0, prices[units] / money, np.where(prices[units] > 0, TOO_MUCH, 0.0))
             share = np.where(binds[units, :, None], np.minimum(share, TOO_MUCH), 0.0)
             shares.append(np.ascontiguousarray(share.transpose(1, 0, 2)))
@@ -83,12 +85,14 @@ class CostTable:
         if layers == 0:
             return np.zeros(self.costs.shape[1])
         binds = self.costs.sum(axis=2) + self.setups.max(axis=2) > self.budgets
+        # One price and one set-up for all layers: only their number matters.
         level = (self.costs == self.costs[:, :, :1]).all(axis=2) & (self.setups == self.setups[:, :, :1]).all(axis=2)
         if (binds & ~level).any():
             return None
         price, setup = self.costs[:, :, 0], self.setups[:, :, 0]
         room = np.where(binds, self.budgets * (1 + ROUND_OFF) - setup, np.inf)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            # R = floor((budget - setup) / price); of free layers all fit, or none.
             counts = np.where(price > 0, room / price, np.where(room >= 0, layers, 0.0))
         return np.asarray(np.floor(np.clip(counts, 0, layers)).min(axis=0, initial=layers))
 
@@ -121,6 +125,7 @@ def tariff(
     if any(size not in (1, units) for size in sizes.values()):
         said = ", ".join(f"{name} have {size}" for name, size in sizes.items())
         raise ConfigError(f"the numbers of units disagree: {said}; give each the same number, or one for all")
+    # Copies: what was handed in can change later, what was validated cannot.
     full = (units, *shape)
     return CostTable(
         np.array(np.broadcast_to(prices, full)),
