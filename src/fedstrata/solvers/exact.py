@@ -16,9 +16,9 @@ from fedstrata.solvers.bound import load_values
 from fedstrata.solvers.problem import Bools, Floats, Instance
 
 NODES = 3000
-"""Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
+"""Branch-and-bound nodes at most."""
 RELATIVE = 1e-7
-"""Gap at which HiGHS may stop; it stays in the bound."""
+"""Gap at which HiGHS may stop."""
 TINY = 1e-200
 """Scores up to this size are zero to HiGHS."""
 TOLERANCE = 1e-7
@@ -54,25 +54,34 @@ def prove(
     whole = np.concatenate([np.zeros(problem.scores.size), np.ones(len(layer))])
     # What HiGHS' tolerances may hide of the optimum.
     guard = TOLERANCE * (float(np.abs(problem.scores).max()) + float(penalty.max(initial=0.0)))
-    masks, bound = run(problem, cost, rules, whole, time_limit)
-    return masks, max(incumbent, bound / scale) + guard
+    found, least = highs(cost, whole, rules, nodes=NODES, gap=RELATIVE, time_limit=time_limit)
+    bound = max(incumbent, -least / scale) + guard
+    if found is None:
+        return None, bound
+    # Tolerances must not spend: masks are rounded, and those over a budget are dropped.
+    masks = found[: problem.scores.size].reshape(problem.scores.shape) > 0.5
+    return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), bound
 
 
-def run(
-    problem: Instance, cost: Floats, rules: list[LinearConstraint], whole: Floats, time_limit: float | None
-) -> tuple[Bools | None, float]:
-    """Run HiGHS and return feasible masks (or ``None``) and the negated lower bound that it proved, in scaled units."""
-    options = {"mip_rel_gap": RELATIVE, "node_limit": NODES}
+def highs(
+    cost: Floats, whole: Floats, rules: list[LinearConstraint], *, nodes: int, gap: float, time_limit: float | None
+) -> tuple[Floats | None, float]:
+    """Run HiGHS on variables from 0 to 1; return the least cost's, if any were found, and a lower bound on that cost.
+
+    Args:
+        cost: What is minimised, by variable.
+        whole: 1 for a variable that has to be 0 or 1.
+        rules: What has to hold.
+        nodes: Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable.
+        gap: Relative gap at which HiGHS may stop; it stays in the bound.
+        time_limit: Seconds.
+    """
+    options = {"mip_rel_gap": gap, "node_limit": nodes}
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)
     answer = milp(cost, integrality=whole, bounds=Bounds(0, 1), constraints=rules, options=options)
     bound = answer.get("mip_dual_bound")
-    proven = -float(bound) if bound is not None and np.isfinite(bound) else np.inf
-    if answer.x is None:
-        return None, proven
-    # Tolerances must not spend: masks are rounded, and those over a budget are dropped.
-    masks = answer.x[: problem.scores.size].reshape(problem.scores.shape) > 0.5
-    return (masks if (masks.sum(axis=1) <= problem.budgets).all() else None), proven
+    return answer.x, float(bound) if bound is not None and np.isfinite(bound) else -np.inf
 
 
 def _candidates(problem: Instance, prices: Floats, incumbent: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

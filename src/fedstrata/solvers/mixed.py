@@ -14,11 +14,12 @@ affordable masks are columns, so HiGHS' tolerances cannot exceed them.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import LinearConstraint
 from scipy.sparse import csr_array
 
 from fedstrata.solvers.client_masks import Priced, within_slack
 from fedstrata.solvers.decomposition import Point
+from fedstrata.solvers.exact import TOLERANCE, highs
 from fedstrata.solvers.problem import Bools, Floats
 from fedstrata.solvers.tariff import Ints
 
@@ -27,9 +28,7 @@ COLUMNS = 800
 WORK = 200_000
 """The same times ``clients * layers``: beyond it HiGHS' own bound is weaker than the dual's in any reasonable time."""
 NODES = 60
-"""Branch-and-bound nodes at most: a count, not a clock, so that answers are repeatable."""
-TOLERANCE = 1e-7
-"""HiGHS' feasibility tolerance, in units of the largest coefficient; its bound is raised by it."""
+"""Branch-and-bound nodes at most."""
 
 
 def prove(
@@ -56,25 +55,18 @@ def prove(
     penalty = problem.objective.penalties()[load]
     scale = 100.0 / max(float(np.abs(scores).max()), 1e-300)
     gains = np.where(masks, scores[clients], 0.0).sum(axis=1)
-    options: dict[str, float] = {"mip_rel_gap": 0.0, "node_limit": NODES}
-    if time_limit is not None:
-        options["time_limit"] = max(time_limit, 1e-3)
-    answer = milp(
+    found, least = highs(
         np.concatenate([-gains, penalty]) * scale,
-        integrality=np.ones(len(clients) + len(layer)),
-        bounds=Bounds(0, 1),
-        constraints=list(_rows(problem, clients, masks, layer, load)),
-        options=options,
+        np.ones(len(clients) + len(layer)),
+        _rows(problem, clients, masks, layer, load),
+        nodes=NODES,
+        gap=0.0,
+        time_limit=time_limit,
     )
-    proven = answer.get("mip_dual_bound")
-    bound = point.bound
-    if proven is not None and np.isfinite(proven):
-        # What HiGHS' tolerances may hide of the optimum.
-        guard = TOLERANCE * (float(np.abs(gains).max(initial=0.0)) + float(penalty.max(initial=0.0)))
-        bound = min(bound, max(incumbent, -float(proven) / scale) + guard)
-    if answer.x is None:
-        return None, bound
-    return _chosen(problem, clients, masks, answer.x[: len(clients)]), bound
+    # What HiGHS' tolerances may hide of the optimum.
+    guard = TOLERANCE * (float(np.abs(gains).max(initial=0.0)) + float(penalty.max(initial=0.0)))
+    bound = min(point.bound, max(incumbent, -least / scale) + guard)
+    return (None if found is None else _chosen(problem, clients, masks, found[: len(clients)])), bound
 
 
 def _chosen(problem: Priced, clients: Ints, masks: Bools, weights: Floats) -> Bools:
@@ -84,9 +76,7 @@ def _chosen(problem: Priced, clients: Ints, masks: Bools, weights: Floats) -> Bo
     return found
 
 
-def _rows(
-    problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: Ints
-) -> tuple[LinearConstraint, LinearConstraint]:
+def _rows(problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: Ints) -> list[LinearConstraint]:
     """Return the equality rows (one mask per client, one load per layer, loads that add up) and the tightening ones."""
     n, layers, many = problem.clients, problem.layers, len(clients)
     column, held = np.nonzero(masks)
@@ -97,7 +87,7 @@ def _rows(
     what = np.concatenate([np.ones(many + len(layer) + len(held)), -load.astype(np.float64)])
     matrix = csr_array((what, (row, where)), shape=(n + 2 * layers, many + len(layer)))
     right = np.concatenate([np.ones(n + layers), np.zeros(layers)])
-    return LinearConstraint(matrix, right, right), _agreement(problem, clients, masks, layer, load)
+    return [LinearConstraint(matrix, right, right), _agreement(problem, clients, masks, layer, load)]
 
 
 def _agreement(problem: Priced, clients: Ints, masks: Bools, layer: Ints, load: Ints) -> LinearConstraint:
