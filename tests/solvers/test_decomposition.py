@@ -47,7 +47,7 @@ def test_descents_stay_above_the_optimum_and_below_their_start(
     masks = exact(problem, problem.everyone, it.scores).masks
     for point in (
         lower(problem, start, best, steps=20, stop=1e-9),
-        lower(problem, start, best, steps=5, stop=1e-9, precise=False),
+        lower_by_cuts(problem, start, best, masks[None], steps=5, stop=1e-9, precise=False),
         lower_by_cuts(problem, start, best, masks[None], steps=5, stop=1e-9),
     ):
         assert best <= point.bound <= start.bound

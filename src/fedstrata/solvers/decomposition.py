@@ -145,9 +145,7 @@ def _share(columns: Floats, ranked: Floats, loads: Floats) -> Floats:
     return np.asarray(above + level * ((loads - above.sum(axis=1)) / ties)[:, None])
 
 
-def lower(
-    problem: Priced, start: Point, target: float, *, steps: int, stop: float, precise: bool = True, scale: float = 1.0
-) -> Point:
+def lower(problem: Priced, start: Point, target: float, *, steps: int, stop: float) -> Point:
     """Return the best dual point found from ``start``, going down towards ``target`` (a known objective).
 
     Args:
@@ -156,11 +154,9 @@ def lower(
         target: Objective of affordable masks: the dual cannot go below it.
         steps: Number of evaluations.
         stop: Gap to the target, relative to it, at which the descent ends.
-        precise: Solve the clients' problems exactly.
-        scale: First step, as a share of Polyak's.
     """
     best = point = start
-    idle = 0
+    scale, idle = 1.0, 0
     direction = np.zeros_like(start.slope)
     for _ in range(steps):
         room = best.bound - target
@@ -172,7 +168,7 @@ def lower(
             break
         # Polyak's step: as far as would reach the target if the dual were linear.
         move = scale * max(point.bound - target, room) / norm
-        point = evaluate(problem, point.multipliers - move * direction, known=point.masks, precise=precise)
+        point = evaluate(problem, point.multipliers - move * direction, known=point.masks)
         idle = 0 if point.bound < best.bound - 1e-2 * scale * room else idle + 1
         best = min(best, point, key=lambda found: found.bound)
         # Stuck: halve the step, and start anew from the best point, without its past directions.
