@@ -69,6 +69,7 @@ def undeclared(files: list[Path], declared: str) -> list[str]:
         "pyarrow": "datasets",
         "click": "typer",
         "markupsafe": "jinja2",
+        "pydantic_core": "pydantic",
     }
     used = set()
     for path in files:
