@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,7 +29,10 @@ from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.run_spec import RunSpec
 from fedstrata.deploy.site.runtime import Runtime, open_runtime
 from fedstrata.domain.ids import ClientId
+from fedstrata.domain.sketch import Hashing
 from fedstrata.reading.json_text import json_value
+from fedstrata.wire.messages import Evaluate, Origin, Probe, ProbePlan, Train, TrainPlan
+from fedstrata.wire.requests import to_json
 from hostile_site import CLIENT, LABELS, HostileSite, blobs, hostile_site, laid_out, manifest
 from mutations import JSON_VALUES, delete, flip, insert, repeat
 from site_oracle import KINDS
@@ -52,21 +56,17 @@ def sound() -> Iterator[dict[str, Any]]:
     """Yield a sound message of every kind."""
     run_spec = {"seed": 3, "threads": 1, "labels": LABELS, "model": MODEL, "data": {"held_out": 0.2}}
     said = {"run": "trial", "nonce": "n", "run_spec": run_spec}
-    request = {"client": CLIENT, "round": 1, "origin": {"run": "r", "attempt": 0, "base": "b"}}
-    probe = {"batches": 1, "batch_size": 12, "statistics": ["norm"], "sketch": None}
-    plan = {
-        "steps": 2, "epochs": None, "batch_size": 12, "optimizer": "sgd", "lr": 0.1, "always_lr": None, "momentum": 0.9,
-        "weight_decay": 0.0, "clip_norm": None, "precision": "auto", "encoding": "float32",
-    }  # fmt: skip
+    client, origin = ClientId(CLIENT), Origin("r", 0, "b")
+    probe, plan = ProbePlan(1, 12), TrainPlan(steps=2, epochs=None, batch_size=12, lr=0.1)
     yield {**said, "kind": "join", "client": CLIENT}
-    for more in (
-        {"phase": "probe", "plan": probe},
-        {"phase": "probe", "plan": {**probe, "sketch": {"seed": 0, "dimension": 16}}},
-        {"phase": "train", "mask": [1, 4], "plan": plan, "probe": None},
-        {"phase": "train", "mask": [2], "plan": {**plan, "steps": None, "epochs": 1}, "probe": probe},
-        {"phase": "evaluate"},
+    for request in (
+        Probe(client, 1, {}, probe, origin),
+        Probe(client, 1, {}, replace(probe, sketch=Hashing(0, 16)), origin),
+        Train(client, 1, {}, frozenset({1, 4}), plan, origin),
+        Train(client, 1, {}, frozenset({2}), replace(plan, steps=None, epochs=1), origin, probe),
+        Evaluate(client, 1, {}, origin),
     ):
-        yield {**said, "kind": "work", "request": {**request, **more}, "manifest": manifest(MODEL)}
+        yield {**said, "kind": "work", "request": to_json(request), "manifest": manifest(MODEL)}
 
 
 def seeds() -> list[bytes]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from fedstrata.domain.ids import ClientId
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
+from fedstrata.wire.requests import to_json
 from hostile_site import CLIENT, LABELS, blobs, hostile_site, laid_out, manifest
 from site_oracle import BEGINNINGS, Oracle
 
@@ -76,6 +79,12 @@ PROBES = st.fixed_dictionaries(
         "sketch": st.sampled_from((None, None, {"seed": 0, "dimension": 16})),
     }
 )
+SOUND: dict[str, Request] = {
+    "probe": Probe(ClientId(CLIENT), 0, {}, ProbePlan()),
+    "train": Train(ClientId(CLIENT), 0, {}, frozenset(), TrainPlan()),
+    "evaluate": Evaluate(ClientId(CLIENT), 0, {}),
+}
+"""Requests of the right form, in which drawn values are put: others are refused before anything is done with them."""
 LENGTHS = st.sampled_from(
     [(n, None) for n in (1, 2, 3, 9)] + [(None, n) for n in (1, 2)] + [(None, None), (2**40, None), (4, 1)]
 )
@@ -110,9 +119,12 @@ def messages(draw: st.DrawFn, asked: list[dict[str, Any]]) -> tuple[dict[str, An
     if phase == "join":
         return {**said, "kind": "join", **({"client": client} if draw(st.booleans()) else {})}, {}
     origin = {"run": "r", "attempt": draw(st.sampled_from((0, 0, 1))), "base": "b"}
-    request: dict[str, Any] = {
-        "phase": phase, "client": client, "round": draw(st.sampled_from((0, 1, 2, 7))), "origin": origin,
-    }  # fmt: skip
+    request = {
+        **to_json(SOUND[phase]),
+        "client": client,
+        "round": draw(st.sampled_from((0, 1, 2, 7))),
+        "origin": origin,
+    }
     names = list(laid_out(run_spec["model"]).names)
     if phase == "train":
         request |= {
