@@ -12,10 +12,9 @@ from fedstrata.testing.faults import Exactly, Fault, Faults, Kind, Plan
 from fedstrata.testing.faulty import FaultyEngine, Message
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.admission import admit, belongs
-from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.assignment import Assignment, asked_of
 from fedstrata.wire.codec import decode
 from fedstrata.wire.encodings import as_received
-from fedstrata.wire.expected import asked_of
 from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,

@@ -12,9 +12,9 @@ from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.testing.faults import Kind
 from fedstrata.testing.faulty import FaultyEngine
+from fedstrata.wire.assignment import asked_of
 from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import content_of
-from fedstrata.wire.expected import asked_of
 from fedstrata.wire.messages import (
     Evaluated,
     Frame,

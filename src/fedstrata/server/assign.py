@@ -8,7 +8,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.runs.state import ServerState
 from fedstrata.server.method import Setting
-from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.assignment import Assignment, probe_of
 
 
 def to_probe(clients: Sequence[ClientId], state: ServerState, setting: Setting) -> list[Assignment]:
@@ -17,16 +17,7 @@ def to_probe(clients: Sequence[ClientId], state: ServerState, setting: Setting) 
 
 
 def _probe(client: ClientId, state: ServerState, setting: Setting) -> Assignment:
-    plan = setting.probe_plan()
-    return Assignment(
-        client,
-        state.round,
-        "probe",
-        state.origin,
-        blocks=setting.layers.layers,
-        statistics=plan.statistics,
-        sketch=plan.sketch.dimension if plan.sketch else 0,
-    )
+    return probe_of(client, state.round, state.origin, setting.probe_plan(), setting.layers)
 
 
 def to_train(

@@ -20,8 +20,8 @@ from fedstrata.engines.local import failure
 from fedstrata.engines.protocol import Engine
 from fedstrata.testing.damage import blocks_of, changed, different, outdated
 from fedstrata.testing.faults import Fault, Kind, Plan, stream
+from fedstrata.wire.assignment import asked_of
 from fedstrata.wire.codec import decode, encode
-from fedstrata.wire.expected import asked_of
 from fedstrata.wire.messages import Frame, Reject, Reply, Request
 
 Message = Reply | Frame

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.layers import Layer, Mask
+from fedstrata.domain.layers import Layer, LayerMap, Mask
 from fedstrata.domain.stats import Statistic
-from fedstrata.wire.messages import NOWHERE, Origin, PhaseName
+from fedstrata.wire.messages import NOWHERE, Evaluate, Origin, PhaseName, Probe, ProbePlan, Request, Train
 from fedstrata.wire.sizes import Encoding
 
 
@@ -69,3 +69,24 @@ class Assignment:
     def sketched(self) -> int:
         """Numbers of all sketches that an answer holds."""
         return self.sketch * len(self.blocks) + (self.piggybacked.sketched if self.piggybacked else 0)
+
+
+def probe_of(client: ClientId, round: int, origin: Origin, plan: ProbePlan, layers: LayerMap) -> Assignment:
+    """Return the probe of every selectable layer."""
+    sketch = plan.sketch.dimension if plan.sketch else 0
+    statistics = plan.statistics
+    return Assignment(client, round, "probe", origin, blocks=layers.layers, statistics=statistics, sketch=sketch)
+
+
+def asked_of(request: Request, layers: LayerMap) -> Assignment:
+    """Return what a request asks for, without limits of rows and norms."""
+    client, round, origin = request.client, request.round, request.origin
+    match request:
+        case Probe():
+            return probe_of(client, round, origin, request.plan, layers)
+        case Train():
+            probe, blocks = request.probe, layers.blocks(request.mask)
+            asked = Assignment(client, round, "train", origin, request.mask, blocks, request.plan.encoding)
+            return replace(asked, piggybacked=probe_of(client, round, origin, probe, layers) if probe else None)
+        case Evaluate():
+            return Assignment(client, round, "evaluate", origin)

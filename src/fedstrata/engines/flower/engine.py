@@ -25,8 +25,8 @@ from fedstrata.engines.flower.roster import Node
 from fedstrata.engines.flower.traffic import Exchange, Note
 from fedstrata.engines.flower.transport import Lost, Sent, Transport
 from fedstrata.engines.local import failure
+from fedstrata.wire.assignment import asked_of
 from fedstrata.wire.codec import frame_limit
-from fedstrata.wire.expected import asked_of
 from fedstrata.wire.messages import Failure, Frame, PhaseName, Request, phase_of
 from fedstrata.wire.requests import to_json
 
