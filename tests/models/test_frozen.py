@@ -12,8 +12,8 @@ from fedstrata.client.train import train
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import LayerError
+from fedstrata.models.dividing import keep_frozen
 from fedstrata.models.form import Lora
-from fedstrata.models.frozen import keep_frozen
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.step import measure_step
