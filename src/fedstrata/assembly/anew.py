@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from fedstrata.config.schema import TrainSection
-from fedstrata.domain.training import ANEW as OF_ANY_ROUND
-from fedstrata.domain.training import marked
+from fedstrata.domain import training
+from fedstrata.server.rules import Rules
 
 OF_ROUNDS = (
-    *(f"train.{key}" for key in marked(TrainSection, OF_ANY_ROUND)),
+    *(f"train.{key}" for key in training.marked(TrainSection, training.ANEW)),
     "aggregator.server_lr",
     "upload.max_norm",
 )
@@ -19,7 +20,7 @@ OF_ROUNDS = (
 ANEW = (
     "train.rounds",
     *OF_ROUNDS,
-    *(f"round.{key}" for key in ("quorum", "layer_quorum", "deadline", "retries", "on_abandon", "keep_updates")),
+    *(f"round.{field.name}" for field in fields(Rules)),
     "evaluate.every",
     "checkpoint.every",
     "engine",
