@@ -144,6 +144,15 @@ def test_images_are_held_as_often_as_is_said(images: Bench, trainer: Trainer, op
         )
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_moments_and_gradients_are_held_while_images_are_changed(optimizer: str) -> None:
+    both = Bench(width=128, size=128, rows=2)
+    for mask in (ALL, ONE, NONE):
+        assert both.measured(Augmented(), mask, optimizer) == pytest.approx(
+            both.priced(Augmented(), mask, optimizer), rel=1e-3
+        )
+
+
 def test_operations_on_images_hold_no_more_than_is_said(images: Bench) -> None:
     for trainer in (Augmented(flip=0, randaugment=1), Augmented(randaugment=2), Augmented(shift=2, randaugment=1)):
         price = images.priced(trainer, ONE, "sgd")

@@ -10,7 +10,7 @@ Every moment is a set-up part by the lowest layer plus a sum over the mask, so t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,16 +74,15 @@ def training(
         held + (saved + profile.backward_peak).T + _onwards(shared_gradients)[:, None],
         copies * own + more + _onwards(gradients),
     )
-    update = Moments(
-        (held + shared + _temporaries(layers, plan, trainer.temporaries))[None], ((copies + 1) * own)[None]
-    )
-    return together([forward, backward, update, *_of_trainer(profile, layers, trainer, held, parameters=parameters)])
+    update = Moments((held + shared)[None], ((copies + 1) * own)[None])
+    updating = replace(update, setup=update.setup + _temporaries(layers, plan, trainer.temporaries))
+    return together([forward, backward, updating, *_of_trainer(profile, layers, trainer, update, parameters)])
 
 
 def _of_trainer(
-    profile: StepProfile, layers: LayerMap, trainer: TrainerCost, held: Floats, *, parameters: int
+    profile: StepProfile, layers: LayerMap, trainer: TrainerCost, update: Moments, parameters: int
 ) -> list[Moments]:
-    """Return the moments that a trainer adds: making a batch, beside the gradients; writing a state.
+    """Return the moments that a trainer adds: making a batch, when all is held that an update holds; writing a state.
 
     By the time that a state is written the steps are over: of what was trained the update is left, and the state is
     that of every layer that the client ever trained, which may be all; it is read one tensor at a time.
@@ -91,8 +90,7 @@ def _of_trainer(
     own, shared, found = _bytes(layers.layers), float(_bytes(layers.always).sum()), list[Moments]()
     if trainer.batch_copies or trainer.row_copies:
         made = profile.batch_bytes * (trainer.batch_copies + trainer.row_copies / profile.rows)
-        copies = 2 + trainer.held_copies
-        found.append(Moments((held + shared + made)[None], (copies * own)[None]))
+        found.append(Moments(update.setup + made, update.each))
     if trainer.kept_copies:
         kept = parameters + shared + trainer.kept_copies * (own.sum() + shared) + _largest(layers.trainable)
         found.append(Moments(np.full((1, len(own) + 1), kept), own[None]))
