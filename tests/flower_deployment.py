@@ -27,7 +27,8 @@ CONFIG = """
 model: {path: "embedded:vit-digits"}
 data: {kind: digits, held_out: 0.1, partition: {kind: dirichlet, clients: 2, alpha: 0.5}}
 budget: 2
-train: {rounds: 2, steps: 3, lr: 0.005, optimizer: sgd}
+train: {rounds: 2, steps: 3, lr: 0.005, optimizer: momentum}
+trainer: {kind: sgd, optimizer_state: kept}
 evaluate: {every: 2}
 seed: 3
 """
