@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from fedstrata.api import compare as compare
     from fedstrata.api import layers as layers
     from fedstrata.api import plan as plan
-    from fedstrata.api import report as report
     from fedstrata.api import resume as resume
     from fedstrata.api import run as run
     from fedstrata.api import sweep as sweep
+    from fedstrata.report.html import write_report as report
     from fedstrata.server.observers import Observer as Observer
     from fedstrata.solvers import solve as solve
 

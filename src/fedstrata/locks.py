@@ -1,4 +1,4 @@
-"""Locks between processes: held on an open file, and so let go of by the system however their holder ends."""
+"""Locks between processes: held on an open file, so that the system releases them however their holder ends."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Lock:
             sleep(_POLL)
 
     def release(self) -> None:
-        """Let go of it here."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -89,5 +89,5 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self.release()

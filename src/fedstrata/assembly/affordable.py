@@ -1,4 +1,4 @@
-"""Which layers clients can pay for, and what is said of those that can pay for none."""
+"""Which layers clients can pay for, and the message about those that can pay for none."""
 
 from __future__ import annotations
 

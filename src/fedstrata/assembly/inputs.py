@@ -1,4 +1,4 @@
-"""What a run is made of besides its configuration: hashes of its rows, its model's files and its frozen weights.
+"""The inputs of a run that its configuration only names: hashes of its rows, its model's files and its frozen weights.
 
 ``inputs.json`` of a run folder holds them as they were when the run began. A run goes on with the same ones or not at
 all, so what its log says of frozen weights is said of the start of the run, however often it was resumed. The hashes

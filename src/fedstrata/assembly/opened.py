@@ -1,4 +1,4 @@
-"""A run whose model and test rows are loaded: it is made ready with the clients that are here, or at sites."""
+"""A run whose model and test rows are loaded: its clients are then loaded here, or declared by sites."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def environment(loaded: Loaded) -> str:
 
 
 def identity(loaded: Loaded) -> dict[str, str]:
-    """Return what a run's bits depend on besides its seed: hash of the configuration, versions of packages."""
+    """Return what a run's bits depend on beside the seed: hash of the configuration, versions of packages."""
     values = resolved_values(loaded)
     said = {key: value for key, value in without_anew(values).items() if key not in BITS_DO_NOT_DEPEND_ON}
     digest = sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
@@ -113,7 +113,7 @@ def header(loaded: Loaded, setting: Setting, data: FederatedData) -> dict[str, A
 
 
 def after_last(summary: Mapping[str, Any]) -> str:
-    """Return what is said of the weights after a run's last round."""
+    """Return the model card's sentence about the weights after a run's last round."""
     final = summary["final"]
     return f"after the last round ({summary['rounds']}): accuracy {final['accuracy']:.4f}, loss {final['loss']:.4f}"
 

@@ -28,7 +28,7 @@ class Sink(io.RawIOBase):
         self.failed: OSError | None = None
 
     def write(self, data: object) -> int:
-        """Write some of the bytes, or let go of all of them, and return how many."""
+        """Write some of the bytes, or drop all of them, and return how many."""
         view = memoryview(data)  # type: ignore[arg-type]  # whatever has bytes
         while True:
             try:

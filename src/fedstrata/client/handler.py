@@ -27,7 +27,7 @@ from fedstrata.wire.messages import Evaluate, Evaluated, Probe, Probed, ProbePla
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Serves the clients whose rows are at hand, with one resident model.
+    """Answers requests for the clients whose rows are loaded, with one resident model.
 
     Attributes:
         model: The resident model.

@@ -39,7 +39,7 @@ class Loaded:
     base: Path
 
     def at(self, loc: Loc, work: Callable[[], T]) -> T:
-        """Do a piece of work; what it says is wrong gets the place of a key in the file.
+        """Do a piece of work; its errors get the place of a key in the file.
 
         Raises:
             ConfigError: The work raised one.

@@ -23,7 +23,7 @@ class LayerCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
-    """The same prices for everybody."""
+    """The same prices for every client."""
 
     table: Prices
 

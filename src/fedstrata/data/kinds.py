@@ -1,4 +1,4 @@
-"""What a run's rows may be: everybody's at hand, one site's own, or at the sites alone."""
+"""Where a run's rows may lie: all of them here, one site's own, or at the sites alone."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class LayerTheory:
 
 @dataclass(frozen=True, slots=True)
 class TheoryRecord:
-    """A round's error and its bound, over the clients whose updates counted and their training rows.
+    """A round's error and its bound, over the clients whose updates were aggregated, and their training rows.
 
     Attributes:
         error: E_t, how far the round's direction was from the full gradient, squared.

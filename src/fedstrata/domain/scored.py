@@ -1,4 +1,4 @@
-"""What a batch of texts carries besides the model's inputs where only some of their tokens are scored.
+"""The mask of scored tokens that a batch carries where only some of a text's tokens are scored.
 
 Data make such batches and models read them, and neither knows the other, so the names are here.
 """

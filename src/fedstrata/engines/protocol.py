@@ -44,5 +44,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of processes, files and memory; nothing can be sent afterwards."""
+        """Release processes, files and memory; nothing can be sent afterwards."""
         ...

@@ -1,1 +1,1 @@
-"""Components of the user's own: whether they have what their family needs, and return what it says."""
+"""Components of the user's own: checks of their methods and of what these return."""

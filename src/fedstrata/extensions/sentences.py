@@ -1,4 +1,4 @@
-"""What is said of a component of the user's own that returns what its family does not: its name, file and line."""
+"""Error messages about a user's component that returns a wrong value: its name, file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said when a model's own code raises, and how many tokens it takes: both are told before the first round."""
+"""Errors that a model's own code raises, and how many tokens it takes: both are reported before the first round."""
 
 from __future__ import annotations
 

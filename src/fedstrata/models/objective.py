@@ -65,7 +65,7 @@ class Objective(Protocol):
         ...
 
     def shaped(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a batch that has shapes alone, with what the objective needs besides.
+        """Return a batch that has shapes alone, with the further inputs that the objective needs.
 
         Args:
             inputs: What the model takes.

@@ -184,7 +184,7 @@ def _row(meter: Meter, between: Between, lowest: int, columns: Mapping[int, int]
 
 
 def _passing(meter: Meter, call: Call, lowest: int) -> int:
-    """Return the bytes that live only while a call runs backward, besides what it kept and its weight gradients."""
+    """Return the bytes that live only while a call runs backward, without what it kept and its weight gradients."""
     kind, needs = meter.kinds[call.block], meter.needs(call, lowest)
     own = meter.own(call)
     ways = {kind in (lowest, ALWAYS) and bool(own)} | ({True} if kind > lowest and own else set())

@@ -114,7 +114,7 @@ def problems_of(
 
 
 def _real(loc: Loc, values: object) -> Loc:
-    """Leave out what pydantic puts into a path besides keys: the names of a union's members."""
+    """Leave out of a pydantic path what is no key: the names of a union's members."""
     out: list[str | int] = []
     for part in loc:
         inner = dict(enumerate(values)) if isinstance(values, list | tuple) else values

@@ -1,4 +1,4 @@
-"""Reading a YAML file that somebody wrote: its mapping, and where every value stands."""
+"""Reading a YAML file: its mapping, and the line and column of every value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that stand out: whose training loss, or whose update, is far from that of the others in the same rounds.
+"""Outliers: clients whose training loss or update is far from that of the others in the same rounds.
 
 A client whose labels are wrong keeps a high loss while the others' falls. In every round of the last half of a run
 the logarithm of a client's value is compared with the median of those who took part; its mean over its rounds is set

@@ -1,4 +1,4 @@
-"""One ranking for everybody: the layers of largest summed score.
+"""One ranking for all clients: the layers of largest summed score.
 
 For equal budgets this is P1's limit of infinite consensus. Layers are taken by rank whatever the sign of their score,
 as in the main paper's score-based baselines: a whole budget is always spent.

@@ -49,7 +49,7 @@ def by_score(scores: np.typing.NDArray[np.float64], layers: LayerMap) -> tuple[i
 
 
 def same_mask(problem: SelectionProblem, mask: Mask, selector: str, advice: str) -> Selection:
-    """Give every client the same mask, whatever it costs, or say who cannot pay for it.
+    """Give every client the same mask, whatever it costs, or name the clients that cannot pay for it.
 
     Raises:
         BudgetError: A client's budget does not pay for the mask.

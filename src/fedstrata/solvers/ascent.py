@@ -46,7 +46,7 @@ def climb(problem: Priced, loads: Floats, *, steps: int = 20) -> Bools:
 
 
 def starts(problem: Priced) -> Floats:
-    """Return load vectors to climb from, ``[starts, layers]``: everybody's own choice, common ones, and blends."""
+    """Return load vectors to climb from, ``[starts, layers]``: each client's own choice, common ones, and blends."""
     n, scores = problem.clients, problem.objective.scores
     own = quick(problem, problem.everyone, scores).masks
     loads = own.sum(axis=0).astype(np.float64)
@@ -90,7 +90,7 @@ def shared_sets(problem: Priced, *, work: int) -> Floats:
 
 
 def _at(problem: Priced, loads: Floats, known: Bools | None) -> Bools:
-    """Return everybody's masks where the penalty is linearised at each of several loads, ``[starts, n, layers]``."""
+    """Return all clients' masks where the penalty is linearised at each of several loads, ``[starts, n, layers]``."""
     n, layers = problem.objective.scores.shape
     # Minorise: the penalty's slope at these loads. Maximise: everybody's best mask at scores less slopes.
     slopes = problem.objective.consensus * (n - 2 * loads)
@@ -100,7 +100,7 @@ def _at(problem: Priced, loads: Floats, known: Bools | None) -> Bools:
 
 
 def polish(problem: Priced, masks: Bools, *, sweeps: int = SWEEPS, precise: bool = True) -> Bools:
-    """Let clients answer the others until nobody gains; never lowers the objective."""
+    """Best responses, client by client, until none gains; never lowers the objective."""
     masks = masks.copy()
     objective, respond = problem.objective, exact if precise else quick
     for _ in range(sweeps):
@@ -122,7 +122,7 @@ def polish(problem: Priced, masks: Bools, *, sweeps: int = SWEEPS, precise: bool
 
 
 def force(problem: Priced, masks: Bools, *, work: int) -> Bools:
-    """Try layers in or out for everybody and climb again; return the best masks.
+    """Try layers in or out for all clients and climb again; return the best masks.
 
     Args:
         problem: Consensus finite; diversity 0.

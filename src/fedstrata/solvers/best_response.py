@@ -110,7 +110,7 @@ def _climb(problem: Instance, loads: Floats, steps: int) -> tuple[Bools, float]:
 
 
 def starts(problem: Instance) -> Floats:
-    """Return load vectors to climb from, ``[starts, layers]``: everybody's own choice, the common one, and blends."""
+    """Return load vectors to climb from, ``[starts, layers]``: each client's own choice, the common one, and blends."""
     n = problem.clients
     own = responses(problem, problem.scores).sum(axis=0).astype(np.float64)
     total = problem.scores.sum(axis=0)
@@ -128,7 +128,7 @@ def starts(problem: Instance) -> Floats:
 
 
 def polish(problem: Instance, masks: Bools, *, sweeps: int = 20) -> Bools:
-    """Let one client after another answer the others optimally until nobody gains; never lowers the objective."""
+    """Best responses, one client after another, until none gains; never lowers the objective."""
     masks = masks.copy()
     loads = masks.sum(axis=0).astype(np.float64)
     for _ in range(sweeps):
@@ -165,7 +165,7 @@ def _gain(worth: Floats, answer: Bools, mask: Bools) -> float:
 
 
 def force(problem: Instance, masks: Bools, *, work: int = WORK) -> Bools:
-    """Try each layer in or out for everybody, alone and in exchange, and climb again; return the best masks."""
+    """Try each layer in or out for all clients, alone and in exchange, and climb again; return the best masks."""
     size = max(problem.scores.size, 1)
     value = problem.value(masks)
     for _ in range(10):

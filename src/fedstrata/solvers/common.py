@@ -1,4 +1,4 @@
-"""The consensus limit: everybody agrees as far as the budgets allow, and scores decide only between such masks.
+"""The consensus limit: all clients agree as far as the budgets allow, and scores decide only between such masks.
 
 With unit costs, "as far as the budgets allow" means: every client spends its whole budget, and ``sum_l k_l (n - k_l)``
 is the smallest that spending allows. Then ``sum_l k_l`` is fixed, so ``sum_l k_l^2`` is the largest, which only nested

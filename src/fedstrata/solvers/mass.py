@@ -96,7 +96,7 @@ class MassProblem:
         return exact(self.priced, clients, worth).masks
 
     def offers(self, worth: Floats) -> tuple[Bools, float]:
-        """Return everybody's answers to worths of at least 0, and a bound on what they can be worth together."""
+        """Return all clients' best masks at worths of at least 0, and a bound on what they can be worth together."""
         if self.priced is None:
             masks = top_rows(worth, self.counts)
             return masks, float(np.where(masks, worth, 0.0).sum())

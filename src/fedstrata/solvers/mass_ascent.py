@@ -1,4 +1,4 @@
-"""Good masks for the bound: best responses from several starts, and layers taken in or out by everybody at once.
+"""Good masks for the bound: best responses from several starts, and layers taken in or out by all clients at once.
 
 One client's best answer to the others is exact: layers add up (``MassProblem.gains``). No single client may want to
 begin a layer, though, or to leave it; so starts and moves change a layer for all.
@@ -53,7 +53,7 @@ def ascend(problem: MassProblem, more: list[Bools]) -> Bools:
 
 
 def polish(problem: MassProblem, masks: Bools) -> Bools:
-    """Let clients answer the others, one after another, until nobody gains; never raises F.
+    """Best responses, one client after another, until none gains; never raises F.
 
     Example:
         See ``tests/solvers/test_mass.py``.
@@ -105,7 +105,7 @@ def _better(worth: Floats, answers: Bools, masks: Bools) -> Bools:
 
 
 def _starts(problem: MassProblem) -> Iterator[Bools]:
-    """Yield nobody; everybody the layers of largest G, or of largest G + kappa^2; greedy; and each layer alone."""
+    """Yield empty masks, layers of largest G or of largest G + kappa^2 for all, greedy ones, and each layer alone."""
     n, layers = problem.shape
     everyone = np.arange(n)
     yield np.zeros((n, layers), dtype=np.bool_)

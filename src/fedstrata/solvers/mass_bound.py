@@ -101,7 +101,7 @@ def _layers(problem: MassProblem, prices: Floats, smallest: Floats) -> tuple[Flo
 
 
 def smallest_shares(problem: MassProblem) -> Floats:
-    """Return a_l, the smallest share above 0 of a client that can pay for the layer; ``inf`` where nobody can.
+    """Return a_l, the smallest share above 0 of a client that can pay for the layer; ``inf`` where no client can.
 
     Example:
         See ``tests/solvers/test_mass.py``.

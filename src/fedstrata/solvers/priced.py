@@ -48,7 +48,7 @@ def solve_priced(problem: Priced, deadline: float) -> tuple[Bools, float, str]:
 
 
 def ranked(problem: Priced) -> Bools:
-    """Return the limit of infinite consensus: everybody goes down one ranking of the layers, by summed score.
+    """Return the limit of infinite consensus: every client goes down one ranking of the layers, by summed score.
 
     A client takes each layer with which its mask is still affordable, and passes over the others (with set-ups, the
     first layer of the ranking may be one that it cannot reach).
@@ -97,7 +97,7 @@ def _certified(problem: Priced, deadline: float) -> tuple[Bools, float, str]:
 
 
 def _first(problem: Priced) -> Bools:
-    """Return the first good masks: the best of several climbs, or with diversity everybody's own, polished."""
+    """Return the first good masks: the best of several climbs, or with diversity each client's own, polished."""
     if problem.objective.consensus > 0:
         loads = np.concatenate([shared_sets(problem, work=WORK), starts(problem)])
         together = climb(problem, loads[: max(START_WORK // max(problem.costs.size, 1), 3)])

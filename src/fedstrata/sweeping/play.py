@@ -66,7 +66,7 @@ def play(
 
 
 def _leave_card(prepared: PreparedRun, result: RunResult) -> None:
-    """Let go of checkpoints, and leave the model's card alone, which says that the run has finished."""
+    """Delete checkpoints, and keep the model's card, which says that the run has finished."""
     if result.state != "finished":
         return
     card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary)

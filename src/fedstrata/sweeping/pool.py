@@ -88,7 +88,7 @@ class Pool:
             self.tell(worker, message)
 
     def hear(self) -> Iterator[tuple[Worker, Message | None]]:
-        """Wait a moment, and yield what workers said; ``None`` stands for the end of one, which then is let go."""
+        """Wait a moment, and yield the messages of workers; ``None`` stands for the end of one, which is removed."""
         spoke = wait([worker.pipe for worker in self._workers.values()], _LOOK)
         for worker in [worker for worker in self._workers.values() if worker.pipe in spoke]:
             message = receive(worker.pipe)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """The worker's end of the pipe: what it says, and whether it was told to stop."""
+    """The worker's end of the pipe: it sends messages, and sees whether it is to stop."""
 
     pipe: Connection
     stopping: bool = False

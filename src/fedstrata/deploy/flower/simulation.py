@@ -186,7 +186,7 @@ def _run_simulation() -> Callable[..., None]:
 
 @contextmanager
 def _rays_folder() -> Iterator[str]:
-    """Make a folder for Ray within one that is closed to others: Ray opens its own to everybody."""
+    """Make a folder for Ray within one that is closed to others: Ray opens its own to every user."""
     usual = tempfile.gettempdir()
     place = usual if len(os.fsencode(usual)) <= _LONGEST_PLACE else _SHARED
     with tempfile.TemporaryDirectory(prefix="fs-", dir=place, ignore_cleanup_errors=True) as closed:

@@ -47,7 +47,7 @@ class TrainTerms(Section, frozen=True):
 
 
 class RunSpec(Section, frozen=True):
-    """What the server says of a run: all that a site takes from it besides the requests.
+    """The server's description of a run: all that a site takes from it beside the requests.
 
     Attributes:
         seed: All random draws of the run follow from it.

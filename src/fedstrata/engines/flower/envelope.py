@@ -1,4 +1,4 @@
-"""What is said and the blobs that go with it, as the content of a Flower message, and back; torch is not needed.
+"""A payload and its blobs as the content of a Flower message, and back; torch is not needed.
 
 Each blob is one Flower Array of raw bytes: a layer down, or a part of a frame up. So Flower never looks into tensors,
 any type survives (bf16, too), and a layer of many small tensors is one object on the wire.

@@ -64,7 +64,7 @@ class Arena:
             self._holds[block.name] = self._digest(block, weights)
 
     def close(self) -> None:
-        """Let go of it here."""
+        """Unmap the memory in this process."""
         self._file.close()
 
     def _digest(self, block: Layer, weights: Weights) -> str:

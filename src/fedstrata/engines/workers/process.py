@@ -118,7 +118,7 @@ class WorkerProcess:
         return f"its worker process {in_words(code)}" + (f": {last}" if last else "")
 
     def end(self, *, patience: float = 0.0) -> None:
-        """Close its pipe, end it, reap it, and let go of its files.
+        """Close its pipe, end it, reap it, and close its files.
 
         Args:
             patience: Seconds that it gets to end by itself, once its pipe is closed.

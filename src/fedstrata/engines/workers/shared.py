@@ -56,7 +56,7 @@ class SharedFile:
         os.ftruncate(self.descriptor, 0)
 
     def close(self) -> None:
-        """Let go of it here."""
+        """Unmap the memory in this process."""
         self._file.close()
 
 
