@@ -48,7 +48,7 @@ def test_a_run_can_be_opened_again_without_anybody_there(home: Path, tmp_path: P
     [
         (None, "sites.json is missing"),
         ("[]", "sites.json cannot be read"),
-        ('{"north": {}}', "it is not a declaration"),
+        ('{"north": {}}', "sites.json cannot be read: 'north': num_examples: this key is needed"),
     ],
 )
 def test_a_run_whose_declarations_are_lost_does_not_go_on(

@@ -9,6 +9,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.errors import CheckpointError
 from fedstrata.files import write_atomic
 from fedstrata.reading.json_text import read_json
+from fedstrata.reading.typed import shown
 from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.declaration import Declaration
 
@@ -39,7 +40,7 @@ def read_sites(folder: RunFolder, *, needed: bool) -> Sites | None:
     path = folder.path / SITES
     try:
         values = read_json(path)
-        return {ClientId(client): Declaration.from_json(said) for client, said in sorted(values.items())}
+        return {ClientId(client): _declaration(client, said) for client, said in sorted(values.items())}
     except FileNotFoundError as error:
         if not needed:
             return None
@@ -72,3 +73,10 @@ def changes(then: Sites, now: Sites) -> Iterator[str]:
                 f"site {client} declares another {' and '.join(other)} than when the run began; what it said then"
                 " counts, and what it no longer does is lost"
             )
+
+
+def _declaration(client: str, said: object) -> Declaration:
+    try:
+        return Declaration.from_json(said)
+    except ValueError as error:
+        raise ValueError(f"{shown(client)}: {error}") from error
