@@ -27,7 +27,7 @@ from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.profile import ALWAYS, StepProfile
 from fedstrata.models.fake import FakeModel, fake_copy
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_model
+from fedstrata.models.profiling.step import measure_model
 
 LENGTH = 128
 OPTIMIZERS = {"sgd": 0, "momentum": 1, "adamw": 2}

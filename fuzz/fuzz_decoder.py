@@ -24,7 +24,7 @@ import atheris
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / ".cache" / "fuzz" / "decoder"
 LIMITS = ["-rss_limit_mb=512", "-timeout=1", "-max_len=4096"]
-INSTRUMENTED = [f"fedstrata.wire.{name}" for name in ("codec", "manifest", "admission", "encodings")]
+INSTRUMENTED = [f"fedstrata.wire.{name}" for name in ("reply_frames", "manifest", "admission", "encodings")]
 MOST_SECONDS = 0.1
 SEALED = 128
 """First bytes from here on say that lengths and checksum are made right."""
@@ -32,8 +32,8 @@ SEALED = 128
 sys.path.append(str(ROOT / "tests"))
 with atheris.instrument_imports(include=INSTRUMENTED):
     from answers import is_answer
-    from fedstrata.wire.codec import decode
     from fedstrata.wire.messages import Reject
+    from fedstrata.wire.reply_frames import decode
     from frames import CASES, asked, frame, parts, sealed
     from mutations import edit_json, overwrite
 

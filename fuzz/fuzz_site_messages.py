@@ -28,9 +28,9 @@ from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.run_spec import RunSpec
 from fedstrata.deploy.site.runtime import Runtime, open_runtime
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sketch import Hashing
-from fedstrata.reading.json_text import json_value
+from fedstrata.parsing.json_text import json_value
 from fedstrata.wire.messages import Evaluate, Origin, Probe, ProbePlan, Train, TrainPlan
 from fedstrata.wire.requests import to_json
 from hostile_site import CLIENT, LABELS, HostileSite, blobs, hostile_site, laid_out, manifest

@@ -9,8 +9,8 @@ import torch
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, Role, TensorSpec
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Frame, Origin, Update
+from fedstrata.wire.reply_frames import encode
 
 LAYER = Layer(LayerName("h.0"), Role.LAYER, (TensorSpec(TensorName("h.0.w"), (2, 2)),))
 ORIGIN = Origin("run", 0, "base")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.testing.faults import Exactly, Fault, Faults, Kind, Plan
 from fedstrata.testing.faulty import FaultyEngine, Message
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.admission import admit, belongs
 from fedstrata.wire.assignment import Assignment, asked_of
-from fedstrata.wire.codec import decode
 from fedstrata.wire.encodings import as_received
 from fedstrata.wire.messages import (
     Evaluate,
@@ -28,6 +27,7 @@ from fedstrata.wire.messages import (
     Train,
     TrainPlan,
 )
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, MASK, ORIGIN, deltas, probed, update
 from toys import named

@@ -16,7 +16,7 @@ from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.profile import ALWAYS, StepProfile
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
-from fedstrata.models.tracker import FORMULAS, Tracker
+from fedstrata.models.profiling.tracker import FORMULAS, Tracker
 
 TEXT = {"vocab_size": 99, "num_labels": 3, "pad_token_id": 0}
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.provenance import resolved
-from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.trial import Trial
 from waiting import HANG, until

@@ -21,10 +21,10 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.engines.flower.envelope import Envelope, enclose, opened
 from fedstrata.engines.local import answer
 from fedstrata.engines.protocol import ClientHandler
-from fedstrata.wire.codec import parts
 from fedstrata.wire.declaration import Declaration
 from fedstrata.wire.digests import digest_of
 from fedstrata.wire.messages import Train, Weights
+from fedstrata.wire.reply_frames import parts
 from fedstrata.wire.requests import from_json
 
 NODE_UNAVAILABLE = 5

@@ -16,8 +16,8 @@ from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import PREFIX, VERSION, encode
 from fedstrata.wire.messages import Evaluated, Failure, Origin, Probed, Reply, Update
+from fedstrata.wire.reply_frames import PREFIX, VERSION, encode
 from fedstrata.wire.sizes import Encoding
 
 A = ClientId("a")

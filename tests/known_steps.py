@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.models.objective import Objective
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 
 
 @dataclass(slots=True)

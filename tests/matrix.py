@@ -32,10 +32,10 @@ from fedstrata.runs.folder import RunFolder
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.consensus import Consensus
-from fedstrata.server.method import Method, Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run, RunResult
+from fedstrata.server.setting import Method, Setting
 from fedstrata.server.setup import Schedule
 from fedstrata.testing.faults import EVERY_PHASE, Exactly, Plan
 from fedstrata.testing.faulty import FaultyEngine

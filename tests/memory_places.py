@@ -17,7 +17,7 @@ from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 
 READERS = (
-    "fedstrata.wire.codec.load_blob",
+    "fedstrata.wire.reply_frames.load_blob",
     "fedstrata.runs.checkpoint.load_tensors",
     "fedstrata.deploy.site.layer_store.load_blob",
     "fedstrata.data.cache.load_file",

@@ -16,10 +16,10 @@ from fedstrata.domain.selection import ClientProfile
 from fedstrata.engines.protocol import Engine
 from fedstrata.runs.state import ServerState
 from fedstrata.selectors.protocol import Selector
-from fedstrata.server.method import Setting
 from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.run import initial_state
+from fedstrata.server.setting import Setting
 from fedstrata.testing.scripted import ScriptedEngine
 from fedstrata.wire.messages import Failure, Probe, Reply, Request, Train, phase_of
 from small_runs import SIZES

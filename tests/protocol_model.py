@@ -20,12 +20,12 @@ from fedstrata.domain.stats import LayerStats, TensorStats
 from fedstrata.samplers.uniform import Uniform
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.selectors.ends import Full
-from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules
+from fedstrata.server.setting import Method, Setting
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import encode
 from fedstrata.wire.encodings import as_received
 from fedstrata.wire.messages import Failure, Frame, Probed, Reply, TrainPlan, Update
+from fedstrata.wire.reply_frames import encode
 from fedstrata.wire.sizes import Encoding
 from frames import block
 

@@ -16,11 +16,11 @@ from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.errors import AbandonedError
 from fedstrata.runs.journal import FileJournal
 from fedstrata.server.assign import to_probe, to_train
-from fedstrata.server.method import Setting
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Accepted, Replies
 from fedstrata.server.run import initial_state
+from fedstrata.server.setting import Setting
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Frame, PhaseName, Reply, Update, Weights

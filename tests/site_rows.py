@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.assembly.finish import finish
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.assembly.opened import OpenedRun
 from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.run import open_run
 from fedstrata.assembly.runtime import handler_of
-from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.config.load import Loaded, check_config

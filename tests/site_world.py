@@ -20,7 +20,6 @@ from fedstrata.deploy.site.service import Service
 from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine
-from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import content_of, manifest_of
 from fedstrata.wire.messages import (
     Evaluate,
@@ -35,6 +34,7 @@ from fedstrata.wire.messages import (
     TrainPlan,
     Weights,
 )
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.requests import to_json
 from fedstrata.wire.sizes import Encoding
 from worker_engines import assignment

@@ -8,7 +8,7 @@ from torch import Tensor, nn, ones
 from fedstrata.domain.profile import StepProfile
 from fedstrata.models.objective import Classification
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 from known_steps import Known
 
 

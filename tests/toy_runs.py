@@ -22,8 +22,8 @@ from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.ends import Full
 from fedstrata.selectors.protocol import Selector, SelectorState
-from fedstrata.server.method import Method, Setting
 from fedstrata.server.rules import Rules
+from fedstrata.server.setting import Method, Setting
 from fedstrata.wire.messages import ProbePlan, TrainPlan
 from toys import BLOCKS
 

@@ -14,7 +14,6 @@ from fedstrata.engines.clock import Deadline
 from fedstrata.engines.processes import ProcessEngine
 from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import decode
 from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
@@ -28,6 +27,7 @@ from fedstrata.wire.messages import (
     Weights,
     phase_of,
 )
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.sizes import Encoding
 from toys import toy_model
 from waiting import HANG, until

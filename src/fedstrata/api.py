@@ -21,7 +21,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ConfigError, ModelError
 from fedstrata.models.fake import fake_model
 from fedstrata.models.form import Form, Lora, Task
-from fedstrata.models.step import measure_model
+from fedstrata.models.profiling.step import measure_model
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.planning.subject import Assumed
 from fedstrata.report.html import paths

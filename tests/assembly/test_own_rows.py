@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.assembly.runtime import handler_of
-from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.resident import ResidentModel
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import ClientRows, FederatedData

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from fedstrata.assembly.devices import load_devices
+from fedstrata.assembly.loading import model_path
 from fedstrata.assembly.provenance import resolved
-from fedstrata.assembly.sources import model_path
 from fedstrata.assembly.worker import recipe
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.data.files import find, from_base

@@ -26,7 +26,7 @@ from fedstrata.deploy.flower.keys import make_site_key
 from fedstrata.deploy.flower.new_app import app_name, new_app
 from fedstrata.deploy.flower.sites import roster
 from fedstrata.deploy.site.config import SiteConfig, load_site
-from fedstrata.deploy.site.keys import SiteSection
+from fedstrata.deploy.site.site_schema import SiteSection
 from fedstrata.errors import ConfigError
 from small_models import save_bert, save_text
 

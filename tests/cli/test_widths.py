@@ -24,7 +24,7 @@ from fedstrata.cli.sweep_progress import SweepProgress
 from fedstrata.comparison.compare import compare
 from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import CurvePoint
-from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.deploy.flower.site_status import Connection, Happened, SiteStatus
 from fedstrata.report.compare_views import terminal_views
 from fedstrata.tables.terminal import Terminal
 from report.made_outcomes import several

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fedstrata.client.probe import probe
+from fedstrata.domain.count_sketch import Hashing, sketched
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sketch import Hashing, sketched
 from fedstrata.domain.stats import Statistic
 from gradients import explicit
 from toys import BLOCKS, toy_clients, toy_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedstrata.client.draws import local_steps
+from fedstrata.client.batching import local_steps
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import LocalResult, autocast_dtype, batches, train
 from fedstrata.domain.layers import Mask

@@ -8,7 +8,7 @@ import pytest
 
 from fedstrata.config.changes import change
 from fedstrata.errors import ConfigError
-from fedstrata.reading.problems import Loc
+from fedstrata.parsing.problems import Loc
 
 
 def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

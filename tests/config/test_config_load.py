@@ -17,7 +17,7 @@ from fedstrata.config.catalog import CATALOG, build, describe
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.data.kinds import Files
 from fedstrata.errors import ConfigError
-from fedstrata.reading.yaml_file import read_yaml
+from fedstrata.parsing.yaml_file import read_yaml
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.ends import Full, Top
 from fedstrata.selectors.periodic import Periodic

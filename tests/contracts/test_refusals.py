@@ -25,7 +25,7 @@ from fedstrata.domain.selection import ClientProfile, SelectionProblem, check
 from fedstrata.errors import BudgetError
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.selectors.protocol import Selector
-from fedstrata.solvers.problem import Objective
+from fedstrata.solvers.objective import Objective
 
 INSISTS = {"full", "fixed"}
 """Kinds that give every client the same layers, or say who cannot have them."""

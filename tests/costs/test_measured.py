@@ -11,10 +11,10 @@ from fedstrata.costs.measured import Bound, Measured
 from fedstrata.costs.memory import STATES, TEMPORARIES
 from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.domain.cost import ClientRound, Cost
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import ALWAYS
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import ConfigError
 from fedstrata.wire.messages import ProbePlan, TrainPlan

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from fedstrata.assembly.sources import cache_folder
+from fedstrata.assembly.loading import cache_folder
 from fedstrata.data.cache import cached, write_float32
 from fedstrata.errors import DataError
 

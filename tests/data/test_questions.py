@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.data.columns import Columns
 from fedstrata.data.files import find
+from fedstrata.data.read_options import Columns
 from fedstrata.data.sources import read
 from fedstrata.data.table import Table
 from fedstrata.errors import DataError

@@ -23,7 +23,7 @@ import fedstrata.errors
 from fedstrata.cli.main import app
 from fedstrata.config.catalog import CATALOG, describe, load_object, nested
 from fedstrata.config.schema import Config
-from fedstrata.deploy.site.keys import SiteSection
+from fedstrata.deploy.site.site_schema import SiteSection
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import (
     SCHEMA,
@@ -35,7 +35,7 @@ from fedstrata.domain.records import (
     RoundRecord,
     TheoryRecord,
 )
-from fedstrata.runs.tables import COLUMNS
+from fedstrata.runs.result_files import COLUMNS
 from fedstrata.sweeping.schema import MethodSection, SweepSection
 
 ROOT = Path(__file__).parents[2]

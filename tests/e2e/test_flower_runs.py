@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fedstrata.assembly.sources import load_network, load_rows
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.inside import ARGUMENTS
 from fedstrata.deploy.flower.trial import Trial

@@ -12,9 +12,9 @@ import pytest
 import torch
 import transformers as tf
 
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.assembly.run import prepare_run
 from fedstrata.assembly.runtime import handler_of, open_workplace
-from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.assembly.worker import recipe
 from fedstrata.cli.bench_cases import bench_of
 from fedstrata.config.load import Loaded, check_config

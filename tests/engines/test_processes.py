@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId, TensorName
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.processes import ProcessEngine, environments

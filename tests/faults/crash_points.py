@@ -16,7 +16,7 @@ from typing import Any, Literal
 import fedstrata.runs.checkpoint as checkpoint
 import fedstrata.runs.folder as folder
 import fedstrata.runs.journal as journal
-import fedstrata.runs.tables as tables
+import fedstrata.runs.result_files as tables
 import fedstrata.server.round as rounds
 import fedstrata.server.session as session
 from fedstrata.client.handler import Handler

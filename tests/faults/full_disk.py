@@ -22,7 +22,7 @@ import fedstrata.assembly.finish as finish
 import fedstrata.runs.checkpoint as checkpoint
 import fedstrata.runs.folder as folder_module
 import fedstrata.runs.journal as journal_module
-import fedstrata.runs.tables as tables
+import fedstrata.runs.result_files as tables
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOMY = 64 * 2**20

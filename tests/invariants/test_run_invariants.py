@@ -14,9 +14,9 @@ from fedstrata.engines.clock import Clock, Deadline
 from fedstrata.engines.protocol import Engine
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.run import RunResult
-from fedstrata.wire.codec import encode
 from fedstrata.wire.digests import raw
 from fedstrata.wire.messages import Frame, Reply, Request, Train
+from fedstrata.wire.reply_frames import encode
 from fedstrata.wire.sizes import Encoding
 from small_runs import after, essence, never, toy_run
 

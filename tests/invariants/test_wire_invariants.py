@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer, LayerMap, Mask, Role
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Train, TrainPlan, Update
+from fedstrata.wire.reply_frames import encode
 from fedstrata.wire.sizes import Encoding, update_bytes
 from frames import block, update
 from toy_runs import toy_engine

@@ -20,7 +20,7 @@ from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 from fedstrata.wire.messages import TrainPlan
 from small_models import save_bert
 

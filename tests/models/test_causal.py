@@ -17,7 +17,7 @@ from fedstrata.models.fake import fake_model
 from fedstrata.models.form import Form
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
-from fedstrata.models.step import measure_model
+from fedstrata.models.profiling.step import measure_model
 from questions import SIZES, bytewise, gpt2, llama, qwen2, save_causal, sentencewise
 
 POSITIONS = ("0", "1", "2", "3", "4")

@@ -12,8 +12,8 @@ from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.form import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
-from fedstrata.models.tracker import Tracker
+from fedstrata.models.profiling.step import measure_step
+from fedstrata.models.profiling.tracker import Tracker
 
 
 def _gradients(model: ResidentModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

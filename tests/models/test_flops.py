@@ -12,7 +12,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ModelError
 from fedstrata.models.fake import FakeModel, fake_batch, fake_copy, faked
 from fedstrata.models.partition import partition
-from fedstrata.models.step import BETWEEN, measure_model, measure_step
+from fedstrata.models.profiling.step import BETWEEN, measure_model, measure_step
 
 
 class Chain(nn.Module):

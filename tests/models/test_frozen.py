@@ -16,7 +16,7 @@ from fedstrata.models.dividing import keep_frozen
 from fedstrata.models.form import Lora
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 from fedstrata.wire.messages import TrainPlan
 
 

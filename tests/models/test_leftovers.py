@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 
 KNOWN: dict[int, Tensor] = {}
 LAST: Tensor | None = None

@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from fedstrata.config.load import check_config
 from fedstrata.errors import ConfigError, DataError
 from fedstrata.planning.plan import Plan, make_plan
+from fedstrata.planning.plan_json import plan_json
 from fedstrata.planning.subject import Assumed
-from fedstrata.planning.values import plan_json
 from fedstrata.planning.warnings import plan_warnings
 from small_runs import digits
 

@@ -18,7 +18,7 @@ from fedstrata.runs.events import read_log
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Log, RunHeader
 from fedstrata.selectors.ends import Full
-from fedstrata.server.method import Setting
+from fedstrata.server.setting import Setting
 from report.synthetic_run import write_run
 from small_runs import toy_run
 from toy_runs import toy_engine, toy_setting

@@ -23,8 +23,8 @@ from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.run import initial_state
 from fedstrata.testing.scripted import ScriptedEngine
-from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Failure, Frame, Reply, Request, Train, TrainPlan, Update
+from fedstrata.wire.reply_frames import encode
 from toy_runs import Assigned, toy_engine, toy_setting
 from toys import copy_of, same_bits, toy_clients, toy_model
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.data.delimited import read_delimited
-from fedstrata.data.dialect import Dialect
 from fedstrata.data.files import Source, find
+from fedstrata.data.readers.delimited import read_delimited
+from fedstrata.data.readers.dialect import Dialect
 from fedstrata.data.sources import Columns, read
 from fedstrata.errors import DataError
 

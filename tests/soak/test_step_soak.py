@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executed_steps import MODELS
-from models import test_step_flops as steps
+from models.profiling import test_step_flops as steps
 
 pytestmark = pytest.mark.soak
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedstrata.solvers.problem import Instance, objective
+from fedstrata.solvers.objective import Instance, objective
 
 
 def instance(scores: ArrayLike, budgets: ArrayLike, *, consensus: float = 0.0, diversity: float = 0.0) -> Instance:

@@ -13,7 +13,7 @@ from fedstrata.solvers.agree import agree, descend, sample
 from fedstrata.solvers.best_response import polish, responses
 from fedstrata.solvers.bound import evaluate, first_prices
 from fedstrata.solvers.diverse import diverse
-from fedstrata.solvers.problem import Instance
+from fedstrata.solvers.objective import Instance
 from solvers.instances import instance
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedstrata.solvers.ascent import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.client_masks import Priced, affordable, priced
-from fedstrata.solvers.problem import Objective
+from fedstrata.solvers.objective import Objective
 from fedstrata.solvers.tariff import tariff
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstrata.solvers.best_response import ascend, force, polish, starts, top_rows
-from fedstrata.solvers.problem import Instance
+from fedstrata.solvers.objective import Instance
 from solvers.instances import instance
 
 

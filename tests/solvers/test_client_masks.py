@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fedstrata.solvers import client_masks as module
-from fedstrata.solvers import core
+from fedstrata.solvers import core_search as core
 from fedstrata.solvers.client_masks import Priced, affordable, exact, priced, quick, within_slack
-from fedstrata.solvers.problem import Objective
+from fedstrata.solvers.objective import Objective
 from fedstrata.solvers.tariff import tariff
 from solvers.priced_cases import case, payable, subsets
 

@@ -6,7 +6,7 @@ import pytest
 from fedstrata.solvers import client_masks as module
 from fedstrata.solvers.client_masks import Priced, exact, priced
 from fedstrata.solvers.decomposition import evaluate, first_multipliers, lower, lower_by_cuts
-from fedstrata.solvers.problem import Objective
+from fedstrata.solvers.objective import Objective
 from fedstrata.solvers.tariff import tariff
 from solvers.priced_cases import Case, case, optimum
 

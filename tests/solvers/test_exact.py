@@ -5,7 +5,7 @@ import pytest
 
 from fedstrata.solvers.best_response import ascend, polish, starts
 from fedstrata.solvers.exact import prove
-from fedstrata.solvers.problem import Instance
+from fedstrata.solvers.objective import Instance
 from solvers.instances import instance
 
 

@@ -7,7 +7,7 @@ from fedstrata.solvers import mixed as module
 from fedstrata.solvers.client_masks import priced
 from fedstrata.solvers.decomposition import evaluate
 from fedstrata.solvers.mixed import prove
-from fedstrata.solvers.problem import Objective
+from fedstrata.solvers.objective import Objective
 from fedstrata.solvers.tariff import tariff
 from solvers.priced_cases import case, optimum
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from fedstrata.assembly import inputs
-from fedstrata.assembly.sources import load_rows
+from fedstrata.assembly.loading import load_rows
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.data.tensors import FederatedData
 from fedstrata.errors import ConfigError, DataError
 from fedstrata.runs.folder import RunFolder
-from fedstrata.sweeping.present import Present
+from fedstrata.sweeping.changed_inputs import Present
 from fedstrata.sweeping.run import play_sweep
 from fedstrata.sweeping.run_status import Standing, standing
 from fedstrata.sweeping.sweep import Job, Sweep
@@ -86,7 +86,7 @@ def test_files_are_hashed_once_for_all_runs_and_rows_not_loaded(
         hashed.append(configuration)
         return inputs.data_files(configuration)
 
-    monkeypatch.setattr("fedstrata.sweeping.present.data_files", spied)
+    monkeypatch.setattr("fedstrata.sweeping.changed_inputs.data_files", spied)
     assert [standing(job, rows[1]) for job in jobs] == [(Standing.FINISHED, "")] * 2
     assert (len(hashed), rows[0]) == (1, [])
 

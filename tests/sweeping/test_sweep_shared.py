@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fedstrata.assembly.sources import load_network, load_rows
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import FederatedData

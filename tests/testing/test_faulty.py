@@ -14,7 +14,6 @@ from fedstrata.engines.clock import Deadline
 from fedstrata.testing.faults import EVERY_PHASE, Fault, Faults, Kind, Plan, Share
 from fedstrata.testing.faulty import FaultyEngine, Message
 from fedstrata.testing.scripted import ScriptedEngine
-from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import (
     Failure,
@@ -24,6 +23,7 @@ from fedstrata.wire.messages import (
     Request,
     Update,
 )
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, ORIGIN
 from toys import same_bits

@@ -21,7 +21,7 @@ from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ComponentError, ConfigError
 from fedstrata.extensions.checked import held
 from fedstrata.planning.plan import make_plan
-from fedstrata.planning.values import plan_json
+from fedstrata.planning.plan_json import plan_json
 from fedstrata.trainers.augmented import Augmented
 from fedstrata.trainers.fedprox import FedProx
 from fedstrata.trainers.protocol import ClientState

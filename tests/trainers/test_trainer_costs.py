@@ -24,8 +24,8 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.seeds import Seeds
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
-from fedstrata.models.tracker import Tracker
+from fedstrata.models.profiling.step import measure_step
+from fedstrata.models.profiling.tracker import Tracker
 from fedstrata.trainers.augmented import OPERATION_FLOPS, ROW_COPIES, Augmented
 from fedstrata.trainers.fedprox import FedProx
 from fedstrata.trainers.images import OPERATIONS, operated

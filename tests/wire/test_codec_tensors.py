@@ -12,9 +12,9 @@ from safetensors.torch import save as save_blob
 from torch import Tensor
 
 from fedstrata.domain.reasons import Reason
-from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.encodings import SCALE, encode_block
 from fedstrata.wire.messages import Reject, Update
+from fedstrata.wire.reply_frames import decode, encode
 from fedstrata.wire.sizes import Encoding
 from frames import LAYERS, MASK, asked, deltas, frame, parts, sealed, update
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from answers import is_answer
 from fedstrata.domain.reasons import Reason
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import decode
 from fedstrata.wire.messages import Reject
+from fedstrata.wire.reply_frames import decode
 from frames import CASES, asked, frame
 from mutations import mutate
 

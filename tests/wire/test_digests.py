@@ -13,9 +13,9 @@ from fedstrata.domain.ids import ClientId, LayerName, TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.stats import LayerStats
 from fedstrata.wire import digests
-from fedstrata.wire.codec import decode
 from fedstrata.wire.digests import Digests, content_of, digest_of, manifest_of, raw
 from fedstrata.wire.messages import Evaluated, Origin, Probed, Update, Weights
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.sizes import Encoding
 from frames import A, asked, block, deltas, frame, probed, update
 

@@ -10,8 +10,8 @@ import pytest
 
 from fedstrata.domain.reasons import Reason
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.messages import Evaluated, Failure, Reject
+from fedstrata.wire.reply_frames import decode, encode
 from fedstrata.wire.sizes import Encoding
 from frames import CASES, ORIGIN, A, asked, frame, parts, reply, saying, sealed
 

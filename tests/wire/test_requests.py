@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.wire.messages import Evaluate, Origin, Probe, ProbePlan, Request, Train, TrainPlan
 from fedstrata.wire.requests import from_json, to_json

@@ -1,0 +1,1 @@
+"""Aggregators: how updates become the next global weights, layer by layer."""

@@ -11,7 +11,7 @@ from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import BudgetError
 from fedstrata.selectors.protocol import chooses
-from fedstrata.server.method import Setting
+from fedstrata.server.setting import Setting
 
 
 @dataclass(frozen=True, slots=True, eq=False)

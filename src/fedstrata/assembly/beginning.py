@@ -9,7 +9,7 @@ from fedstrata.assembly.provenance import environment, resolved
 from fedstrata.config.load import Loaded
 from fedstrata.domain.card import DataCard
 from fedstrata.files import private_folder, write_atomic, writing
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.problems import Problem, config_error
 from fedstrata.runs.folder import RunFolder
 from fedstrata.runs.sites_file import Sites, write_sites
 

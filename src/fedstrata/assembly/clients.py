@@ -16,8 +16,8 @@ from fedstrata.data.kinds import Digits
 from fedstrata.data.tensors import ClientRows, FederatedData
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem, config_error
 from fedstrata.runs.sites_file import Sites
 
 _SHOWN = 5

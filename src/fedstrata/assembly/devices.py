@@ -11,10 +11,10 @@ from fedstrata.config.load import Loaded
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.reading.bounded import UnreadableError, read_text
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem, config_error, problems_of
-from fedstrata.reading.yaml_text import MOST_BYTES, yaml_value
+from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem, config_error, problems_of
+from fedstrata.parsing.yaml_text import MOST_BYTES, yaml_value
 
 DEFAULT = "default"
 """Key of the machine of every client that is not listed."""

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from fedstrata.assembly.central import count_confusion
 from fedstrata.assembly.ending import kept
-from fedstrata.assembly.exports import exports
+from fedstrata.assembly.export_choice import exports
 from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.provenance import model_card
 from fedstrata.errors import StorageError, TrainingError

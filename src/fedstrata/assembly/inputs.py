@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fedstrata.assembly.sources import model_path
+from fedstrata.assembly.loading import model_path
 from fedstrata.config.load import Loaded
 from fedstrata.data.files import Source, find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
@@ -27,7 +27,7 @@ from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
 from fedstrata.models.place import is_custom, model_folder
-from fedstrata.reading.json_text import read_json
+from fedstrata.parsing.json_text import read_json
 from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.digests import hashed
 

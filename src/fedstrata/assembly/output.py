@@ -10,8 +10,8 @@ from fedstrata.assembly.naming import method_name
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.errors import CheckpointError, ConfigError, nearest
 from fedstrata.files import argument, too_long
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem, config_error
 from fedstrata.runs.folder import RunFolder
 
 

@@ -7,8 +7,8 @@ from fedstrata.data.files import find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.errors import ConfigError, DataError, ModelError
 from fedstrata.models.place import is_custom, model_folder
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem, config_error, located
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem, config_error, located
 
 
 def check_places(loaded: Loaded, *, weights: bool = True, rows: bool = True) -> None:

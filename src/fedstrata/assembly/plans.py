@@ -7,10 +7,10 @@ from dataclasses import fields
 
 from fedstrata.assembly.naming import method_name
 from fedstrata.config.load import Loaded
+from fedstrata.domain.count_sketch import USUAL, Hashing
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.seeds import Phase, Seeds
-from fedstrata.domain.sketch import USUAL, Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.domain.training import Training
 from fedstrata.errors import ConfigError

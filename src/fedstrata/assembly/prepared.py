@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedstrata.assembly.central import central_test
 from fedstrata.assembly.engine import engine_of
-from fedstrata.assembly.exports import best_weights
+from fedstrata.assembly.export_choice import best_weights
 from fedstrata.assembly.inputs import Inputs
 from fedstrata.assembly.provenance import header, identity
 from fedstrata.client.exact import ExactGradients
@@ -18,9 +18,9 @@ from fedstrata.data.tensors import FederatedData
 from fedstrata.engines.protocol import Engine
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.runs.folder import RunFolder
-from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.run import SAME, Run
+from fedstrata.server.setting import Setting
 from fedstrata.server.setup import Schedule
 from fedstrata.server.theory import Instrument
 from fedstrata.wire.messages import Weights

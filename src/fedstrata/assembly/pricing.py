@@ -18,8 +18,8 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.stats import Statistic
 from fedstrata.errors import BudgetError
-from fedstrata.models.step import Network, measure_step
-from fedstrata.server.method import Setting
+from fedstrata.models.profiling.step import Network, measure_step
+from fedstrata.server.setting import Setting
 from fedstrata.wire.messages import ProbePlan, TrainPlan
 
 

@@ -25,7 +25,7 @@ from fedstrata.models.merging import FOLDER
 
 if TYPE_CHECKING:
     from fedstrata.data.tensors import FederatedData
-    from fedstrata.server.method import Setting
+    from fedstrata.server.setting import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "trainer", "aggregator")
 BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint", "theory"})

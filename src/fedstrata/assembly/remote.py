@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.assembly.pricing import probe_passes
-from fedstrata.client.draws import local_steps
+from fedstrata.client.batching import local_steps
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, TensorRows
 from fedstrata.errors import ConfigError

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedstrata.assembly.loading import check_kind
 from fedstrata.assembly.opened import OpenedRun
 from fedstrata.assembly.output import begun, output_folder
 from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.runtime import open_workplace
 from fedstrata.assembly.shared import ALONE, Shared
-from fedstrata.assembly.sources import check_kind
 from fedstrata.config.load import Loaded
 from fedstrata.data.kinds import Remote
 from fedstrata.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fedstrata.assembly.sources import load_network, load_rows, model_problem
+from fedstrata.assembly.loading import load_network, load_rows, model_problem
 from fedstrata.client.handler import Handler
 from fedstrata.client.meter import map_large_blocks
 from fedstrata.client.resident import ResidentModel
@@ -23,7 +23,7 @@ from fedstrata.extensions.sentences import Duty
 from fedstrata.extensions.trainer import HeldTrainer
 from fedstrata.models.export import rehearse
 from fedstrata.models.loaded import LoadedModel
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.problems import Problem, config_error
 from fedstrata.trainers.protocol import Trainer
 from fedstrata.wire.messages import TrainPlan
 

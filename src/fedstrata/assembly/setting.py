@@ -24,7 +24,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.selection import ClientProfile, check
 from fedstrata.errors import BudgetError, ConfigError, FedstrataError
-from fedstrata.server.method import Method, Setting
+from fedstrata.server.setting import Method, Setting
 
 Measure = Callable[[Sequence[Workload]], tuple[StepProfile, ...]]
 """Measures the model's step for the batches of these workloads."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.pricing import measured
 from fedstrata.assembly.runtime import LoadRows
-from fedstrata.assembly.sources import load_rows
 from fedstrata.costs.protocol import Workload
 from fedstrata.domain.profile import StepProfile
 from fedstrata.models.loaded import LoadedModel

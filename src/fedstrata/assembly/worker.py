@@ -12,7 +12,7 @@ from fedstrata.client.handler import Handler
 from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.engines.workers.worker_spec import Recipe
-from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.parsing.yaml_text import yaml_value
 
 
 def recipe(loaded: Loaded, states: StateStore | None = None) -> Recipe:

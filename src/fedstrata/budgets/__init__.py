@@ -1,0 +1,1 @@
+"""Budget rules: what each client may spend in a round."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedstrata.assembly.loading import load_network, load_rows
 from fedstrata.assembly.plans import train_plan
 from fedstrata.assembly.provenance import short
-from fedstrata.assembly.sources import load_network, load_rows
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
@@ -27,7 +27,7 @@ from fedstrata.domain.profile import StepProfile
 from fedstrata.domain.stats import Statistic
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.partition import partition
-from fedstrata.models.step import measure_step
+from fedstrata.models.profiling.step import measure_step
 from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import TrainPlan
 

@@ -146,8 +146,8 @@ def table(rows: Sequence[tuple[str, ...]]) -> Table:
 
 
 def _row(result: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    from fedstrata.comparison.totals import layers_chosen
     from fedstrata.runs.reading import read_run
+    from fedstrata.runs.statistics import layers_chosen
 
     best = json.loads((path / "summary.json").read_text())["best"]["accuracy"]
     shares = (percent(result["accuracy"]), percent(best))

@@ -142,7 +142,7 @@ def _measure(
 ) -> tuple[StepProfile | None, dict[str, list[int]], str | None]:
     """Return the measured step, the shapes that it is for, and why there is none."""
     from fedstrata.models.fake import fake_batch
-    from fedstrata.models.step import measure_model
+    from fedstrata.models.profiling.step import measure_model
 
     try:
         profile = measure_model(network, rows=rows, length=length, size=size)

@@ -39,7 +39,7 @@ def plan(
     from fedstrata.cli.plan_table import show
     from fedstrata.cli.terminal import output
     from fedstrata.planning.plan import make_plan
-    from fedstrata.planning.values import plan_json
+    from fedstrata.planning.plan_json import plan_json
 
     made = make_plan(loaded, assumed=_assumed(clients, rows, length), selectors=selector or [])
     if json:

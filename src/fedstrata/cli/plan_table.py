@@ -17,8 +17,8 @@ from fedstrata.domain.formatting import plural
 from fedstrata.domain.units import UNITS, shown
 from fedstrata.planning.forecast import Forecast
 from fedstrata.planning.plan import Block, Plan
+from fedstrata.planning.plan_json import cohort, kept_bytes
 from fedstrata.planning.spans import Span
-from fedstrata.planning.values import cohort, kept_bytes
 from fedstrata.planning.warnings import plan_warnings
 from fedstrata.tables.table import Table
 from fedstrata.tables.terminal import Terminal

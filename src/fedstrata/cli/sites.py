@@ -14,7 +14,7 @@ from fedstrata.errors import FedstrataError, TrainingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedstrata.deploy.flower.watch import Connection, SiteStatus
+    from fedstrata.deploy.flower.site_status import Connection, SiteStatus
 
 _WAIT = 300.0  # seconds for Flower's own command
 
@@ -30,7 +30,7 @@ def sites(
     """Show the sites of a run, and who is online; without RUN, the nodes that the SuperLink knows."""
     from fedstrata.cli.sites_table import show_nodes, show_sites
     from fedstrata.cli.terminal import output
-    from fedstrata.deploy.flower.watch import connected, sites_of, superlink_of
+    from fedstrata.deploy.flower.site_status import connected, sites_of, superlink_of
 
     if run is None:
         nodes = _nodes(superlink)
@@ -62,7 +62,7 @@ def _nodes(superlink: str | None) -> tuple[Connection, ...]:
         from fedstrata.deploy.flower.services import flwr_json
     except ImportError as error:
         raise TrainingError("Flower is not installed; pip install 'fedstrata[flower]'") from error
-    from fedstrata.deploy.flower.watch import connections
+    from fedstrata.deploy.flower.site_status import connections
 
     arguments = ["supernode", "list", *([superlink] if superlink else [])]
     return connections(flwr_json(arguments, home=None, timeout=_WAIT))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from fedstrata.cli.terminal import say
-from fedstrata.deploy.flower.watch import Connection, Happened, SiteStatus
+from fedstrata.deploy.flower.site_status import Connection, Happened, SiteStatus
 from fedstrata.domain.formatting import clean
 from fedstrata.tables.table import Table
 from fedstrata.tables.terminal import Terminal

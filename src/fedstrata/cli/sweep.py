@@ -48,7 +48,7 @@ def sweep(
     from fedstrata.cli.signals import StopFlag, finishing_the_round
     from fedstrata.cli.sweep_progress import observer_of
     from fedstrata.cli.terminal import say
-    from fedstrata.sweeping.present import Present
+    from fedstrata.sweeping.changed_inputs import Present
     from fedstrata.sweeping.run import play_sweep
     from fedstrata.sweeping.run_status import standing
 

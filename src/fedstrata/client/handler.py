@@ -9,7 +9,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from fedstrata.client.draws import probed_rows
+from fedstrata.client.batching import probed_rows
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.meter import Meter, Peak
 from fedstrata.client.probe import probe

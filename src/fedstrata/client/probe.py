@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.sketching import Sketches
 from fedstrata.data.tensors import TensorRows
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import TensorName
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.errors import ClientError
 from fedstrata.wire.messages import Weights

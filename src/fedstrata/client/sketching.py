@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedstrata.domain.count_sketch import Hashing, sketched
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer
-from fedstrata.domain.sketch import Hashing, sketched
 
 
 class Sketches:

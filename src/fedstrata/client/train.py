@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedstrata.client.draws import local_steps, passes_of_groups
+from fedstrata.client.batching import local_steps, passes_of_groups
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import kept_apart
 from fedstrata.data.tensors import TensorRows

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fedstrata.comparison.totals import largest_peak, predicted_flops
 from fedstrata.domain.formatting import listing
 from fedstrata.domain.records import Metrics, RoundRecord
 from fedstrata.errors import ConfigError
-from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.parsing.yaml_text import yaml_value
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import largest_peak, predicted_flops
 
 Settings = Mapping[str, str]
 _IDENTITY = ("seed", "output")

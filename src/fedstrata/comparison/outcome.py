@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from fedstrata.comparison.grouping import Point, trajectory, uploaded
-from fedstrata.comparison.totals import predicted_flops, spread, spread_of
 from fedstrata.errors import CheckpointError
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import predicted_flops, spread, spread_of
 
 
 @dataclass(frozen=True, slots=True)

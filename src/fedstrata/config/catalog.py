@@ -20,7 +20,7 @@ from fedstrata.blame import note_own, raised
 from fedstrata.errors import ConfigError, FedstrataError, nearest
 from fedstrata.extensions.checked import HOLDERS, held
 from fedstrata.extensions.interface import PROTOCOLS, missing
-from fedstrata.reading.problems import Loc, Problem, dotted, problems_of
+from fedstrata.parsing.problems import Loc, Problem, dotted, problems_of
 
 CATALOG: Mapping[str, Mapping[str, str]] = {
     "score": {

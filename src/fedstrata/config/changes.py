@@ -7,8 +7,8 @@ from typing import Any
 
 from fedstrata.config.components import DEFAULTS
 from fedstrata.errors import ConfigError
-from fedstrata.reading.problems import Loc
-from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.parsing.problems import Loc
+from fedstrata.parsing.yaml_text import yaml_value
 
 
 def override(values: dict[str, Any], text: str, marks: dict[Loc, str]) -> None:

@@ -14,8 +14,8 @@ from fedstrata.costs.protocol import CostModel
 from fedstrata.data.kinds import Data
 from fedstrata.errors import ConfigError
 from fedstrata.imports import importable
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem
 from fedstrata.samplers.protocol import Sampler
 from fedstrata.scores.protocol import Score
 from fedstrata.selectors.protocol import Selector, chooses

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 
 from fedstrata.data.kinds import CLIENT
 from fedstrata.domain.ids import ClientId
-from fedstrata.reading.problems import Problem
-from fedstrata.reading.section import Positive, Section, Whole
+from fedstrata.parsing.problems import Problem
+from fedstrata.parsing.section import Positive, Section, Whole
 
 _NO_SECAGG = (
     "Flower's SecAgg+ lets every message through in plain text whose type is not exactly 'train', and needs equal"

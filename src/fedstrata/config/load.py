@@ -14,10 +14,10 @@ from fedstrata.config.components import Components, build_components
 from fedstrata.config.flower import flower_problems
 from fedstrata.config.schema import Config
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Loc, Marks, Problem, config_error, in_order, problems_of
-from fedstrata.reading.texts import odd_texts
-from fedstrata.reading.yaml_file import read_yaml
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Loc, Marks, Problem, config_error, in_order, problems_of
+from fedstrata.parsing.string_checks import odd_texts
+from fedstrata.parsing.yaml_file import read_yaml
 
 T = TypeVar("T")
 

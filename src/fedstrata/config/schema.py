@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from fedstrata.config.flower import FlowerSection
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
 from fedstrata.models.form import Form, Head, Lora, Task
-from fedstrata.reading.section import Section, Whole
+from fedstrata.parsing.section import Section, Whole
 from fedstrata.server.rules import Rules
 
 

@@ -1,0 +1,1 @@
+"""Cost models: what training some layers asks of a client."""

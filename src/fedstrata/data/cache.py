@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fedstrata.errors import DataError
 from fedstrata.files import private_file, private_folder, write_private
-from fedstrata.reading.json_text import read_json
+from fedstrata.parsing.json_text import read_json
 
 log = logging.getLogger(__name__)
 

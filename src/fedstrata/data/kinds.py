@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fedstrata.data.columns import FileTerms, Input, RowTerms, odd_input
-from fedstrata.data.dialect import Dialect
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Dirichlet, Partition
+from fedstrata.data.read_options import FileTerms, Input, RowTerms, odd_input
+from fedstrata.data.readers.dialect import Dialect
 from fedstrata.errors import ConfigError
 
 Shift = Literal["none", "input", "label"]

@@ -9,12 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedstrata.data.columns import Columns
 from fedstrata.data.files import Source
 from fedstrata.data.images import content, strays
 from fedstrata.data.labels import Place, numbers_in, read_labels
 from fedstrata.data.questions import read_answers, read_questions
-from fedstrata.data.sheet import Sheet
+from fedstrata.data.read_options import Columns
+from fedstrata.data.readers.raw_table import Sheet
 from fedstrata.data.spelling import spelled
 from fedstrata.errors import DataError
 from fedstrata.files import too_long

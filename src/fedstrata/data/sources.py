@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstrata.data.columns import Columns as Columns
-from fedstrata.data.dialect import Dialect
 from fedstrata.data.files import Source
 from fedstrata.data.images import Images, marks
 from fedstrata.data.labels import Place, encode, label_names
 from fedstrata.data.parts import Part, folder_of, usable
-from fedstrata.data.reading import read_sheet
-from fedstrata.data.sheet import Sheet
+from fedstrata.data.read_options import Columns as Columns
+from fedstrata.data.readers.dialect import Dialect
+from fedstrata.data.readers.raw_table import Sheet
+from fedstrata.data.readers.source import read_sheet
 from fedstrata.data.table import Questions, Table, Texts
 from fedstrata.errors import DataError
 

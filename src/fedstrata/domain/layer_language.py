@@ -9,7 +9,7 @@ A specification is one term, or several separated by commas or given as a list; 
 ``bottom:25%``            a share nearest the input (``top:25%``: the output), rounded down, at least one
 ``vit.layers.3``          a name; or its dotted ending (``layers.3``); or parts of it in order (``vit.3``)
 ``name:head``             a name, even one that reads like another kind of term
-``/attn|mlp/``            every name in which the regular expression is found (``domain/patterns.py``)
+``/attn|mlp/``            every name in which the regular expression is found (``domain/regex.py``)
 ``all``, ``none``         every layer that is not tied; no layer
 ========================  ================================================================================
 """
@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 
 from fedstrata.domain.layers import Layer, LayerMap, Mask
-from fedstrata.domain.patterns import PatternError, pattern_of
+from fedstrata.domain.regex import PatternError, pattern_of
 from fedstrata.errors import LayerError, nearest, shortened
 
 LayerSpec = str | int | Sequence[str | int]

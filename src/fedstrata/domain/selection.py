@@ -43,8 +43,8 @@ class SelectionProblem:
             ``None`` where the selector asked for no probe.
         prices: Prices of every mask for a client.
         rng: The round's stream for selectors that draw.
-        sketches: Sketches of the clients' mean gradients (``domain/sketch.py``), shape ``[clients, layers, numbers]``,
-            float64, rows as in ``scores``; ``None`` where the selector asked for none.
+        sketches: Sketches of the clients' mean gradients (``domain/count_sketch.py``), shape
+            ``[clients, layers, numbers]``, float64, rows as in ``scores``; ``None`` where the selector asked for none.
     """
 
     round: int

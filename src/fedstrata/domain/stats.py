@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from fedstrata.domain.sketch import Sketch
-from fedstrata.reading.typed import listed
+from fedstrata.domain.count_sketch import Sketch
+from fedstrata.parsing.typed import listed
 
 
 class Statistic(StrEnum):
@@ -58,7 +58,7 @@ class LayerStats:
     Attributes:
         tensors: One entry per parameter tensor; their order does not matter.
         num_examples: Number of rows probed.
-        sketch: Sketch of the layer's mean gradient (``domain/sketch.py``), in float32; ``None`` if not asked for.
+        sketch: Sketch of the layer's mean gradient (``domain/count_sketch.py``), in float32; ``None`` if not asked for.
 
     Example:
         >>> LayerStats((TensorStats(2, 4.0, 9.0), TensorStats(1, 0.0, 16.0)), num_examples=8).grad_sq

@@ -23,12 +23,12 @@ from fedstrata.data.kinds import CLIENT
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.split import Partitioning, Rows, Split
 from fedstrata.domain.cost import ClientRound, Cost
+from fedstrata.domain.count_sketch import valid_dimension
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.prices import Prices
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import Certificate, Selection, SelectionProblem
-from fedstrata.domain.sketch import valid_dimension
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.domain.units import UNITS
 from fedstrata.extensions.sentences import Duty, shown

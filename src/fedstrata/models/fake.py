@@ -249,7 +249,7 @@ def fake_batch(
     if config is None or kind not in ("input_ids", "pixel_values"):
         raise ModelError(
             f"{type(model).__name__} does not say what input it takes; give it a main_input_name of 'input_ids' or "
-            "'pixel_values' and a config, or measure it with fedstrata.models.step.measure_step and your own batch"
+            "'pixel_values' and a config, or measure it with fedstrata.models.profiling.step.measure_step and a batch"
         )
     own = next((t.fake_mode for t in chain(model.parameters(), model.buffers()) if isinstance(t, FakeTensor)), None)
     with own or _mode():

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedstrata.reading.section import Count, LayerTerms, Positive
+from fedstrata.parsing.section import Count, LayerTerms, Positive
 
 Task = Literal["image-classification", "text-classification", "multiple-choice"]
 Head = Literal["auto", "keep", "new"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import ModelError
-from fedstrata.reading.bounded import UnreadableError
-from fedstrata.reading.json_text import read_json
+from fedstrata.parsing.bounded import UnreadableError
+from fedstrata.parsing.json_text import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The names under which weights are looked for, in this order."""

@@ -26,8 +26,8 @@ from fedstrata.planning.masks import Affordable, affordable
 from fedstrata.planning.spans import Span, dearest, mean, total
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import Selector, SelectorState
-from fedstrata.server.method import Setting
 from fedstrata.server.piggyback import Piggyback, more
+from fedstrata.server.setting import Setting
 
 VISITS = 1000
 """Client-rounds that are played; of more rounds than these make, the later ones are taken to be like them."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fedstrata.assembly.affordable import Prepared
+from fedstrata.assembly.loading import blamed, check_kind, load_rows, model_path, model_problem, task_of
 from fedstrata.assembly.plans import probe_plan, train_plan
 from fedstrata.assembly.pricing import measured, probe_passes
 from fedstrata.assembly.setting import prepare_setting
-from fedstrata.assembly.sources import blamed, check_kind, load_rows, model_path, model_problem, task_of
 from fedstrata.client.resident import bytes_of
 from fedstrata.client.train import batches
 from fedstrata.config.load import Loaded
@@ -29,7 +29,7 @@ from fedstrata.models.custom import is_custom
 from fedstrata.models.fake import FakeModel, fake_batch, fake_model
 from fedstrata.models.folder import model_folder
 from fedstrata.models.form import Task
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.problems import Problem, config_error
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ from fedstrata.alignment import aligned
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
-from fedstrata.reading.bounded import read_bytes
-from fedstrata.reading.json_text import json_value
-from fedstrata.reading.typed import plain, typed
+from fedstrata.parsing.bounded import read_bytes
+from fedstrata.parsing.json_text import json_value
+from fedstrata.parsing.typed import plain, typed
 from fedstrata.runs.state import Count, ServerState
 from fedstrata.wire.messages import Weights
 

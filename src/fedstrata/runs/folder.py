@@ -25,8 +25,8 @@ from typing import Any
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.files import append
-from fedstrata.reading.bounded import UnreadableError, read_part
-from fedstrata.reading.json_text import json_value
+from fedstrata.parsing.bounded import UnreadableError, read_part
+from fedstrata.parsing.json_text import json_value
 
 Event = Mapping[str, Any]
 

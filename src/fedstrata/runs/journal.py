@@ -18,7 +18,7 @@ from typing import Protocol
 
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
-from fedstrata.reading.bounded import read_part
+from fedstrata.parsing.bounded import read_part
 from fedstrata.runs.journal_records import (
     FRAMES,
     LONGEST,
@@ -32,9 +32,9 @@ from fedstrata.runs.journal_records import (
     record_of,
 )
 from fedstrata.wire.assignment import Assignment, Key
-from fedstrata.wire.codec import encode, unframe
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Failure, Reject, Reply
+from fedstrata.wire.reply_frames import encode, unframe
 from fedstrata.wire.sizes import Encoding
 
 log = logging.getLogger(__name__)

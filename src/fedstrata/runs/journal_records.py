@@ -11,8 +11,8 @@ from zlib import crc32
 from pydantic import Field, TypeAdapter
 
 from fedstrata.domain.reasons import Reason
-from fedstrata.reading.json_text import json_value
-from fedstrata.reading.typed import plain, typed
+from fedstrata.parsing.json_text import json_value
+from fedstrata.parsing.typed import plain, typed
 from fedstrata.wire.assignment import Key
 from fedstrata.wire.sizes import Encoding
 

@@ -11,9 +11,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fedstrata.domain.card import DataCard
 from fedstrata.errors import CheckpointError
-from fedstrata.reading.bounded import UnreadableError, read_text
-from fedstrata.reading.json_text import MOST_BYTES, json_value
-from fedstrata.reading.typed import problem
+from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.json_text import MOST_BYTES, json_value
+from fedstrata.parsing.typed import problem
 from fedstrata.runs.events import read_log
 from fedstrata.runs.records import Confusion, Log, Run
 

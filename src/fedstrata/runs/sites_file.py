@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import CheckpointError
 from fedstrata.files import write_atomic
-from fedstrata.reading.json_text import read_json
-from fedstrata.reading.typed import shown
+from fedstrata.parsing.json_text import read_json
+from fedstrata.parsing.typed import shown
 from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.declaration import Declaration
 

@@ -1,0 +1,1 @@
+"""Samplers: the clients of a round."""

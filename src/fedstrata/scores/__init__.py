@@ -1,0 +1,1 @@
+"""Scores: a layer's gradient statistics as one number."""

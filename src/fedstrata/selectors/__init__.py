@@ -1,0 +1,1 @@
+"""Selectors: the layers that each client of a round trains."""

@@ -18,10 +18,10 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstrata.domain.count_sketch import LARGEST, SMALLEST, USUAL, valid_dimension
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.selection import Certificate, Selection, SelectionProblem
-from fedstrata.domain.sketch import LARGEST, SMALLEST, USUAL, valid_dimension
 from fedstrata.errors import ConfigError, SelectionError
 from fedstrata.selectors.masks import candidates
 from fedstrata.selectors.protocol import SelectorState

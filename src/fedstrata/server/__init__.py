@@ -1,0 +1,1 @@
+"""The server: rounds, what comes in, what is recorded, and the session around them."""

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.runs.state import ServerState
-from fedstrata.server.method import Setting
+from fedstrata.server.setting import Setting
 from fedstrata.wire.assignment import Assignment, probe_of
 
 

@@ -15,7 +15,7 @@ from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Mask
 from fedstrata.selectors.protocol import Selector, SelectorState
-from fedstrata.server.method import Setting
+from fedstrata.server.setting import Setting
 
 Visits = Mapping[ClientId, ClientRound]
 

@@ -23,8 +23,8 @@ from fedstrata.domain.records import Abandoned, ClientRecord, LayerRecord, Round
 from fedstrata.domain.selection import Selection
 from fedstrata.domain.theory import chi2
 from fedstrata.runs.state import Measured, ServerState
-from fedstrata.server.method import Setting
 from fedstrata.server.replies import Loss
+from fedstrata.server.setting import Setting
 from fedstrata.server.theory import sketched_moments, theory_record
 from fedstrata.wire.admission import Norms
 from fedstrata.wire.messages import PhaseName, Probed, Reject, Update, Weights

@@ -22,9 +22,9 @@ from fedstrata.errors import StorageError
 from fedstrata.runs.journal import Journal
 from fedstrata.wire.admission import Norms, admit, admit_update, belongs
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import unframe
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Failure, Frame, Reject, Reply, Update
+from fedstrata.wire.reply_frames import unframe
 
 Loss = Callable[[ClientId, Reject, bool], None]
 """Is told of a client whose message did not count, why, and whether the client itself is lost."""

@@ -20,13 +20,13 @@ from fedstrata.runs.journal import Journal, MemoryJournal
 from fedstrata.runs.state import ServerState, StateVersions
 from fedstrata.server.assign import to_probe, to_train
 from fedstrata.server.collect import collect
-from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer
 from fedstrata.server.piggyback import Piggyback, more
 from fedstrata.server.quorum import require, with_quorum
 from fedstrata.server.recorder import Recorder
 from fedstrata.server.replies import Accepted
 from fedstrata.server.scoring import measured_by, piggybacked_scores, score_table, sketch_table
+from fedstrata.server.setting import Setting
 from fedstrata.wire.admission import Norms
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.digests import manifest_of

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedstrata.reading.section import Count, Positive, Whole
+from fedstrata.parsing.section import Count, Positive, Whole
 from fedstrata.wire.messages import PhaseName
 
 

@@ -20,8 +20,8 @@ from fedstrata.runs.checkpoint import Place, generations, load, strays
 from fedstrata.runs.folder import LogDigest, RunFolder
 from fedstrata.runs.journal import FileJournal
 from fedstrata.runs.state import ServerState
-from fedstrata.server.method import Setting
 from fedstrata.server.session import Session
+from fedstrata.server.setting import Setting
 from fedstrata.server.setup import RunSetup
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Weights

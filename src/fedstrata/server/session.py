@@ -20,8 +20,8 @@ from fedstrata.files import argument
 from fedstrata.runs.checkpoint import Place, generations, round_of, save
 from fedstrata.runs.folder import Event, LogDigest, round_events
 from fedstrata.runs.journal import FileJournal
+from fedstrata.runs.result_files import write_tables
 from fedstrata.runs.state import Best, ServerState
-from fedstrata.runs.tables import write_tables
 from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.server.round import play_round
 from fedstrata.server.setup import RunSetup

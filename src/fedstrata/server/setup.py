@@ -11,8 +11,8 @@ from fedstrata.engines.protocol import Engine
 from fedstrata.runs.best import BestWeights
 from fedstrata.runs.folder import RunFolder
 from fedstrata.server.evaluation import CentralTest
-from fedstrata.server.method import Setting
 from fedstrata.server.observers import Observer, Quiet
+from fedstrata.server.setting import Setting
 from fedstrata.server.theory import Instrument
 
 

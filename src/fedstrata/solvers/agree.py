@@ -14,7 +14,7 @@ import numpy as np
 from fedstrata.solvers.best_response import ascend, force, polish, responses, starts
 from fedstrata.solvers.bound import Dual, evaluate, first_prices, lower
 from fedstrata.solvers.exact import prove
-from fedstrata.solvers.problem import Bools, Floats, Instance
+from fedstrata.solvers.objective import Bools, Floats, Instance
 
 CLOSED = 1e-10
 """Relative gap at which masks count as optimal and the search stops."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedstrata.solvers.best_response import moves
 from fedstrata.solvers.client_masks import Priced, exact, quick
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 
 SWEEPS = 30
 """Rounds of best responses at most."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedstrata.solvers.problem import Bools, Floats, Instance, Objective
+from fedstrata.solvers.objective import Bools, Floats, Instance, Objective
 
 WORK = 8_000_000
 """Matrix entries that forced moves may touch; a count, not a clock, so that answers are repeatable."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstrata.solvers.problem import Bools, Floats, Instance
+from fedstrata.solvers.objective import Bools, Floats, Instance
 
 PATIENCE = 12
 """Evaluations without progress after which the step is halved and the descent restarts from its best point."""

@@ -6,8 +6,8 @@ the budgets (all scaled to 1) bound the worth of any mask whose lowest layer is 
     worth_l + mu (1 - setup_l - cost_l) + sum_{j > l} max(0, worth_j - mu cost_j)
 
 Most pairs (client, l) fall below a greedy mask at once; in the others, layers whose reduced worth decides them are
-fixed (``solvers/core.py``), and what is left is the list of undominated partial masks. Where a client has few layers,
-all its affordable masks are tabulated once, and the best is looked up.
+fixed (``solvers/core_search.py``), and what is left is the list of undominated partial masks. Where a client has few
+layers, all its affordable masks are tabulated once, and the best is looked up.
 Martello, Pisinger, Toth, "Dynamic programming and strong bounds for the 0-1 knapsack problem", Management Science
 45(3), 1999, https://doi.org/10.1287/mnsc.45.3.414.
 """
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedstrata.solvers.core import fill, lead, search
-from fedstrata.solvers.problem import Bools, Floats, Objective
+from fedstrata.solvers.core_search import fill, lead, search
+from fedstrata.solvers.objective import Bools, Floats, Objective
 from fedstrata.solvers.relaxation import TOLERANCE, relax
 from fedstrata.solvers.relaxation import ceilings as ceilings_at
 from fedstrata.solvers.tariff import CostTable, Ints

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fedstrata.solvers.problem import Bools, Instance
+from fedstrata.solvers.objective import Bools, Instance
 
 
 def common(problem: Instance) -> Bools:

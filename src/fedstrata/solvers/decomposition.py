@@ -19,7 +19,7 @@ import numpy as np
 
 from fedstrata.solvers.bound import deflected
 from fedstrata.solvers.client_masks import Priced, exact, quick, relaxed_prices
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 
 PATIENCE = 10
 """Evaluations without progress after which the step is halved and the descent restarts from its best point."""
@@ -70,7 +70,7 @@ def evaluate(problem: Priced, multipliers: Floats, *, known: Bools | None = None
 
     Example:
         >>> from fedstrata.solvers.client_masks import priced
-        >>> from fedstrata.solvers.problem import Objective
+        >>> from fedstrata.solvers.objective import Objective
         >>> from fedstrata.solvers.tariff import tariff
         >>> problem = priced(Objective(np.array([[3.0, 1.0]]), 0.0, 0.0), tariff([2.5], (1, 2), setups=[1.0, 1.0]))
         >>> round(evaluate(problem, np.zeros((1, 2))).bound, 6), round(evaluate(problem, np.ones((1, 2))).bound, 6)

@@ -16,7 +16,7 @@ from fedstrata.solvers.agree import descend, polished
 from fedstrata.solvers.best_response import responses
 from fedstrata.solvers.bound import first_prices
 from fedstrata.solvers.exact import load_matrix, objective_scale, spending_matrix
-from fedstrata.solvers.problem import Bools, Floats, Instance
+from fedstrata.solvers.objective import Bools, Floats, Instance
 
 FLOW_ENTRIES = 40_000
 """Largest ``clients * layers`` for which diversity is solved as one linear program."""

@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, kron
 
 from fedstrata.solvers.bound import load_values
-from fedstrata.solvers.problem import Bools, Floats, Instance
+from fedstrata.solvers.objective import Bools, Floats, Instance
 
 NODES = 3000
 """Branch-and-bound nodes at most."""

@@ -9,8 +9,8 @@ from fedstrata.solvers.mass import MassProblem, mass_problem
 from fedstrata.solvers.mass_ascent import ascend
 from fedstrata.solvers.mass_bound import lower_bound
 from fedstrata.solvers.mass_exact import alike, enumerated
+from fedstrata.solvers.objective import Bools
 from fedstrata.solvers.p1 import Solution
-from fedstrata.solvers.problem import Bools
 from fedstrata.solvers.tariff import Ints
 
 

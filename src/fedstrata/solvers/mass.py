@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from fedstrata.errors import ConfigError
 from fedstrata.solvers.best_response import top_rows
 from fedstrata.solvers.client_masks import Priced, exact, priced
-from fedstrata.solvers.problem import Bools, Floats, Objective
+from fedstrata.solvers.objective import Bools, Floats, Objective
 from fedstrata.solvers.tariff import CostTable, Ints, tariff
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from fedstrata.solvers.mass import MassProblem
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 from fedstrata.solvers.tariff import Ints
 
 SWEEPS = 50

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedstrata.solvers.bound import deflected
 from fedstrata.solvers.mass import MassProblem
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 
 STEPS = 200
 """Subgradient steps where a client's best mask is a look-up."""

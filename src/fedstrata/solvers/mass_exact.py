@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedstrata.solvers.mass import MassProblem
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 
 WORK = 50_000_000
 """Entries ``layers * clients * places`` up to which the programme is run."""

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from fedstrata.solvers.client_masks import Priced, within_slack
 from fedstrata.solvers.decomposition import Point
 from fedstrata.solvers.exact import TOLERANCE, highs
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 from fedstrata.solvers.tariff import Ints
 
 COLUMNS = 800

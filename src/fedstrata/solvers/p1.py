@@ -14,8 +14,8 @@ from fedstrata.solvers.best_response import responses
 from fedstrata.solvers.client_masks import priced
 from fedstrata.solvers.common import common
 from fedstrata.solvers.diverse import diverse
+from fedstrata.solvers.objective import Bools, Floats, Instance, Objective, objective
 from fedstrata.solvers.priced import solve_priced
-from fedstrata.solvers.problem import Bools, Floats, Instance, Objective, objective
 from fedstrata.solvers.tariff import CostTable, Ints, tariff
 
 

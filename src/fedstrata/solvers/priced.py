@@ -11,7 +11,7 @@ from fedstrata.solvers.ascent import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.client_masks import Priced, affordable, exact, quick
 from fedstrata.solvers.decomposition import Point, evaluate, first_multipliers, lower, lower_by_cuts
 from fedstrata.solvers.mixed import prove
-from fedstrata.solvers.problem import Bools
+from fedstrata.solvers.objective import Bools
 
 CLOSED = 1e-10
 """Relative gap at which masks count as optimal and the search stops."""
@@ -55,7 +55,7 @@ def ranked(problem: Priced) -> Bools:
 
     Example:
         >>> from fedstrata.solvers.client_masks import priced
-        >>> from fedstrata.solvers.problem import Objective
+        >>> from fedstrata.solvers.objective import Objective
         >>> from fedstrata.solvers.tariff import tariff
         >>> scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
         >>> problem = priced(Objective(scores, inf, 0.0), tariff([4.0, 2.0], (2, 3), setups=[2.0, 1.0, 0.0]))

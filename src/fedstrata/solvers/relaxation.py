@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedstrata.solvers.problem import Floats
+from fedstrata.solvers.objective import Floats
 
 TOLERANCE = 1e-12
 """Relative slack of budgets and worths during the search; the masks it returns are checked without any."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedstrata.errors import BudgetError, ConfigError
-from fedstrata.solvers.problem import Bools, Floats
+from fedstrata.solvers.objective import Bools, Floats
 
 Ints = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from fedstrata.assembly.provenance import resolved_values
 from fedstrata.config.changes import change
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.errors import ConfigError
-from fedstrata.reading.problems import Loc, Marks, Problem, config_error
+from fedstrata.parsing.problems import Loc, Marks, Problem, config_error
 from fedstrata.sweeping.names import grid_points
 from fedstrata.sweeping.schema import EVERY, MethodSection, SweepSection
 

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Loc, Marks, Problem, config_error, in_order, problems_of
-from fedstrata.reading.texts import odd_texts
-from fedstrata.reading.yaml_file import read_yaml
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Loc, Marks, Problem, config_error, in_order, problems_of
+from fedstrata.parsing.string_checks import odd_texts
+from fedstrata.parsing.yaml_file import read_yaml
 from fedstrata.sweeping.cells import OWN_KEYS, Base
 from fedstrata.sweeping.names import folder_name, name_problem
 from fedstrata.sweeping.schema import EVERY, MethodSection, SweepSection

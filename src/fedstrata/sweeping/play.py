@@ -13,8 +13,8 @@ from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.shared import Shared
 from fedstrata.config.load import check_config
 from fedstrata.files import new_folder, write_atomic, writing
-from fedstrata.reading.problems import Marks
-from fedstrata.reading.yaml_text import yaml_value
+from fedstrata.parsing.problems import Marks
+from fedstrata.parsing.yaml_text import yaml_value
 from fedstrata.runs.checkpoint import clear
 from fedstrata.runs.folder import RunFolder
 from fedstrata.server.observers import Quiet

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.provenance import resolved_values
 from fedstrata.assembly.runtime import LoadRows
-from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import Loaded
 from fedstrata.data.tensors import FederatedData
 

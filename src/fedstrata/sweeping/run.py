@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedstrata.assembly.sources import load_rows
+from fedstrata.assembly.loading import load_rows
 from fedstrata.comparison.results import Outcome
 from fedstrata.config.load import Loaded
 from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import private_folder
 from fedstrata.locks import Lock
+from fedstrata.sweeping.changed_inputs import Present
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 from fedstrata.sweeping.pool import Pool
-from fedstrata.sweeping.present import Present
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from fedstrata.sweeping.schedule import Schedule
 from fedstrata.sweeping.sweep import Job, Sweep

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from fedstrata.reading.section import Section
+from fedstrata.parsing.section import Section
 
 EVERY = "all"
 """What a method says that runs under all budgets."""

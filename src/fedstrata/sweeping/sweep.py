@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.reading.problems import Marks
+from fedstrata.parsing.problems import Marks
 from fedstrata.sweeping.cells import Cell, Clients, cells_of
 from fedstrata.sweeping.file import read_sweep
 from fedstrata.sweeping.names import folder_name

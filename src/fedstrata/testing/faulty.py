@@ -18,11 +18,11 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.engines.local import failure
 from fedstrata.engines.protocol import Engine
-from fedstrata.testing.damage import blocks_of, changed, different, outdated
+from fedstrata.testing.corrupt_replies import blocks_of, changed, different, outdated
 from fedstrata.testing.faults import Fault, Kind, Plan, stream
 from fedstrata.wire.assignment import asked_of
-from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.messages import Frame, Reject, Reply, Request
+from fedstrata.wire.reply_frames import decode, encode
 
 Message = Reply | Frame
 Arrival = tuple[float, ClientId, Message]

@@ -17,7 +17,7 @@ from fedstrata.domain.layers import Layer
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
-from fedstrata.reading.typed import shown
+from fedstrata.parsing.typed import shown
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.messages import (
     CLAIMS,

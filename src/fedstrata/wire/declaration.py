@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.units import BUDGET_UNITS
 from fedstrata.errors import nearest
-from fedstrata.reading.typed import plain, typed
+from fedstrata.parsing.typed import plain, typed
 from fedstrata.wire.messages import MOST_ROWS, Ascending
 
 MOST_TEXT = 300

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.layers import Layer
-from fedstrata.reading.typed import plain
+from fedstrata.parsing.typed import plain
 from fedstrata.wire.manifest import KINDS
 from fedstrata.wire.messages import CLAIMS, Evaluated, Probed, Update, Weights
 

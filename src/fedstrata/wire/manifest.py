@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fedstrata.domain.reasons import Reason
-from fedstrata.reading.json_text import json_value
-from fedstrata.reading.typed import plain, typed
+from fedstrata.parsing.json_text import json_value
+from fedstrata.parsing.typed import plain, typed
 from fedstrata.wire.messages import Evaluated, Failure, Probed, Reply, Update
 from fedstrata.wire.sizes import Encoding
 

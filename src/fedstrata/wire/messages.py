@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, PlainSerializer
 
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import LayerStats, Statistic
 from fedstrata.domain.training import ANEW, MOST_RATE, Passes, Probing, Training, Within
 from fedstrata.wire.sizes import Encoding
@@ -256,7 +256,7 @@ class Frame:
 
     Attributes:
         client: Whose channel it came through; not a field of the message.
-        data: The bytes; ``wire/codec.py`` reads them.
+        data: The bytes; ``wire/reply_frames.py`` reads them.
     """
 
     client: ClientId

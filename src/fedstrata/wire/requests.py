@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fedstrata.reading.typed import plain, shown, typed
+from fedstrata.parsing.typed import plain, shown, typed
 from fedstrata.wire.messages import Evaluate, Probe, Request, Train, Weights, phase_of
 
 _PHASES: Mapping[str, TypeAdapter[Any]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from fedstrata.assembly.sources import load_rows
+from fedstrata.assembly.loading import load_rows
 from fedstrata.cli.main import app
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.keys import make_site_key

@@ -25,10 +25,10 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.envelope import Envelope
 from fedstrata.errors import ConfigError, TrainingError
 from fedstrata.wire.assignment import asked_of
-from fedstrata.wire.codec import decode
 from fedstrata.wire.declaration import Declaration
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Evaluate, Failure
+from fedstrata.wire.reply_frames import decode
 from fedstrata.wire.requests import to_json
 from small_runs import digits
 from waiting import HANG

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.assembly.sources import load_rows
+from fedstrata.assembly.loading import load_rows
 from fedstrata.config.load import load_config
 from fedstrata.deploy.flower import trial_run
 from fedstrata.deploy.flower.run_spec import run_spec

@@ -9,14 +9,14 @@ import pytest
 
 from fedstrata.deploy.site.service import Service
 from fedstrata.deploy.site.timer import within
+from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.reasons import Reason
-from fedstrata.domain.sketch import Hashing
 from fedstrata.domain.stats import Statistic
 from fedstrata.scores.gradient_norm import GradientNorm
 from fedstrata.scores.relative_gradient_norm import RelativeGradientNorm
 from fedstrata.scores.signal_to_noise import SignalToNoise
-from fedstrata.wire.codec import decode, encode
 from fedstrata.wire.messages import Failure, Probed, ProbePlan, Request, TrainPlan, Update
+from fedstrata.wire.reply_frames import decode, encode
 from site_world import Server, content, evaluation, facts_of, log_of, office_in, probe, train
 from worker_engines import assignment
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.deploy.site.keys import PinSection
 from fedstrata.deploy.site.pins import check_pins
 from fedstrata.deploy.site.run_spec import read_run_spec
+from fedstrata.deploy.site.site_schema import PinSection
 from fedstrata.errors import ClientError
 from site_world import Server, office_in, train
 

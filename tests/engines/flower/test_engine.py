@@ -20,7 +20,6 @@ from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Tally
 from fedstrata.engines.local import LocalEngine
 from fedstrata.wire.assignment import Assignment
-from fedstrata.wire.codec import decode
 from fedstrata.wire.messages import (
     Evaluate,
     Evaluated,
@@ -35,6 +34,7 @@ from fedstrata.wire.messages import (
     Update,
     Weights,
 )
+from fedstrata.wire.reply_frames import decode
 from flower_grid import FakeGrid, FakeNode, Forge, ToySite, key_of, keys_of
 from toys import named, same_bits, toy_clients, toy_layers, toy_model
 

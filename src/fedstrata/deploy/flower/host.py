@@ -69,7 +69,7 @@ class Host:
 
     def work(self, envelope: Envelope) -> Envelope:
         """Do what a message asks, or say which layers are missing."""
-        from fedstrata.deploy.site.frames import framed
+        from fedstrata.deploy.site.service import framed
         from fedstrata.engines.local import answer
         from fedstrata.wire.messages import Train
         from fedstrata.wire.requests import from_json
@@ -92,7 +92,7 @@ def _host(place: Place) -> Host:
     from fedstrata.config.load import check_config
     from fedstrata.deploy.site.cache import LayerCache
     from fedstrata.deploy.site.layer_store import LayerStore
-    from fedstrata.reading.yaml_text import yaml_value
+    from fedstrata.parsing.yaml_text import yaml_value
 
     values, _ = yaml_value(place.config, "the run's configuration")
     loaded = check_config(values)

@@ -17,7 +17,7 @@ from fedstrata.deploy.flower.control_channel import ControlChannel, Result
 from fedstrata.deploy.flower.services import Home, flwr, flwr_json
 from fedstrata.errors import TrainingError
 from fedstrata.files import argument, private_folder, write_private
-from fedstrata.reading.paths import expanded
+from fedstrata.parsing.paths import expanded
 
 _POLL = 0.2
 _LOOK = 10.0  # seconds between two questions whether Flower still has the run going

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from fedstrata.assembly.sources import task_of
+from fedstrata.assembly.loading import task_of
 from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
-from fedstrata.data.columns import RowTerms
+from fedstrata.data.read_options import RowTerms
 
 
 def run_spec(loaded: Loaded, labels: Sequence[str]) -> dict[str, Any]:

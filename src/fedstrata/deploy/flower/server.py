@@ -28,8 +28,8 @@ from fedstrata.config.load import load_config
 from fedstrata.deploy.flower.app import SETTINGS
 from fedstrata.deploy.flower.control_channel import ControlChannel, Result
 from fedstrata.deploy.flower.run_spec import run_spec
+from fedstrata.deploy.flower.site_status import STATUS
 from fedstrata.deploy.flower.sites import SiteBook, name_of, roster
-from fedstrata.deploy.flower.watch import STATUS
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.engine import FlowerEngine
 from fedstrata.engines.flower.join import Joined, join

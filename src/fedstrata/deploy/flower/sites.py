@@ -11,15 +11,15 @@ from typing import Any
 from fedstrata.config.flower import client_names, key_files
 from fedstrata.config.load import Loaded
 from fedstrata.deploy.flower.keys import public_key, read_public_key
-from fedstrata.deploy.flower.watch import STATUS, WIRE
+from fedstrata.deploy.flower.site_status import STATUS, WIRE
 from fedstrata.domain.ids import ClientId
 from fedstrata.engines.flower.roster import Roster
 from fedstrata.engines.flower.traffic import Exchange
 from fedstrata.errors import CheckpointError, ConfigError
 from fedstrata.files import append, write_atomic, writing
-from fedstrata.reading.json_text import read_json
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Problem, config_error
+from fedstrata.parsing.json_text import read_json
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Problem, config_error
 
 _TEXT = "ecdsa-sha2-"
 """How a key begins that stands in the configuration itself."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.provenance import resolved
-from fedstrata.assembly.sources import load_rows
 from fedstrata.config.load import Loaded
 from fedstrata.deploy.flower.trial import NAME, Trial, trial
 from fedstrata.errors import ConfigError

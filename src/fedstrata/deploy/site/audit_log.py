@@ -24,7 +24,7 @@ from fedstrata.deploy.site.limits import Past
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, write_atomic
 from fedstrata.locks import Lock
-from fedstrata.reading.json_text import json_value
+from fedstrata.parsing.json_text import json_value
 from fedstrata.wire.messages import Evaluate, Probe, Request, Train
 
 LINES, FACTS, KEY = "left.log", "left.jsonl", "rows.key"

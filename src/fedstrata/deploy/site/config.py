@@ -10,14 +10,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fedstrata.budgets.limits import parse
-from fedstrata.deploy.site.keys import SECTIONS, SiteSection, SiteTerms
+from fedstrata.deploy.site.site_schema import SECTIONS, SiteSection, SiteTerms
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.units import amount
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.problems import Loc, Problem, config_error, in_order, problems_of
-from fedstrata.reading.texts import odd_texts
-from fedstrata.reading.yaml_file import read_yaml
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.problems import Loc, Problem, config_error, in_order, problems_of
+from fedstrata.parsing.string_checks import odd_texts
+from fedstrata.parsing.yaml_file import read_yaml
 
 SERVER = "server"
 """What ``model`` says where the server may name any folder of this machine."""

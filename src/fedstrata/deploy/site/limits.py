@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
-from fedstrata.client.draws import local_steps
-from fedstrata.deploy.site.keys import LimitsSection
+from fedstrata.client.batching import local_steps
+from fedstrata.deploy.site.site_schema import LimitsSection
 from fedstrata.domain.formatting import plural
 from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.reasons import Reason

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fedstrata.config.schema import AdapterSection
-from fedstrata.deploy.site.keys import PinSection
 from fedstrata.deploy.site.run_spec import RunSpec
+from fedstrata.deploy.site.site_schema import PinSection
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.reasons import Reason
 from fedstrata.errors import ClientError

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.training import Within, types_of
 from fedstrata.errors import ClientError
-from fedstrata.reading.typed import shown
+from fedstrata.parsing.typed import shown
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
 
 MOST_STATES = 3

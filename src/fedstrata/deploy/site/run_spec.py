@@ -17,17 +17,17 @@ from pydantic import Field, ValidationError
 from fedstrata.config.catalog import describe, ships
 from fedstrata.config.load import Loaded, check_config, load_config
 from fedstrata.config.schema import ModelSection
-from fedstrata.data.columns import RowTerms
+from fedstrata.data.read_options import RowTerms
 from fedstrata.deploy.site.config import SERVER, SiteConfig
-from fedstrata.deploy.site.keys import RowsSection
+from fedstrata.deploy.site.site_schema import RowsSection
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.training import Precision
 from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
 from fedstrata.models.folder import EMBEDDED
-from fedstrata.reading.paths import expanded
-from fedstrata.reading.section import Section, Whole
-from fedstrata.reading.typed import problem
+from fedstrata.parsing.paths import expanded
+from fedstrata.parsing.section import Section, Whole
+from fedstrata.parsing.typed import problem
 
 
 class RowsTerms(Section, RowTerms, frozen=True):

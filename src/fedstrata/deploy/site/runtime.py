@@ -11,8 +11,8 @@ from importlib.metadata import version
 import torch
 
 from fedstrata.assembly.inputs import rows_hash
+from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.runtime import handler_of, open_workplace
-from fedstrata.assembly.sources import load_rows
 from fedstrata.client.handler import Handler
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore

@@ -19,7 +19,7 @@ from fedstrata.deploy.site.answer import Answer, refused
 from fedstrata.deploy.site.audit_log import WORK, AuditLog, kinds_of, quoted
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
-from fedstrata.deploy.site.frames import failed, framed, sentence
+from fedstrata.deploy.site.error_redaction import failed, sentence
 from fedstrata.deploy.site.limits import check_limits, digest_of_plan, withheld
 from fedstrata.deploy.site.plans import check_request
 from fedstrata.deploy.site.run_spec import digest_of, read_run_spec
@@ -32,8 +32,10 @@ from fedstrata.domain.reasons import Reason
 from fedstrata.domain.rounds import number
 from fedstrata.engines.local import failure
 from fedstrata.errors import ClientError, StorageError
-from fedstrata.wire.messages import Failure, Reply, Request, Train, Weights, phase_of
+from fedstrata.wire.messages import Failure, Reply, Request, Train, Update, Weights, phase_of
+from fedstrata.wire.reply_frames import parts
 from fedstrata.wire.requests import from_json
+from fedstrata.wire.sizes import Encoding
 
 log = logging.getLogger(__name__)
 
@@ -249,3 +251,17 @@ class Service:
         if name != (known or name):
             raise ClientError(f"this site is client {known} in the run, and not {name}")
         return ClientId(name)
+
+
+def framed(reply: Reply, blocks: tuple[Layer, ...], request: Request) -> Answer:
+    """Return a reply as an answer.
+
+    Args:
+        reply: What is to leave.
+        blocks: The blocks that an update holds.
+        request: What it answers.
+    """
+    update = isinstance(reply, Update) and isinstance(request, Train)
+    sent = blocks if update else ()
+    encoding = Encoding(request.plan.encoding) if isinstance(request, Train) else Encoding.FLOAT32
+    return Answer({"kind": "frame"}, parts(reply, sent, encoding), tuple(block.name for block in sent))

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedstrata.data.kinds import CLIENT
 from fedstrata.errors import ClientError
-from fedstrata.reading.typed import shown
+from fedstrata.parsing.typed import shown
 from fedstrata.wire.messages import Request
 
 MOST_NAME = 200

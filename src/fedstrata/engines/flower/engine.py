@@ -26,8 +26,8 @@ from fedstrata.engines.flower.traffic import Exchange, Note
 from fedstrata.engines.flower.transport import Lost, Sent, Transport
 from fedstrata.engines.local import failure
 from fedstrata.wire.assignment import asked_of
-from fedstrata.wire.codec import frame_limit
 from fedstrata.wire.messages import Failure, Frame, PhaseName, Request, phase_of
+from fedstrata.wire.reply_frames import frame_limit
 from fedstrata.wire.requests import to_json
 
 KINDS: Mapping[PhaseName, str] = {"probe": "query.probe", "train": "train.layers", "evaluate": "evaluate"}

@@ -13,7 +13,7 @@ from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from fedstrata.reading.json_text import json_value
+from fedstrata.parsing.json_text import json_value
 
 PROTOCOL = 1
 """Version of what server and sites say to each other; both sides have to speak the same."""

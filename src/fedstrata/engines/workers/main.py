@@ -23,8 +23,8 @@ from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import read_at, write_at
 from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.interpreter import receive, send
-from fedstrata.wire.codec import encode
 from fedstrata.wire.messages import Reply, Request, Train
+from fedstrata.wire.reply_frames import encode
 from fedstrata.wire.requests import from_json
 from fedstrata.wire.sizes import Encoding
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from fedstrata.engines.protocol import ClientHandler
 from fedstrata.engines.workers.layout import Layout
-from fedstrata.reading.typed import plain, typed
+from fedstrata.parsing.typed import plain, typed
 
 Arguments = Annotated[Mapping[str, Any], PlainSerializer(json.dumps), BeforeValidator(json.loads)]
 """Written as a text of its own, since pydantic has no infinite numbers where it knows of no type."""

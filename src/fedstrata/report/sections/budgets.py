@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from fedstrata.comparison.totals import turns
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.formatting import NOTHING, listing, plural, quantity
 from fedstrata.domain.records import ClientRecord
@@ -14,6 +13,7 @@ from fedstrata.domain.units import UNITS, shown
 from fedstrata.report.blocks import Block, Check, Meter, Note, TableCell
 from fedstrata.report.sections.predicted import measured
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import turns
 
 _MEASURED = ("bytes_up", "bytes_peak", "seconds")
 _NAMES = {

@@ -6,12 +6,12 @@ from fedstrata.comparison.compare import compare
 from fedstrata.comparison.grouping import Group, Series, final_accuracy
 from fedstrata.comparison.methods import Rules
 from fedstrata.comparison.outcome import outcome_of
-from fedstrata.comparison.totals import layers_chosen, spread
 from fedstrata.domain.formatting import NOTHING, duration, megabytes, percent, plural, quantity
 from fedstrata.report.blocks import Block, Meter, Note, Table, TableCell
 from fedstrata.report.sections.paired import difference_blocks
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import layers_chosen, spread
 
 _HEAD = (
     "method",

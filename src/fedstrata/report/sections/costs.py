@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from fedstrata.comparison.totals import largest_peak, predicted_flops, turns
 from fedstrata.domain.formatting import NOTHING, duration, megabytes, number, plural, quantity
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.blocks import Block, Note, Table, TableCell, folded
 from fedstrata.report.sections.budgets import budget_shown, budgets, tightest
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import largest_peak, predicted_flops, turns
 
 _HEAD = (
     "client",

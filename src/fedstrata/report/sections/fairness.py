@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fedstrata.comparison.totals import spread_of
 from fedstrata.domain.formatting import NOTHING, percent, plural
 from fedstrata.report.blocks import Block, Key, Meter, Note, Picture, Pictures, Table, TableCell, Text, folded
 from fedstrata.report.figures.axes import COUNT, SHARE, Axis
 from fedstrata.report.figures.lines import Dot, Line, line_chart
 from fedstrata.report.outliers import outliers
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import spread_of
 
 FEW_ROWS = 30
 """Held-out rows below which a client's accuracy is called coarse."""

@@ -8,13 +8,13 @@ from statistics import fmean
 
 from fedstrata.comparison.grouping import Group, final_accuracy, uploaded
 from fedstrata.comparison.pareto import Standing, alike, frontier
-from fedstrata.comparison.totals import client_seconds, predicted_flops
 from fedstrata.domain.formatting import listing, percent, quantity
 from fedstrata.report.blocks import Block, Key, Picture, Pictures, Text
 from fedstrata.report.figures.axes import Axis
 from fedstrata.report.figures.tradeoff import tradeoff
 from fedstrata.report.sections.verdict import measured_on
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import client_seconds, predicted_flops
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 
-from fedstrata.comparison.totals import seconds_of, turns
 from fedstrata.domain.formatting import number, plural
 from fedstrata.domain.records import ClientRecord
 from fedstrata.report.blocks import Block, Picture, Pictures, Text
 from fedstrata.report.figures.agreement import BAND, Pair, agreement
 from fedstrata.runs.records import Run
+from fedstrata.runs.statistics import seconds_of, turns
 
 _NAMES = {
     "bytes_up": "Bytes up",

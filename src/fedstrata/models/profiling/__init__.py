@@ -1,0 +1,1 @@
+"""What a training step costs: operations and memory by lowest trained layer, measured without weights."""
