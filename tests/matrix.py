@@ -136,19 +136,15 @@ class Watched:
         return now, state
 
 
-class Clocked(Quiet):
+class Clocked:
     """Notes the virtual time at the end of every round."""
 
     def __init__(self, engine: FaultyEngine) -> None:
-        object.__setattr__(self, "engine", engine)
-        object.__setattr__(self, "ends", [])
-        object.__setattr__(self, "records", [])
+        self.engine = engine
+        self.ends: list[float] = []
+        self.records: list[RoundRecord] = []
 
-    engine: FaultyEngine
-    ends: list[float]
-    records: list[RoundRecord]
-
-    def round_done(self, record: RoundRecord) -> None:
+    def note(self, record: RoundRecord) -> None:
         self.ends.append(self.engine.clock.now())
         self.records.append(record)
 
@@ -211,7 +207,7 @@ def prepare(
         test=central,
         folder=RunFolder(path),
         header=header,
-        observer=clocked,
+        observer=Quiet(round_done=clocked.note),
     )
     return run, model.weights(), engine, watched, clocked
 

@@ -51,7 +51,7 @@ def test_another_configuration_is_told_by_key(job: Job) -> None:
     begin(job, train={**job.values["train"], "rounds": 9, "lr": 0.5}, seed=4)
     how, why = standing(job, Present())
     assert how is Standing.CHANGED
-    assert why == f"{job.folder}: train.rounds was 9, now 2, train.lr was 0.5, now 0.1, seed was 4, now 0"
+    assert why == f"{job.folder}: train.lr was 0.5, now 0.1, train.rounds was 9, now 2, seed was 4, now 0"
 
 
 def test_keys_that_change_no_bit_may_differ(job: Job) -> None:
