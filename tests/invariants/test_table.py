@@ -27,7 +27,7 @@ P11  FedAvg, a round            server/test_round.py::test_full_masks_are_fedavg
 P11  FedAvg, the mean           aggregators/test_layerwise_mean.py::test_full_masks_are_fedavg_to_the_bit
 P16  names                      invariants/test_wire_invariants.py::test_p16_clients_upload_exactly_what_they_were_assigned
 P16  bytes                      invariants/test_wire_invariants.py::test_p16_the_wire_carries_the_selected_layers_and_at_most_one_percent_more
-P16  bytes of a ViT-S block     wire/test_codec.py::test_framing_of_a_large_block_is_under_one_percent_and_64_kib
+P16  bytes of a ViT-S block     wire/test_reply_frames.py::test_framing_of_a_large_block_is_under_one_percent_and_64_kib
 P17  frames                     invariants/test_run_invariants.py::test_p17_replies_as_values_and_as_frames_end_in_the_same_bits
 P17  resumed                    invariants/test_run_invariants.py::test_p17_a_run_resumed_as_frames_ends_in_the_bits_of_an_unbroken_one
 P17  resumed, every selector    server/test_resume.py::test_an_interrupted_run_resumes_to_the_same_bits
