@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedstrata.costs.measured import Bound, Measured
-from fedstrata.costs.memory import STATES, TEMPORARIES
+from fedstrata.costs.memory import TEMPORARIES
 from fedstrata.costs.protocol import Facts, Workload
 from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.count_sketch import Hashing
@@ -16,6 +16,7 @@ from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.profile import ALWAYS
 from fedstrata.domain.stats import Statistic
+from fedstrata.domain.training import MOMENTS
 from fedstrata.errors import ConfigError
 from fedstrata.wire.messages import ProbePlan, TrainPlan
 from price_lists import LAYERS, PHONE, profile
@@ -108,7 +109,7 @@ def peak_by_hand(mask: frozenset[int], optimizer: str) -> float:
     trained = [layer in mask or layer == ALWAYS for layer in step.layer]
     sizes = [200, 40, 44, 48, 52, 20]
     own = sum(size for size, on in zip(sizes, trained, strict=True) if on)
-    held = 404 + 16 + own * (1 + STATES[optimizer])
+    held = 404 + 16 + own * (1 + MOMENTS[optimizer])
     saved = [
         int(step.saved[lowest, b]) + (int(step.saved_extra[b]) if layer in mask and layer > lowest else 0)
         for b, layer in enumerate(step.layer)

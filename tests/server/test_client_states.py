@@ -18,6 +18,7 @@ from fedstrata.domain.layers import LayerMap, Mask
 from fedstrata.domain.profile import TrainerCost
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.selection import Selection, SelectionProblem
+from fedstrata.domain.training import MOMENTS
 from fedstrata.engines.clock import MONOTONIC, Clock, Deadline
 from fedstrata.engines.local import LocalEngine
 from fedstrata.runs.checkpoint import generations
@@ -25,7 +26,7 @@ from fedstrata.selectors.protocol import SelectorState
 from fedstrata.server.rules import Rules
 from fedstrata.server.run import Run
 from fedstrata.server.session import Session
-from fedstrata.trainers.sgd import MOMENTS, Sgd
+from fedstrata.trainers.sgd import Sgd
 from fedstrata.wire.messages import Reply, Request, StateVersion, Train, TrainPlan, Weights
 from small_runs import after, essence, never, toy_run
 from toys import ToyNet, same_bits, toy_clients, toy_model
@@ -262,7 +263,7 @@ def test_a_state_that_is_gone_costs_the_client_its_answer_and_says_so(tmp_path: 
 
 
 def test_a_place_for_states_is_needed() -> None:
-    assert MOMENTS == {"momentum": 1, "adamw": 2}
+    assert MOMENTS == {"sgd": 0, "momentum": 1, "adamw": 2}
     handler = Handler(toy_model(), toy_clients(SIZES), Seeds(0), trainer=Sgd("kept"))
     request = Train(ClientId("a"), 0, handler.model.weights(), frozenset({0}), TrainPlan(), states=())
     (reply,) = LocalEngine(handler).send([request])

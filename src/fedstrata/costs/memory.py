@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from fedstrata.domain.layers import Layer, LayerMap
 from fedstrata.domain.profile import ALWAYS, StepProfile, TrainerCost
 from fedstrata.domain.stats import Statistic
+from fedstrata.domain.training import MOMENTS
 from fedstrata.wire.messages import TrainPlan
 
 Floats = NDArray[np.float64]
-
-STATES = {"sgd": 0, "momentum": 1, "adamw": 2}
-"""Copies of a trained tensor that an optimizer keeps."""
 
 _HASHED, _SKETCHING = 2, 16
 """Bytes of a sketch's hash per number of the layers, and of what is worked on per number of a tensor."""
@@ -63,7 +61,7 @@ def training(
         trainer: What the trainer asks for besides.
     """
     own, shared = _bytes(layers.layers), float(_bytes(layers.always).sum())
-    copies = 1 + STATES[plan.optimizer] + trainer.held_copies
+    copies = 1 + MOMENTS[plan.optimizer] + trainer.held_copies
     held = np.full(len(layers) + 1, parameters + profile.batch_bytes + copies * shared)
     extra = _spread(profile, profile.saved_extra)
     saved = np.cumsum(profile.saved - np.vstack([extra.T, np.zeros(len(profile.blocks))]), axis=1)

@@ -18,6 +18,8 @@ MOST_STEPS = 1_000_000
 """Local steps, or epochs, of one update: their batches are listed, so they have an end."""
 MOST_BATCH = 2**31 - 1
 MOST_RATE = 1000.0
+MOMENTS = {"sgd": 0, "momentum": 1, "adamw": 2}
+"""Copies of a trained tensor that an optimizer remembers."""
 
 
 @dataclass(frozen=True, slots=True)

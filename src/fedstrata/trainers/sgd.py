@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.profile import TrainerCost
+from fedstrata.domain.training import MOMENTS
 from fedstrata.errors import ConfigError
 from fedstrata.trainers.protocol import ClientState, Inputs
 from fedstrata.wire.messages import TrainPlan, Weights
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from fedstrata.models.objective import Objective
-
-
-MOMENTS = {"momentum": 1, "adamw": 2}
-"""Copies of a trained tensor that an optimizer remembers."""
 
 
 @dataclass(frozen=True)
