@@ -6,7 +6,9 @@ it comes from (``Within``), and whether it may change while a run lasts (``ANEW`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -83,8 +85,18 @@ def marked(record: type, mark: object) -> tuple[str, ...]:
         >>> marked(Training, ANEW)
         ('lr', 'momentum', 'weight_decay', 'clip_norm')
     """
-    hints = get_type_hints(record, include_extras=True)
-    return tuple(key for key, hint in hints.items() if any(mark in marks for _, marks in types_of(hint)))
+    return tuple(key for key, types in keys_of(record).items() if any(mark in marks for _, marks in types))
+
+
+@cache
+def keys_of(record: type) -> Mapping[str, list[tuple[Any, tuple[object, ...]]]]:
+    """Return the keys of a record, each with the types that it may have and their marks.
+
+    Example:
+        >>> keys_of(Probing)["batches"][0][0]
+        <class 'int'>
+    """
+    return {key: types_of(hint) for key, hint in get_type_hints(record, include_extras=True).items()}
 
 
 def types_of(hint: Any) -> list[tuple[Any, tuple[object, ...]]]:  # noqa: ANN401  whatever stands behind a key

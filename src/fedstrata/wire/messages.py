@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer
 
@@ -17,7 +17,7 @@ from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic
-from fedstrata.domain.training import ANEW, MOST_RATE, Passes, Probing, Training, Within
+from fedstrata.domain.training import ANEW, MOST_RATE, Passes, Probing, Training, Within, keys_of
 from fedstrata.wire.sizes import Encoding
 
 if TYPE_CHECKING:
@@ -280,10 +280,14 @@ class Reject:
 Reply = Probed | Update | Evaluated | Failure
 
 
-def _claims(kind: type[Reply]) -> dict[str, Claim]:
-    hints = get_type_hints(kind, include_extras=True)
-    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-    return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Claim)}
+def _claims(kind: type) -> dict[str, Claim]:
+    return {
+        name: mark
+        for name, types in keys_of(kind).items()
+        for _, marks in types
+        for mark in marks
+        if isinstance(mark, Claim)
+    }
 
 
 CLAIMS = {kind: _claims(kind) for kind in (Probed, Update, Evaluated, Failure)}

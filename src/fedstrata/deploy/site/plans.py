@@ -7,13 +7,12 @@ an update would hold the bare gradient of its last step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from fedstrata.domain.layers import LayerMap
-from fedstrata.domain.training import Within, types_of
+from fedstrata.domain.training import Within, keys_of
 from fedstrata.errors import ClientError
 from fedstrata.parsing.typed import shown
 from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Request, Train, TrainPlan
@@ -66,16 +65,11 @@ def _check_training(plan: TrainPlan) -> None:
 
 def _check_values(plan: TrainPlan | ProbePlan, section: str) -> None:
     kind: type = type(plan)
-    for key, types in _keys(kind).items():
+    for key, types in keys_of(kind).items():
         value = getattr(plan, key)
         if not any(_fits(value, kind, marks) for kind, marks in types):
             may = ", or ".join(_said(kind, marks) for kind, marks in types)
             raise ClientError(f"the plan has {section}.{key}: {shown(value)}; it is {may}")
-
-
-@lru_cache
-def _keys(plan: type) -> Mapping[str, list[tuple[Any, tuple[object, ...]]]]:
-    return {key: types_of(hint) for key, hint in get_type_hints(plan, include_extras=True).items()}
 
 
 def _fits(value: object, kind: Any, marks: Sequence[object]) -> bool:  # noqa: ANN401  a type of a key
