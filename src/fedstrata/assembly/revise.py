@@ -15,8 +15,8 @@ from fedstrata.assembly.output import run_folder
 from fedstrata.assembly.provenance import resolved
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.domain.formatting import plural
-from fedstrata.errors import CheckpointError, ConfigError, StorageError, nearest
-from fedstrata.files import write_atomic
+from fedstrata.errors import CheckpointError, ConfigError, nearest
+from fedstrata.files import write_atomic, writing
 from fedstrata.locks import Lock
 from fedstrata.runs.checkpoint import generations, round_of
 from fedstrata.runs.folder import RunFolder
@@ -64,9 +64,8 @@ def revise(path: Path, asked: Revision) -> None:
     if not lock.take(within=0.0):
         raise CheckpointError(f"{path} is being played by another process; wait for it, or end it")
     try:
-        _revise(folder, loaded)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}; make room") from error
+        with writing(path, "make room"):
+            _revise(folder, loaded)
     finally:
         lock.release()
 

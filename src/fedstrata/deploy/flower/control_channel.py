@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import StorageError
-from fedstrata.files import append, write_atomic, write_private
+from fedstrata.files import append, write_atomic, write_private, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,8 @@ class ControlChannel:
         if folder is None:
             return
         said = {name: getattr(result, name) for name in Result.__dataclass_fields__}
-        try:
+        with writing(folder / "result.json"):
             write_atomic(folder / "result.json", json.dumps(said))
-        except OSError as error:
-            raise StorageError(f"{folder / 'result.json'} cannot be written: {error.strerror}") from error
 
     def stop_wanted(self) -> bool:
         """Return whether the run is to end after this round."""

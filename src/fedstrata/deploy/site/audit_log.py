@@ -22,7 +22,7 @@ from typing import Any
 
 from fedstrata.deploy.site.limits import Past
 from fedstrata.errors import StorageError
-from fedstrata.files import append, private_folder, write_atomic
+from fedstrata.files import append, private_folder, write_atomic, writing
 from fedstrata.locks import Lock
 from fedstrata.parsing.json_text import json_value
 from fedstrata.wire.messages import Evaluate, Probe, Request, Train
@@ -72,12 +72,10 @@ class AuditLog:
         where += "" if facts.get("round") is None else f" round {facts['round']}"
         line = f"{now} {plain(where)}: {plain(sentence)}\n"
         record = json.dumps({"time": now, **facts}) + "\n"
-        try:
+        with writing(self._state):  # a TimeoutError of the lock is an OSError too
             private_folder(self._state)
             with Lock(self._state / "left.lock", within=_PATIENCE):
                 self._append(line.encode(), record.encode())
-        except OSError as error:  # a TimeoutError is one
-            raise StorageError(f"{self._state} cannot be written: {error.strerror or error}") from error
 
     def past(self, run: str) -> Past:
         """Return what has left, and the plans of a run."""
