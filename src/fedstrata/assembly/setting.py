@@ -58,41 +58,50 @@ def prepare_setting(
     Raises:
         ConfigError: Something that the configuration names does not fit; with file and line.
     """
-    config, parts = loaded.config, loaded.components
-    seeds, names = Seeds(config.seed), list(clients)
-    train, probe = train_plan(loaded, new_head=new_head), probe_plan(loaded)
-    workloads = {
-        c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
-        for c, w in clients.items()
-    }
-    trainer = loaded.at(("trainer",), lambda: parts.trainer.cost(train))
+    names, notes, parts = list(clients), list[str](), loaded.components
+    facts = _facts(loaded, layers, clients, measure, notes, parameter_bytes, declared, new_head=new_head)
     loaded.at(("selector",), lambda: parts.selector.init(layers))
-    loaded.at(("sampler",), lambda: parts.sampler.sample(names, seeds.generator(Phase.SAMPLE)))
-    notes: list[str] = []
-    facts = Facts(
-        layers=layers,
-        train=train,
-        probe=probe,
-        workloads=workloads,
-        devices=load_devices(loaded, [*names, *declared.absent]),
-        profiles=cache(lambda: _measured(measure, list(workloads.values()), notes)),
-        parameter_bytes=parameter_bytes,
-        trainer=trainer,
-    )
+    loaded.at(("sampler",), lambda: parts.sampler.sample(names, Seeds(loaded.config.seed).generator(Phase.SAMPLE)))
     pricing = loaded.at(("cost",), lambda: parts.cost.bind(facts))
-    probed = probed_clients(loaded, names, layers, probe)
-    budgets = _budgets(loaded, seeds, facts, pricing, declared)
+    budgets = _budgets(loaded, facts, pricing, declared)
     loaded.at(("flower", "sites"), lambda: notes.extend(declared.notes(layers)))
     profiles = {c: _profile(c, clients[c], examples[c], budgets[c], declared, layers) for c in names}
     setting = _setting(loaded, facts, pricing, profiles, declared)
-    prepared = Prepared(setting, workloads, probed, ())
+    prepared = Prepared(setting, facts.workloads, probed_clients(loaded, names, layers, facts.probe), ())
     refusals = _check(loaded, prepared, declared, facts, notes, refuse=refuse)
     return replace(prepared, notes=tuple(notes), refusals=refusals)
 
 
-def _budgets(
-    loaded: Loaded, seeds: Seeds, facts: Facts, pricing: Pricing, declared: Declared
-) -> Mapping[ClientId, Cost]:
+def _facts(
+    loaded: Loaded,
+    layers: LayerMap,
+    clients: Mapping[ClientId, Workload | ClientRows],
+    measure: Measure,
+    notes: list[str],
+    parameter_bytes: int,
+    declared: Declared,
+    *,
+    new_head: bool,
+) -> Facts:
+    """Return what costs are made of: plans, each client's batches, devices, and the step, measured when asked for."""
+    seeds, train, probe = Seeds(loaded.config.seed), train_plan(loaded, new_head=new_head), probe_plan(loaded)
+    workloads = {
+        c: w if isinstance(w, Workload) else workload(w, c, train=train, probe=probe, seeds=seeds)
+        for c, w in clients.items()
+    }
+    return Facts(
+        layers=layers,
+        train=train,
+        probe=probe,
+        workloads=workloads,
+        devices=load_devices(loaded, [*clients, *declared.absent]),
+        profiles=cache(lambda: _measured(measure, list(workloads.values()), notes)),
+        parameter_bytes=parameter_bytes,
+        trainer=loaded.at(("trainer",), lambda: loaded.components.trainer.cost(train)),
+    )
+
+
+def _budgets(loaded: Loaded, facts: Facts, pricing: Pricing, declared: Declared) -> Mapping[ClientId, Cost]:
     """Return what the configuration lets each client spend, those that are absent among them."""
 
     def of_full(client: ClientId) -> Cost:
@@ -100,6 +109,7 @@ def _budgets(
         return pricing.prices(client, ClientRound()).of(facts.layers.everything) if known else Cost()
 
     known, full = [*facts.workloads, *declared.absent], FullCost(of_full, facts.devices)
+    seeds = Seeds(loaded.config.seed)
     budgets: Mapping[ClientId, Cost] = loaded.at(
         ("budget",), lambda: loaded.components.budget.assign(known, seeds, full)
     )
