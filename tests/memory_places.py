@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fedstrata.alignment import ALIGNMENT
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
+from fedstrata.memory_alignment import ALIGNMENT
 
 READERS = (
     "fedstrata.wire.reply_frames.load_blob",

@@ -13,7 +13,7 @@ from fedstrata.assembly.inputs import Inputs, model_files, write_inputs
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping import pool as pool
-from fedstrata.sweeping.sweep import Sweep, load_sweep
+from fedstrata.sweeping.jobs import Sweep, load_sweep
 from report.synthetic_run import write_run
 from small_runs import digits
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.sweeping.sweep import Job, Sweep, load_sweep
+from fedstrata.sweeping.jobs import Job, Sweep, load_sweep
 
 HERE = Path(__file__).parents[1] / "experiments"
 FILES = sorted(HERE.glob("*/*.yaml"))

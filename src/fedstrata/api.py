@@ -28,8 +28,8 @@ from fedstrata.report.html import paths
 from fedstrata.report.progress import PlainProgress
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
+from fedstrata.sweeping.jobs import load_sweep
 from fedstrata.sweeping.run import SweepResult, clients_of, play_sweep
-from fedstrata.sweeping.sweep import load_sweep
 
 
 @dataclass(frozen=True, slots=True, eq=False)

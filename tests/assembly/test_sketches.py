@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.assembly.plans import check_sketches, sketch_plan, theory_sketch
+from fedstrata.assembly.client_plans import check_sketches, sketch_plan, theory_sketch
 from fedstrata.config.load import Loaded, check_config
 from fedstrata.errors import ConfigError
 from small_runs import digits, events, start

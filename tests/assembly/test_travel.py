@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fedstrata.assembly.devices import load_devices
+from fedstrata.assembly.device_profiles import load_devices
 from fedstrata.assembly.loading import model_path
 from fedstrata.assembly.provenance import resolved
 from fedstrata.assembly.worker import recipe
@@ -19,7 +19,7 @@ from fedstrata.deploy.flower.keys import make_site_key
 from fedstrata.deploy.flower.sites import roster
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import FedstrataError
-from fedstrata.sweeping.sweep import load_sweep
+from fedstrata.sweeping.jobs import load_sweep
 
 RUN = """
 model: {{path: {at}model}}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from commands import Said
-from fedstrata.assembly.devices import read_device
+from fedstrata.assembly.device_profiles import read_device
 from fedstrata.cli import bench_cases
 from fedstrata.cli.bench_cases import bench, cases, training_case
 from fedstrata.client.speed import Work

@@ -10,7 +10,8 @@ import pytest
 
 from commands import Said
 from fedstrata.assembly.engine import engine_of
-from fedstrata.assembly.provenance import identity, model_card, resolved
+from fedstrata.assembly.model_card import model_card
+from fedstrata.assembly.provenance import identity, resolved
 from fedstrata.assembly.run import prepare_run
 from fedstrata.cli.options import engine_overrides
 from fedstrata.config.flower import FlowerSection, client_names

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import SafetensorError
 
-import fedstrata.assembly.beginning as beginning
+import fedstrata.assembly.confusion as confusion
 import fedstrata.assembly.finish as finish
+import fedstrata.assembly.first_files as first_files
 import fedstrata.runs.checkpoint as checkpoint
 import fedstrata.runs.folder as folder_module
 import fedstrata.runs.journal as journal_module
@@ -110,8 +111,8 @@ def watch(
     noted(folder_module, "append", lambda *_: "event log")
     noted(checkpoint, "save_file", lambda *_: "checkpoint weights")
     noted(Path, "write_text", lambda path, *_: {"state.json": "checkpoint state"}.get(path.name, path.name))
-    noted(beginning, "write_atomic", lambda path, *_: path.name)
-    noted(finish, "write_atomic", lambda path, *_: path.name)
+    noted(first_files, "write_atomic", lambda path, *_: path.name)
+    noted(confusion, "write_atomic", lambda path, *_: path.name)
     noted(finish, "save_model", lambda *_: "model")
     noted(tables, "write_atomic", lambda path, *_: path.name)
     noted(pq, "write_table", lambda *_: "selection.parquet")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.parsing import json_text
-from fedstrata.parsing.bounded import UnreadableError
+from fedstrata.parsing.bounded_files import UnreadableError
 from fedstrata.parsing.json_text import MOST_DEPTH, json_value, read_json
 
 

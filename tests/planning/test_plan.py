@@ -231,7 +231,7 @@ def test_a_selector_with_options_cannot_be_named_by_its_kind() -> None:
 
 
 def test_assumed_batches_are_those_of_real_rows() -> None:
-    from fedstrata.assembly.plans import probe_plan, train_plan
+    from fedstrata.assembly.client_plans import probe_plan, train_plan
     from fedstrata.assembly.pricing import workload
     from fedstrata.data.tensors import ClientRows, TensorRows
     from fedstrata.domain.ids import ClientId

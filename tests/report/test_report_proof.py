@@ -11,7 +11,7 @@ import pytest
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.records import RoundRecord
 from fedstrata.report.blocks import Block, Check, Pictures
-from fedstrata.report.sections.proof import passed, proof
+from fedstrata.report.sections.proof_of_training import passed, proof
 from fedstrata.runs.reading import read_run
 from report.synthetic_run import moved_layer, write_run
 

@@ -16,7 +16,7 @@ from fedstrata.report.html import write_report
 from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.identity import identity, state
-from fedstrata.report.sections.proof import passed, proof
+from fedstrata.report.sections.proof_of_training import passed, proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run

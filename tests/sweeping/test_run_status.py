@@ -11,8 +11,8 @@ import yaml
 from fedstrata.assembly.inputs import write_inputs
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.changed_inputs import Present
+from fedstrata.sweeping.jobs import Job
 from fedstrata.sweeping.run_status import Standing, clear, standing
-from fedstrata.sweeping.sweep import Job
 from sweep_files import MADE_OF, loaded
 
 

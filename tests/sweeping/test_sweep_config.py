@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fedstrata.errors import ConfigError
-from fedstrata.sweeping.sweep import Sweep, load_sweep
+from fedstrata.sweeping.jobs import Sweep, load_sweep
 from sweep_files import base, loaded, sweep_file, two_clients
 
 TOP: dict[str, Any] = {"set": {"selector": "top"}}

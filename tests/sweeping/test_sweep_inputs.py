@@ -15,9 +15,9 @@ from fedstrata.data.tensors import FederatedData
 from fedstrata.errors import ConfigError, DataError
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.changed_inputs import Present
+from fedstrata.sweeping.jobs import Job, Sweep
 from fedstrata.sweeping.run import play_sweep
 from fedstrata.sweeping.run_status import Standing, standing
-from fedstrata.sweeping.sweep import Job, Sweep
 from small_models import save_bert
 from small_runs import digits
 from sweep_files import loaded, with_toy_workers

@@ -13,12 +13,12 @@ import pytest
 from fedstrata.assembly.shared import Shared
 from fedstrata.comparison.results import Outcome, read_outcomes
 from fedstrata.locks import Lock
+from fedstrata.sweeping.jobs import Sweep, load_sweep
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.run import clients_of, play_sweep
 from fedstrata.sweeping.schedule import task_of
 from fedstrata.sweeping.steps import KnownSteps
-from fedstrata.sweeping.sweep import Sweep, load_sweep
 from fedstrata.sweeping.table import Table
 from small_runs import never
 from waiting import HANG, until

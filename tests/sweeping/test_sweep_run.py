@@ -14,8 +14,8 @@ from fedstrata.comparison.results import Outcome, read_outcomes
 from fedstrata.errors import CheckpointError, ConfigError, TrainingError
 from fedstrata.locks import Lock
 from fedstrata.sweeping import pool as pool
+from fedstrata.sweeping.jobs import Job
 from fedstrata.sweeping.run import play_sweep
-from fedstrata.sweeping.sweep import Job
 from sweep_files import loaded, sweep_file, with_toy_workers
 
 TOP: dict[str, Any] = {"set": {"selector": "top"}}

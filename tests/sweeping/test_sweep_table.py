@@ -9,7 +9,7 @@ import pytest
 
 from fedstrata.comparison.results import read_outcomes
 from fedstrata.errors import CheckpointError, StorageError
-from fedstrata.sweeping.sweep import Job
+from fedstrata.sweeping.jobs import Job
 from fedstrata.sweeping.table import Table
 from report.synthetic_run import write_run
 from sweep_files import loaded

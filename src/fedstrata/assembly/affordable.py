@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedstrata.assembly.fitting import Advise
+from fedstrata.assembly.budget_advice import Advise
 from fedstrata.costs.protocol import Workload
 from fedstrata.domain.cost import ClientRound, Cost
 from fedstrata.domain.ids import ClientId

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from fedstrata.assembly.client_plans import probe_plan, train_plan
 from fedstrata.assembly.declared import Declared, check_rows, declared_card
-from fedstrata.assembly.plans import probe_plan, train_plan
-from fedstrata.assembly.remote import lengths_of, remote_workload
+from fedstrata.assembly.remote_workload import lengths_of, remote_workload
 from fedstrata.assembly.runtime import Workplace
 from fedstrata.config.flower import client_names, key_files
 from fedstrata.config.load import Loaded

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedstrata.assembly.provenance import after_last
+from fedstrata.assembly.model_card import after_last
 from fedstrata.runs.best import BestWeights
 from fedstrata.runs.folder import RunFolder
 from fedstrata.server.run import RunResult

@@ -1,22 +1,23 @@
-"""What a run leaves in the end: its model as an ordinary folder, and which classes it mistakes for which."""
+"""What a run leaves in the end: its model as an ordinary folder or, where that cannot be written, its tensors."""
 
 from __future__ import annotations
 
-import json
 import shutil
 
 from safetensors import SafetensorError
 
-from fedstrata.assembly.central import count_confusion
-from fedstrata.assembly.ending import kept
+from fedstrata.assembly.confusion import write_confusion
 from fedstrata.assembly.export_choice import exports
+from fedstrata.assembly.model_card import model_card
 from fedstrata.assembly.prepared import PreparedRun
-from fedstrata.assembly.provenance import model_card
 from fedstrata.errors import StorageError, TrainingError
-from fedstrata.files import argument, write_atomic
+from fedstrata.files import argument
 from fedstrata.models.custom import is_custom
+from fedstrata.models.export import save_weights, sentence
 from fedstrata.models.hub import save_model
+from fedstrata.runs.folder import RunFolder
 from fedstrata.server.run import RunResult
+from fedstrata.wire.messages import Weights
 
 
 def finish(prepared: PreparedRun, result: RunResult) -> None:
@@ -24,7 +25,7 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
     if result.state != "finished":
         return
     try:
-        _write_confusion(prepared, result)
+        write_confusion(prepared, result)
         companions = None if is_custom(prepared.network.source) else prepared.network.source
         for found in exports(prepared.loaded.config.export, prepared.folder, result):
             card = model_card(prepared.loaded, prepared.setting, prepared.data, result.summary, said=found.said)
@@ -36,16 +37,18 @@ def finish(prepared: PreparedRun, result: RunResult) -> None:
     except TrainingError:
         raise
     except Exception as error:  # whatever transformers raises as it writes
-        raise TrainingError(kept(prepared.folder, result.weights, error)) from error
+        raise TrainingError(_kept(prepared.folder, result.weights, error)) from error
     shutil.rmtree(prepared.folder.weights, ignore_errors=True)  # of an earlier try
     prepared.folder.forget_answers()
 
 
-def _write_confusion(prepared: PreparedRun, result: RunResult) -> None:
-    """Write which classes the final model mistakes for which on the test rows."""
-    size = prepared.loaded.config.evaluate.batch_size
-    counts = count_confusion(prepared.resident, prepared.data, result.weights, size)
-    if counts is not None:
-        names = list(prepared.data.card.labels)
-        values = {"round": result.summary["rounds"], "labels": names, "counts": counts}
-        write_atomic(prepared.folder.confusion, json.dumps(values))
+def _kept(folder: RunFolder, weights: Weights, error: Exception) -> str:
+    """Write the trained tensors alone, and return why, where they are, and how to get the model."""
+    try:
+        where = f"its trained tensors are in {save_weights(weights, folder.weights)}, by their names in the model"
+    except (OSError, SafetensorError) as second:
+        where = f"its trained tensors are in the newest of {folder.checkpoints} ({getattr(second, 'strerror', second)})"
+    return (
+        f"the model cannot be written to {folder.model}: {sentence(error)}; {where}; mend the cause, then write the "
+        f"model with: fedstrata resume {argument(folder.path)}"
+    )

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedstrata.assembly.affordable import Prepared
-from fedstrata.assembly.beginning import begin
 from fedstrata.assembly.clients import Population, population
 from fedstrata.assembly.declared import check_rows
-from fedstrata.assembly.ending import tight
+from fedstrata.assembly.disk_room import tight
+from fedstrata.assembly.first_files import begin
 from fedstrata.assembly.inputs import check_inputs, inputs_of
+from fedstrata.assembly.prepare_setting import prepare_setting
 from fedstrata.assembly.prepared import PreparedRun
 from fedstrata.assembly.runtime import Workplace, rehearse_export, rehearse_trainer
-from fedstrata.assembly.setting import prepare_setting
 from fedstrata.assembly.shared import ALONE, Shared
 from fedstrata.client.resident import bytes_of
 from fedstrata.config.load import Loaded

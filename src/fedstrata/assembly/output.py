@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from fedstrata.assembly.naming import method_name
+from fedstrata.assembly.method_name import method_name
 from fedstrata.config.load import Loaded, load_config
 from fedstrata.errors import CheckpointError, ConfigError, nearest
 from fedstrata.files import argument, too_long

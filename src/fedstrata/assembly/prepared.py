@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedstrata.assembly.central import central_test
+from fedstrata.assembly.central_test import central_test
 from fedstrata.assembly.engine import engine_of
 from fedstrata.assembly.export_choice import best_weights
 from fedstrata.assembly.inputs import Inputs

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedstrata.assembly.fitting import Advise, nothing
+from fedstrata.assembly.budget_advice import Advise, nothing
 from fedstrata.client.train import batches
 from fedstrata.costs.protocol import Batch, Workload
 from fedstrata.data.tensors import ATTENTION, ClientRows, TensorRows

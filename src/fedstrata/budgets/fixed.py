@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from fedstrata.budgets.limits import Limit, budget, parse
 from fedstrata.budgets.protocol import FullCost
+from fedstrata.budgets.written_limits import Limit, budget, parse
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import erf, isfinite, sqrt
 
-from fedstrata.budgets.limits import Limit, budget, parse
 from fedstrata.budgets.protocol import FullCost
+from fedstrata.budgets.written_limits import Limit, budget, parse
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Phase, Seeds

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedstrata.budgets.limits import Limit, budget, parse
 from fedstrata.budgets.protocol import FullCost
+from fedstrata.budgets.written_limits import Limit, budget, parse
 from fedstrata.domain.cost import Cost
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedstrata.assembly.client_plans import train_plan
 from fedstrata.assembly.loading import load_network, load_rows
-from fedstrata.assembly.plans import train_plan
 from fedstrata.assembly.provenance import short
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.probe import probe

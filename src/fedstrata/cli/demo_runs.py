@@ -21,7 +21,7 @@ from fedstrata.tables.table import Table
 
 if TYPE_CHECKING:
     from fedstrata.comparison.results import Outcome
-    from fedstrata.sweeping.sweep import Job, Sweep
+    from fedstrata.sweeping.jobs import Job, Sweep
 
 MARKER = ".fedstrata-demo"
 MACHINE_SECONDS = 2.0
@@ -51,7 +51,7 @@ def play_demo(out: Path, seed: int) -> None:
 
 def demo_sweep(out: Path, seed: int) -> Sweep:
     """Return the demo's runs as a sweep: shift by shift, every method."""
-    from fedstrata.sweeping.sweep import Sweep
+    from fedstrata.sweeping.jobs import Sweep
 
     return Sweep(
         file=out,
@@ -72,7 +72,7 @@ def _job(out: Path, shift: str, method: str, seed: int) -> Job:
     from fedstrata.assembly.provenance import resolved_values
     from fedstrata.config.load import check_config
     from fedstrata.sweeping.cells import Cell
-    from fedstrata.sweeping.sweep import Job
+    from fedstrata.sweeping.jobs import Job
 
     run, name = folder(out, shift, method), f"{method}, {shift} shift"
     values = resolved_values(check_config(demo_config(shift, method, seed=seed, output=run)))

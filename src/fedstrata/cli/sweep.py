@@ -11,8 +11,8 @@ from fedstrata.cli.options import Quiet, Set
 
 if TYPE_CHECKING:
     from fedstrata.config.load import Loaded
+    from fedstrata.sweeping.jobs import Sweep
     from fedstrata.sweeping.run import SweepResult
-    from fedstrata.sweeping.sweep import Sweep
 
 FAILED = 4
 """Exit code of a sweep in which a run has failed; the others are done."""
@@ -39,7 +39,7 @@ def sweep(
 
     Ctrl-C once finishes the rounds at work and saves; the same command goes on from there.
     """
-    from fedstrata.sweeping.sweep import load_sweep
+    from fedstrata.sweeping.jobs import load_sweep
 
     planned = load_sweep(file, overrides=set or [], output=out, clients=_clients)
     chosen = planned.chosen(only or [], seed or [])

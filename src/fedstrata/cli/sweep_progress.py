@@ -14,8 +14,8 @@ from fedstrata.cli.terminal import say, wrapping
 from fedstrata.comparison.results import Outcome
 from fedstrata.domain.formatting import megabytes
 from fedstrata.report.progress import time_left
+from fedstrata.sweeping.jobs import Job
 from fedstrata.sweeping.observers import Quiet, SweepObserver
-from fedstrata.sweeping.sweep import Job
 
 
 def observer_of(console: Console, *, quiet: bool) -> SweepObserver:

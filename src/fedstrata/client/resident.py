@@ -1,7 +1,7 @@
 """The one model that lives in a process: weights mounted by reference, only what trains is copied.
 
 Every parameter points at the server's tensor, or at an aligned copy of one that begins where kernels may give other
-bits (``alignment.py``). A client that trains a mask gets clones of those tensors alone, and
+bits (``memory_alignment.py``). A client that trains a mask gets clones of those tensors alone, and
 afterwards the parameters point at the server's tensors again: nothing else is copied or restored, and a client that
 raises leaves no trace.
 """
@@ -14,9 +14,9 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from fedstrata.alignment import align_module, aligned
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import LayerMap, Mask
+from fedstrata.memory_alignment import align_module, aligned
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.wire.messages import Weights

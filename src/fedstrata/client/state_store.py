@@ -24,10 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fedstrata.alignment import aligned
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ClientError
 from fedstrata.files import private_folder, sync
+from fedstrata.memory_alignment import aligned
 from fedstrata.trainers.protocol import ClientState
 from fedstrata.wire.messages import StateVersion, Train
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedstrata.alignment import aligned
 from fedstrata.data.answers import ATTENTION as ATTENTION
 from fedstrata.data.answers import SCORED, Answers, flattened
 from fedstrata.domain.card import DataCard
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import DataError
+from fedstrata.memory_alignment import aligned
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from fedstrata.alignment import align_module
 from fedstrata.domain.layers import LayerMap
+from fedstrata.memory_alignment import align_module
 from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.objective import OBJECTIVES, Objective
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.errors import ModelError
-from fedstrata.parsing.bounded import UnreadableError
+from fedstrata.parsing.bounded_files import UnreadableError
 from fedstrata.parsing.json_text import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"

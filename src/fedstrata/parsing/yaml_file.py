@@ -7,7 +7,7 @@ from typing import Any
 
 from fedstrata.errors import ConfigError, nearest
 from fedstrata.files import too_long
-from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.problems import Loc
 from fedstrata.parsing.yaml_text import MOST_BYTES, yaml_value
 

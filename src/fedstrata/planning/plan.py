@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedstrata.assembly.naming import method_name
+from fedstrata.assembly.method_name import method_name
 from fedstrata.config.catalog import BuildError, build
 from fedstrata.config.load import Loaded
 from fedstrata.costs.scaling import weights

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fedstrata.assembly.affordable import Prepared
+from fedstrata.assembly.client_plans import probe_plan, train_plan
 from fedstrata.assembly.loading import blamed, check_kind, load_rows, model_path, model_problem, task_of
-from fedstrata.assembly.plans import probe_plan, train_plan
+from fedstrata.assembly.prepare_setting import prepare_setting
 from fedstrata.assembly.pricing import measured, probe_passes
-from fedstrata.assembly.setting import prepare_setting
 from fedstrata.client.resident import bytes_of
 from fedstrata.client.train import batches
 from fedstrata.config.load import Loaded

@@ -21,7 +21,7 @@ from fedstrata.report.sections.data import data
 from fedstrata.report.sections.frontier import costs_and_accuracy
 from fedstrata.report.sections.identity import identity
 from fedstrata.report.sections.predicted import predicted
-from fedstrata.report.sections.proof import passed
+from fedstrata.report.sections.proof_of_training import passed
 from fedstrata.report.sections.verdict import verdict
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run

@@ -13,7 +13,7 @@ from fedstrata.report.sections.failures import failures
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.identity import config, state
 from fedstrata.report.sections.predicted import predicted, predicted_in_words
-from fedstrata.report.sections.proof import proof
+from fedstrata.report.sections.proof_of_training import proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.theory import theory
 from fedstrata.runs.records import Run

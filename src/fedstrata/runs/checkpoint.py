@@ -25,11 +25,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.alignment import aligned
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import CheckpointError, StorageError
 from fedstrata.files import new_folder
-from fedstrata.parsing.bounded import read_bytes
+from fedstrata.memory_alignment import aligned
+from fedstrata.parsing.bounded_files import read_bytes
 from fedstrata.parsing.json_text import json_value
 from fedstrata.parsing.typed import plain, typed
 from fedstrata.runs.state import Count, ServerState

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedstrata.domain.records import SCHEMA, Abandoned, ClientRecord, Metrics, RoundRecord
 from fedstrata.domain.units import UNITS
 from fedstrata.errors import CheckpointError, nearest
-from fedstrata.parsing.bounded import UnreadableError
+from fedstrata.parsing.bounded_files import UnreadableError
 from fedstrata.parsing.json_text import MOST_BYTES, json_value
 from fedstrata.parsing.typed import problem
 from fedstrata.runs.records import Log, RunHeader

@@ -25,7 +25,7 @@ from typing import Any
 from fedstrata.domain.records import SCHEMA, RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.files import append
-from fedstrata.parsing.bounded import UnreadableError, read_part
+from fedstrata.parsing.bounded_files import UnreadableError, read_part
 from fedstrata.parsing.json_text import json_value
 
 Event = Mapping[str, Any]

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from fedstrata.errors import StorageError
 from fedstrata.files import append, private_folder, sync
-from fedstrata.parsing.bounded import read_part
+from fedstrata.parsing.bounded_files import read_part
 from fedstrata.runs.journal_records import (
     FRAMES,
     LONGEST,

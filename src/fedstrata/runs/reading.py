@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fedstrata.domain.card import DataCard
 from fedstrata.errors import CheckpointError
-from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.json_text import MOST_BYTES, json_value
 from fedstrata.parsing.typed import problem
 from fedstrata.runs.events import read_log

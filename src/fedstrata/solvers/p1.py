@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fedstrata.solvers.agree import agree
 from fedstrata.solvers.best_response import responses
 from fedstrata.solvers.client_masks import priced
-from fedstrata.solvers.common import common
+from fedstrata.solvers.consensus_limit import common
 from fedstrata.solvers.diverse import diverse
 from fedstrata.solvers.objective import Bools, Floats, Instance, Objective, objective
 from fedstrata.solvers.priced import solve_priced
@@ -27,7 +27,7 @@ class Solution:
         masks: Shape ``[clients, layers]``, bool; every row within its budget.
         objective: Value of the masks. With ``consensus=inf``: their summed score alone.
         bound: No masks within the budgets are worth more; never below ``objective``. With ``consensus=inf``: no masks
-            of greatest agreement (``solvers/common.py``) are worth more; ``inf`` where budgets do not count layers.
+            of greatest agreement (``consensus_limit.py``) are worth more; ``inf`` where budgets do not count layers.
         gap: ``(bound - objective) / max(|objective|, largest |score|)``, at least 0; up to 1e-6 means proven.
         rule: What chose the masks: ``empty``, ``separable``, ``knapsack``, ``best-response``, ``milp``, ``flow``,
             ``common`` or ``common-prefix``.
@@ -60,7 +60,7 @@ def solve(
     Args:
         scores: Shape ``[clients, layers]``, finite, any sign; larger is better.
         budgets: Shape ``[clients]`` or ``[units, clients]``, at least 0; ``inf`` for no limit.
-        consensus: Weight of disagreement, at least 0; ``inf`` for agreement before all else (``solvers/common.py``;
+        consensus: Weight of disagreement, at least 0; ``inf`` for agreement before all else (``consensus_limit.py``;
             where budgets do not simply count layers, ``solvers/priced.py: ranked``).
         diversity: Weight of agreement, at least 0; exclusive with ``consensus``.
         costs: Price of each layer, at least 0, shape ``[layers]``, ``[clients, layers]`` or

@@ -10,8 +10,8 @@ import numpy as np
 from fedstrata.solvers.ascent import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.client_masks import Priced, affordable, exact, quick
 from fedstrata.solvers.decomposition import Point, evaluate, first_multipliers, lower, lower_by_cuts
-from fedstrata.solvers.mixed import prove
 from fedstrata.solvers.objective import Bools
+from fedstrata.solvers.priced_exact import prove
 
 CLOSED = 1e-10
 """Relative gap at which masks count as optimal and the search stops."""

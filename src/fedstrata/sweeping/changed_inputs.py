@@ -21,8 +21,8 @@ from fedstrata.config.load import Loaded, check_config
 from fedstrata.domain.formatting import listing
 from fedstrata.errors import CheckpointError, FedstrataError
 from fedstrata.runs.folder import RunFolder
+from fedstrata.sweeping.jobs import Job
 from fedstrata.sweeping.rows import LatestRows
-from fedstrata.sweeping.sweep import Job
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fedstrata.comparison.results import Outcome
 from fedstrata.server.observers import nothing
-from fedstrata.sweeping.sweep import Job
+from fedstrata.sweeping.jobs import Job
 
 
 class SweepObserver(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedstrata.assembly.finish import finish
+from fedstrata.assembly.model_card import model_card
 from fedstrata.assembly.prepared import PreparedRun
-from fedstrata.assembly.provenance import model_card
 from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.shared import Shared
 from fedstrata.config.load import check_config

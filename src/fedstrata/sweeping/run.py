@@ -15,11 +15,11 @@ from fedstrata.errors import CheckpointError, ConfigError, StorageError
 from fedstrata.files import private_folder
 from fedstrata.locks import Lock
 from fedstrata.sweeping.changed_inputs import Present
+from fedstrata.sweeping.jobs import Job, Sweep
 from fedstrata.sweeping.observers import Quiet, SweepObserver
 from fedstrata.sweeping.pool import Pool
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from fedstrata.sweeping.schedule import Schedule
-from fedstrata.sweeping.sweep import Job, Sweep
 from fedstrata.sweeping.table import Table
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from fedstrata.assembly.provenance import BITS_DO_NOT_DEPEND_ON, resolved_values
 from fedstrata.config.load import check_config
 from fedstrata.domain.formatting import listing
 from fedstrata.errors import FedstrataError, StorageError, shortened
-from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.yaml_text import MOST_BYTES, yaml_value
 from fedstrata.runs.folder import RunFolder
 from fedstrata.sweeping.changed_inputs import Present
-from fedstrata.sweeping.sweep import Job
+from fedstrata.sweeping.jobs import Job
 
 _BEGINNINGS = frozenset({"checkpoints", "env.json", "data_card.json", "sites.json", "inputs.json"})
 """What a run folder may hold before it has its configuration; hidden files are on their way to be one of these."""

@@ -12,9 +12,9 @@ import yaml
 from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.interpreter import Message
 from fedstrata.sweeping.changed_inputs import Present
+from fedstrata.sweeping.jobs import Job, Sweep
 from fedstrata.sweeping.observers import SweepObserver
 from fedstrata.sweeping.pool import Pool, Worker
-from fedstrata.sweeping.sweep import Job, Sweep
 from fedstrata.sweeping.table import Table
 
 _TRIES = 2

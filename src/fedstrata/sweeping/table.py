@@ -12,7 +12,7 @@ from fedstrata.errors import CheckpointError
 from fedstrata.files import writing
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
-from fedstrata.sweeping.sweep import Job, Sweep
+from fedstrata.sweeping.jobs import Job, Sweep
 
 Line = tuple[str, str, int]
 """Method, budget and seed: what one line of the table is about."""

@@ -28,11 +28,11 @@ import torch
 from safetensors.torch import load as load_blob
 from safetensors.torch import save as save_blob
 
-from fedstrata.alignment import aligned
 from fedstrata.domain.count_sketch import NUMBER_BYTES
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, TensorSpec
 from fedstrata.domain.reasons import Reason
+from fedstrata.memory_alignment import aligned
 from fedstrata.wire.admission import admit, belongs
 from fedstrata.wire.assignment import Assignment
 from fedstrata.wire.encodings import decode_tensor, encode_block, encoded_specs

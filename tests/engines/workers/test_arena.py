@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap, Role, TensorSpec
 from fedstrata.engines.workers.arena import Arena, Mount
@@ -20,6 +19,7 @@ from fedstrata.engines.workers.layout import Layout
 from fedstrata.engines.workers.shared import SharedFile, read_at, shared_folder, write_at
 from fedstrata.engines.workers.worker_spec import Recipe, WorkerSpec
 from fedstrata.errors import TrainingError
+from fedstrata.memory_alignment import ALIGNMENT
 from fedstrata.wire.digests import manifest_of
 from fedstrata.wire.messages import Weights
 from toys import copy_of, same_bits, toy_model

@@ -9,7 +9,7 @@ from fedstrata.data.files import Source
 from fedstrata.data.readers.dialect import Dialect, encoding_of, undecodable
 from fedstrata.data.readers.raw_table import Sheet, no_column
 from fedstrata.errors import DataError
-from fedstrata.parsing.bounded import UnreadableError
+from fedstrata.parsing.bounded_files import UnreadableError
 from fedstrata.parsing.json_text import json_value
 
 

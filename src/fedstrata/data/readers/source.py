@@ -17,7 +17,7 @@ from fedstrata.data.readers.jsonlines import read_jsonl
 from fedstrata.data.readers.raw_table import Sheet, no_column
 from fedstrata.data.spelling import spelled
 from fedstrata.errors import DataError
-from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.json_text import MOST_BYTES, json_value
 
 _COPIES = 4

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fedstrata.errors import CheckpointError, ConfigError
-from fedstrata.parsing.bounded import read_text
+from fedstrata.parsing.bounded_files import read_text
 from fedstrata.parsing.json_text import json_value, read_json
 from fedstrata.parsing.yaml_text import MOST_BYTES, yaml_value
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedstrata.budgets.limits import parse
+from fedstrata.budgets.written_limits import parse
 from fedstrata.deploy.site.site_schema import SECTIONS, SiteSection, SiteTerms
 from fedstrata.domain.layer_language import split_terms
 from fedstrata.domain.units import amount

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_blob
 from torch import Tensor
 
-from fedstrata.alignment import aligned
 from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.domain.ids import LayerName, TensorName
 from fedstrata.domain.layers import Layer, LayerMap
 from fedstrata.errors import ClientError
+from fedstrata.memory_alignment import aligned
 from fedstrata.wire.digests import digest_of, manifest_of
 from fedstrata.wire.messages import Weights
 

@@ -9,9 +9,9 @@ from typing import Annotated, Self
 import torch
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
-from fedstrata.alignment import ALIGNMENT
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Layer, LayerMap
+from fedstrata.memory_alignment import ALIGNMENT
 from fedstrata.wire.messages import Weights
 
 

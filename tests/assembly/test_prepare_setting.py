@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fedstrata.assembly.affordable import Prepared
-from fedstrata.assembly.plans import train_plan
-from fedstrata.assembly.setting import prepare_setting
+from fedstrata.assembly.client_plans import train_plan
+from fedstrata.assembly.prepare_setting import prepare_setting
 from fedstrata.config.load import check_config
 from fedstrata.costs.protocol import Workload
 from fedstrata.domain.cost import ClientRound, Cost

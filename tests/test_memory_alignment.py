@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedstrata.alignment import ALIGNMENT, align_module, aligned
+from fedstrata.memory_alignment import ALIGNMENT, align_module, aligned
 from memory_places import astray, move_module, shifted, turned
 
 

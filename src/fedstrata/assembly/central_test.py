@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from fedstrata.client.confusion import confusion
 from fedstrata.client.evaluate import evaluate
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.records import Metrics
 from fedstrata.models.failing import blaming_the_model
-from fedstrata.models.objective import Classification
 from fedstrata.server.evaluation import CentralTest
 from fedstrata.wire.messages import Weights
 
@@ -25,16 +23,3 @@ def central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> 
         return Metrics(correct / len(indices), loss / len(indices), len(indices))
 
     return test
-
-
-def count_confusion(
-    model: ResidentModel, data: FederatedData, weights: Weights, batch_size: int
-) -> list[list[int]] | None:
-    """Return triples of true class, predicted class and test rows; ``None`` for questions, which have no classes."""
-    rows, names = data.test, data.card.labels
-    if not isinstance(model.objective, Classification) or not len(rows):
-        return None
-    counts = confusion(
-        model, weights, rows=rows, indices=torch.arange(len(rows)), batch_size=batch_size, classes=len(names)
-    )
-    return [[int(t), int(g), int(counts[t, g])] for t, g in zip(*counts.nonzero(), strict=True)]

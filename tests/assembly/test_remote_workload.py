@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedstrata.assembly.pricing import workload
-from fedstrata.assembly.remote import MOST_BATCHES, Lengths, lengths_of, remote_workload
+from fedstrata.assembly.remote_workload import MOST_BATCHES, Lengths, lengths_of, remote_workload
 from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds

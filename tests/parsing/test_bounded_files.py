@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.parsing.bounded import UnreadableError, read_bytes, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_bytes, read_text
 
 
 def test_a_file_within_its_bound_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.domain.device import DeviceProfile
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError, nearest
-from fedstrata.parsing.bounded import UnreadableError, read_text
+from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.paths import expanded
 from fedstrata.parsing.problems import Problem, config_error, problems_of
 from fedstrata.parsing.yaml_text import MOST_BYTES, yaml_value

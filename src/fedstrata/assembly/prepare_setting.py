@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import cache
 
 from fedstrata.assembly.affordable import Prepared, poor
+from fedstrata.assembly.budget_advice import Fitting
+from fedstrata.assembly.client_plans import probe_plan, probed_clients, theory_sketch, train_plan
 from fedstrata.assembly.declared import Declared
-from fedstrata.assembly.devices import load_devices
-from fedstrata.assembly.fitting import Fitting
-from fedstrata.assembly.naming import method_name
-from fedstrata.assembly.plans import probe_plan, probed_clients, theory_sketch, train_plan
+from fedstrata.assembly.device_profiles import load_devices
+from fedstrata.assembly.method_name import method_name
 from fedstrata.assembly.pricing import check_units, workload
 from fedstrata.budgets.protocol import FullCost
 from fedstrata.config.load import Loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 
-from fedstrata.assembly.naming import method_name
+from fedstrata.assembly.method_name import method_name
 from fedstrata.config.load import Loaded
 from fedstrata.domain.count_sketch import USUAL, Hashing
 from fedstrata.domain.ids import ClientId

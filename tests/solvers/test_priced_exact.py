@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedstrata.solvers import mixed as module
+from fedstrata.solvers import priced_exact as module
 from fedstrata.solvers.client_masks import priced
 from fedstrata.solvers.decomposition import evaluate
-from fedstrata.solvers.mixed import prove
 from fedstrata.solvers.objective import Objective
+from fedstrata.solvers.priced_exact import prove
 from fedstrata.solvers.tariff import tariff
 from solvers.priced_cases import case, optimum
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.assembly.devices import load_devices, read_device
+from fedstrata.assembly.device_profiles import load_devices, read_device
 from fedstrata.config.load import check_config
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
