@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ARGS := --short
 WAITING := tests/e2e/test_flower_runs.py
 QUICK := $(addprefix tests/,domain wire trainers scores samplers budgets aggregators selectors comparison client contracts)
 export OMP_NUM_THREADS ?= 1
@@ -54,8 +55,8 @@ format: $(STAMP)  ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Run the benchmarks; figures depend on the machine, compare within one run.
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+bench: $(STAMP)  ## Compare with a bare loop and other frameworks, in under 10 minutes; ARGS= is the long form.
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(STAMP)  ## Build the documentation into docs/_build.
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build

@@ -1,26 +1,30 @@
-"""Seconds per round against a bare PyTorch loop that does the same local steps and averages without any framework.
+"""A round against a bare PyTorch loop: processor time, and the most memory that it holds.
 
-The two are played in turn in one process, on one thread, and compared pair by pair; quote the ratios, not the seconds.
-The bare loop copies the model per client, trains it, and averages: what people write by hand.
+The bare loop is what a good engineer writes without any framework: one model, of which the trained tensors alone are
+copied, trained and added up, client after client. Both draw the same rows and take the same steps, on one thread, in
+turn in one process; the times are compared pair by pair.
 """
 
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import torch
+from memory import settle, status
+from rows import Row, in_turn, of_pairs
+from settings import prepared, vit
 from torch import Tensor, nn
+from transformers import ViTForImageClassification
 
 from fedstrata.assembly.prepared import PreparedRun
-from fedstrata.assembly.run import prepare_run
 from fedstrata.client.handler import Handler
 from fedstrata.client.train import batches
-from fedstrata.config.load import check_config
 from fedstrata.domain.layers import Mask
 from fedstrata.domain.seeds import Phase
 from fedstrata.engines.local import LocalEngine
@@ -28,74 +32,105 @@ from fedstrata.server.observers import Quiet
 from fedstrata.server.round import play_round
 from fedstrata.server.run import initial_state
 
-PAIRS = 7
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One setting: millions of parameters, the ViT's width, pixels of a patch, local steps, rows of a batch, pairs."""
+
+    size: int
+    width: int
+    patch: int
+    steps: int
+    batch: int
+    pairs: int
 
 
-def prepared(folder: Path, *, steps: int, batch: int) -> PreparedRun:
-    config = {
-        "model": {"path": "embedded:vit-digits"},
-        "data": {"kind": "digits", "shift": "input", "partition": {"kind": "dirichlet", "clients": 10, "alpha": 0.3}},
-        "selector": {"kind": "fixed", "layers": "last:2"},
-        "budget": {"kind": "fixed", "layers": 2},
-        "train": {"steps": steps, "batch_size": batch, "optimizer": "sgd", "lr": 0.1},
-        "output": str(folder / f"run-{steps}-{batch}"),
-    }
-    return prepare_run(check_config(config))
+SHORT = (Case(1, 96, 16, 1, 2, 9), Case(1, 96, 8, 5, 16, 5), Case(86, 768, 16, 1, 2, 5), Case(86, 768, 16, 5, 16, 3))
+MORE = (Case(10, 256, 16, 1, 2, 9), Case(10, 256, 8, 5, 16, 3))
+MASK: Mask = frozenset({5, 10})
 
 
-def bare_round(run: PreparedRun, module: nn.Module, mask: Mask) -> dict[str, Tensor]:
-    """Train every client from the same weights on a copy of the model, and average what was trained."""
-    names = [t.name for t in run.setting.layers.tensors_of(mask)]
-    plan, rows = run.setting.train_plan(0), 0
-    sums: dict[str, Tensor] = {}
-    for client, data in run.data.clients.items():
-        local = copy.deepcopy(module).train()
-        parameters = dict(local.named_parameters())
-        for name, parameter in parameters.items():
-            parameter.requires_grad_(name in names)
-        optimizer = torch.optim.SGD([parameters[n] for n in names], lr=plan.lr)
-        rng = run.setting.seeds.generator(Phase.TRAIN, client=client)
-        rng.integers(2**63)
-        for batch in batches(data.train, plan, rng):
-            inputs, labels = data.rows.take(batch)
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(local(**inputs).logits, labels).backward()
-            optimizer.step()
-        rows += len(data.train)
-        for name in names:
-            value = parameters[name].detach() * len(data.train)
-            sums[name] = sums[name] + value if name in sums else value
-    return {name: total / rows for name, total in sums.items()}
+def ours(run: PreparedRun) -> Callable[[], object]:
+    state = initial_state(run.setting, run.weights)
+    engine = LocalEngine(Handler(run.resident, run.data.clients, run.setting.seeds))
+    return lambda: play_round(state, run.setting, engine, Quiet())
 
 
-def pairs(ours: Callable[[], object], bare: Callable[[], object]) -> Iterator[tuple[float, float]]:
-    ours(), bare()
-    for _ in range(PAIRS):
-        start = perf_counter()
-        ours()
-        middle = perf_counter()
-        bare()
-        yield middle - start, perf_counter() - middle
+def bare(run: PreparedRun, model: nn.Module) -> Callable[[], dict[str, Tensor]]:
+    """Return a round that trains each client from the same weights and averages, by nothing but PyTorch."""
+    model.train()
+    names = [t.name for t in run.setting.layers.tensors_of(MASK)]
+    own = dict(model.named_parameters())
+    for name, parameter in own.items():
+        parameter.requires_grad_(name in names)
+    trained = [own[name] for name in names]
+    start = [p.detach().clone() for p in trained]
+    plan, clients = run.setting.train_plan(0), {c: run.data.clients[c] for c in run.setting.cohort(0, 0)}
+
+    def play() -> dict[str, Tensor]:
+        total = sum(len(data.train) for data in clients.values())
+        sums = [torch.zeros_like(s) for s in start]
+        for client, data in clients.items():
+            with torch.no_grad():
+                for parameter, before in zip(trained, start, strict=True):
+                    parameter.copy_(before)
+            optimizer = torch.optim.SGD(trained, lr=plan.lr)
+            rng = run.setting.seeds.generator(Phase.TRAIN, client=client)
+            rng.integers(2**63)
+            for batch in batches(data.train, plan, rng):
+                inputs, labels = data.rows.take(batch)
+                optimizer.zero_grad(set_to_none=True)
+                nn.functional.cross_entropy(model(**inputs).logits, labels).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for held, parameter in zip(sums, trained, strict=True):
+                    held.add_(parameter, alpha=len(data.train) / total)
+        return dict(zip(names, sums, strict=True))
+
+    return play
 
 
-def main() -> None:
+def peak(case: Case, *, bare_loop: bool) -> int:
+    """Return the bytes by which two rounds in a fresh process grow beyond what imports and rows take."""
+    words = [sys.executable, __file__, "--peak", "bare" if bare_loop else "ours", *map(str, astuple(case))]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def peak_here(case: Case, *, bare_loop: bool) -> int:
+    """Return the growth in this process; the bare loop loads the model by itself, and takes only rows from a run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = vit(folder, width=case.width, patch=case.patch)
+        rows = prepared(folder, width=96, patch=case.patch, steps=case.steps, batch=case.batch)
+        before = settle()
+        if bare_loop:
+            play = bare(rows, ViTForImageClassification.from_pretrained(path))
+        else:
+            play = ours(prepared(folder, width=case.width, patch=case.patch, steps=case.steps, batch=case.batch))
+        settle()  # what loading took for a moment is no round's
+        play(), play()
+        return status("VmHWM") - before
+
+
+def compare(*, short: bool) -> Iterator[Row]:
     torch.set_num_threads(1)
-    print("10 clients, ViT of 6 blocks (0.2 M parameters), last two blocks trained; ours / bare loop")
-    print(f"{'steps x batch':>14} {'ours s':>8} {'bare s':>8} {'ratio':>6}   (medians of {PAIRS} pairs)")
     with tempfile.TemporaryDirectory() as folder:
-        for steps, batch in ((5, 16), (5, 32), (1, 2)):
-            run = prepared(Path(folder), steps=steps, batch=batch)
-            state = initial_state(run.setting, run.weights)
-            engine = LocalEngine(Handler(run.resident, run.data.clients, run.setting.seeds))
-            module = copy.deepcopy(run.network.model)
-            last_two = frozenset({len(run.setting.layers) - 2, len(run.setting.layers) - 1})
-            ours = lambda: play_round(state, run.setting, engine, Quiet())  # noqa: B023, E731
-            bare = lambda: bare_round(run, module, last_two)  # noqa: B023, E731
-            times = list(pairs(ours, bare))
-            ratio = median(a / b for a, b in times)
-            a, b = (median(column) for column in zip(*times, strict=True))
-            print(f"{f'{steps} x {batch}':>14} {a:8.3f} {b:8.3f} {ratio:6.2f}")
+        for case in SHORT if short else SHORT + MORE:
+            run = prepared(Path(folder), width=case.width, patch=case.patch, steps=case.steps, batch=case.batch)
+            times = in_turn(ours(run), bare(run, copy.deepcopy(run.network.model)), case.pairs)
+            name = f"round, {case.size} M parameters, {case.steps} x {case.batch} rows: to the bare loop"
+            yield of_pairs(name, times, goal=1.1 if case.steps == 1 else 1.03)
+    for case in (SHORT[0], SHORT[2], SHORT[3]):
+        one, other = peak(case, bare_loop=False), peak(case, bare_loop=True)
+        name = f"peak memory of a round, {case.size} M parameters, {case.steps} x {case.batch} rows: to the bare loop"
+        yield Row(name, one / 1e6, other / 1e6, one / other, goal=1.15, unit="MB")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--peak"]:
+        torch.set_num_threads(1)
+        print(peak_here(Case(*map(int, sys.argv[3:])), bare_loop=sys.argv[2] == "bare"))
+    else:
+        for row in compare(short="--short" in sys.argv):
+            print(row, flush=True)
