@@ -1,7 +1,7 @@
 """Fuzzing of event logs through the report's reader, and of what is made of them.
 
 Whatever a log holds, the reader takes it or refuses it with a ``CheckpointError``; of what it takes a line of results
-can be made, and of one in a thousand the whole page; see ``driver.py`` for the options.
+can be made, and of one in twenty the whole page; see ``driver.py`` for the options.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from zlib import crc32
 from driver import Target, main
 from fedstrata.comparison.outcome import outcome_of
 from fedstrata.errors import FedstrataError
-from fedstrata.report.html import write_report
+from fedstrata.report.write_report import write_report
 from fedstrata.runs.reading import read_run
 from texts import json_lines
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from report.synthetic_run import lost_attempt, write_run
 
-PAGES = 1000
+PAGES = 20
 """Of so many logs that are taken, about one becomes a page."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import float_info
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -74,11 +75,16 @@ def test_pairs_that_coincide_share_a_dot_that_counts_them() -> None:
     assert tips == ["1,200 client-rounds here; c0, round 0: predicted 5.00 MB, measured 5.00 MB"]
 
 
+AMOUNTS = st.floats(0, 1e12) | st.floats(0, float_info.max)
+
+
 @given(
-    st.lists(st.tuples(st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=60),
+    st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=1, max_size=60),
     st.sampled_from(["bytes_up", "bytes_peak", "seconds"]),
 )
 @example([(5e-324, 5e-324)], "bytes_up")
+@example([(1.0, float_info.max)], "bytes_up")
+@example([(float_info.max, float_info.max)], "seconds")
 def test_every_dot_is_inside_its_frame(values: list[tuple[float, float]], unit: str) -> None:
     for x, y, _ in circles(plot([Pair(a, b, "c") for a, b in values], unit)):
         assert LEFT - 0.1 <= x <= LEFT + SIDE + 0.1

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from fedstrata.domain.formatting import plural, quantity
 from fedstrata.report.figures import svg
-from fedstrata.report.figures.axes import Scale, frame, wide
+from fedstrata.report.figures.axes import MOST, Scale, frame, wide
 
 BAND = 0.15
 """Half the width of the band, as a share of the prediction."""
@@ -59,7 +59,7 @@ def agreement(pairs: Sequence[Pair], *, unit: str, title: str, description: str)
 
 def _scales(values: Sequence[float], unit: str) -> tuple[Scale, Scale]:
     log = wide(values)
-    low, high = 0.8 * min(values), 1.2 * max(values)
+    low, high = 0.8 * min(*values, MOST), 1.2 * min(max(values), MOST)
     if high < float_info.min:  # nothing, or so little that a share of it cannot be told from it
         low, high = 0.0, 1.0
     if not log and low < 0.25 * high:

@@ -18,7 +18,8 @@ WIDE_RANGE = 20.0
 
 _TIMES = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.5, 1.0, "s"), (0.0, 1e-3, "ms"))
 _MOST_STEPS, _MOST_LOG = 7, 5
-_MOST = 1e300  # past it, sums and powers of ten overflow
+MOST = 1e300
+"""What is larger is drawn here: past it, sums and powers of ten overflow."""
 _LEAST_MARGIN = {SHARE: 0.015, POINTS: 0.001, COUNT: 0.25}
 
 
@@ -72,7 +73,7 @@ class Scale:
             start: Place of the lower end.
             end: Place of the upper end.
         """
-        low, high = (min(max(v, 1 / _MOST if axis.log else -_MOST), _MOST) for v in (min(values), max(values)))
+        low, high = (min(max(v, 1 / MOST if axis.log else -MOST), MOST) for v in (min(values), max(values)))
         if axis.log:
             return cls(axis.unit, low / 1.5, high * 1.5, start, end, log=True)
         least = _LEAST_MARGIN.get(axis.unit, max(0.02 * max(abs(low), abs(high)), 1e-12))
@@ -85,6 +86,7 @@ class Scale:
 
     def at(self, value: float) -> float:
         """Return the place of a value."""
+        value = min(max(value, -MOST), MOST)
         low, high, value = (log10(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
