@@ -183,8 +183,13 @@ def test_a_site_is_slow(world: Deployment) -> None:
     once_each(run)
 
 
-@pytest.mark.parametrize(("free", "outcome"), [(400, "same"), (0, "nothing leaves")])
-def test_a_sites_disk_is_full(world: Deployment, free: int, outcome: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("free", "state_of", "outcome"),
+    [(400, "new", "same"), (400, "kept", "no room for its state"), (0, "kept", "nothing leaves")],
+)
+def test_a_sites_disk_is_full(world: Deployment, free: int, state_of: str, outcome: str, tmp_path: Path) -> None:
+    """Layers that cannot be kept are sent again; what only the site has, and cannot keep, is its own answer's loss."""
+    setting = f"trainer.optimizer_state={state_of}"
     state = world.trial.site_file(VICTIM).parent / "state"
     size = f"size={max(free, 4)}k"
     if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(state)], check=False).returncode:
@@ -192,12 +197,17 @@ def test_a_sites_disk_is_full(world: Deployment, free: int, outcome: str, tmp_pa
     try:
         if not free:
             (state / "filler").write_bytes(b"x" * 4096)
-        run, process, start = begun(world, f"full-{free}")
+        run, process, start = begun(world, f"full-{free}-{state_of}", setting)
         code, said = ended(process)
-        told(f"site's disk has {free} kB left", "all", run, start=start, code=code)
+        told(f"site's disk has {free} kB left, state {state_of}", "all", run, start=start, code=code)
         assert code == 0, said
+        failures = [e["failure_message"] for e in lines(run / "events.jsonl") if e.get("failure")]
         if outcome == "same":
-            assert model_bits(run) == model_bits(here("local"))
+            assert model_bits(run) == model_bits(here("local", setting))
+            assert not failures
+        elif free:
+            assert failures
+            assert all("what the client keeps between rounds cannot be written" in message for message in failures)
         else:
             assert VICTIM in said
             assert "nothing leaves" in said
