@@ -16,7 +16,7 @@ from pathlib import Path
 from fedstrata.assembly.finish import finish
 from fedstrata.assembly.run import prepare_run
 from fedstrata.config.load import check_config
-from fedstrata.report.html import write_report
+from fedstrata.report.write_report import write_report
 from fedstrata.server.observers import Quiet
 from fedstrata.server.run import RunResult
 from fedstrata.testing.faults import Faults

@@ -83,7 +83,7 @@ def test_runs_are_compared_and_reported(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_is_a_function_and_a_package() -> None:
-    import fedstrata.report.html as page
+    import fedstrata.report.write_report as page
     from fedstrata import report
 
     assert callable(report)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedstrata.api import resume as resume
     from fedstrata.api import run as run
     from fedstrata.api import sweep as sweep
-    from fedstrata.report.html import write_report as report
+    from fedstrata.report.write_report import write_report as report
     from fedstrata.server.observers import Observer as Observer
     from fedstrata.solvers import solve as solve
 

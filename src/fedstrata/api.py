@@ -24,8 +24,8 @@ from fedstrata.models.form import Form, Lora, Task
 from fedstrata.models.profiling.step import measure_model
 from fedstrata.planning.plan import Plan, make_plan
 from fedstrata.planning.subject import Assumed
-from fedstrata.report.html import paths
 from fedstrata.report.progress import PlainProgress
+from fedstrata.report.write_report import paths
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 from fedstrata.sweeping.jobs import load_sweep

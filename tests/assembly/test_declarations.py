@@ -11,7 +11,7 @@ from fedstrata.assembly.run import prepare_run
 from fedstrata.domain.cost import ClientRound
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ConfigError
-from fedstrata.report.html import write_report
+from fedstrata.report.write_report import write_report
 from fedstrata.wire.declaration import Declaration
 from site_rows import SITES, of_files, offices, play, remote, words
 from small_runs import essence, events

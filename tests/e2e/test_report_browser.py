@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from fedstrata.report.html import write_report
+from fedstrata.report.write_report import write_report
 from report.synthetic_run import write_run
 from waiting import HANG
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedstrata.report.blocks import Fold, Note, Pictures, Table, Text
-from fedstrata.report.html import write_report
 from fedstrata.report.sections.classes import classes, sums
+from fedstrata.report.write_report import write_report
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Confusion, Run
 from report.synthetic_run import write_run

@@ -17,7 +17,7 @@ from fedstrata.comparison.results import Outcome
 from fedstrata.report.blocks import Pictures
 from fedstrata.report.compare_html import write_page
 from fedstrata.report.figures.axes import POINTS, SHARE, Axis
-from fedstrata.report.figures.rows import Row, row_chart
+from fedstrata.report.figures.dot_rows import Row, row_chart
 from fedstrata.report.sections.comparison import comparison
 from fedstrata.runs.reading import read_run
 from report.made_outcomes import outcome, several

@@ -18,11 +18,11 @@ from fedstrata.report.blocks import MOST_TOLD, Note, Picture, Pictures
 from fedstrata.report.compare_tables import sheets
 from fedstrata.report.figures.axes import Axis
 from fedstrata.report.figures.tradeoff import tradeoff
-from fedstrata.report.html import render
 from fedstrata.report.sections.certificates import certificates
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.fairness import fairness
 from fedstrata.report.sections.frontier import SAME_COST, costs_and_accuracy
+from fedstrata.report.write_report import render
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
 from report.made_outcomes import several

@@ -12,13 +12,13 @@ from fedstrata.comparison.grouping import group
 from fedstrata.domain.records import RoundRecord
 from fedstrata.errors import CheckpointError
 from fedstrata.report.blocks import Note, Pictures, Table, Text
-from fedstrata.report.html import write_report
 from fedstrata.report.sections.costs import costs
 from fedstrata.report.sections.curves import curves
 from fedstrata.report.sections.identity import identity, state
 from fedstrata.report.sections.proof_of_training import passed, proof
 from fedstrata.report.sections.selection import selection
 from fedstrata.report.sections.verdict import verdict
+from fedstrata.report.write_report import write_report
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Run
 from report.synthetic_run import below_quorum, given_up, lost_attempt, write_run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fedstrata.domain.records import RoundRecord, TheoryRecord
 from fedstrata.report.blocks import Pictures, Text
-from fedstrata.report.html import render
 from fedstrata.report.sections.theory import theory
+from fedstrata.report.write_report import render
 from fedstrata.runs.reading import read_run
 from report.synthetic_run import write_run
 

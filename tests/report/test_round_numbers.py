@@ -14,8 +14,8 @@ import pytest
 from fedstrata.comparison.outcome import outcome_of
 from fedstrata.domain.records import Metrics
 from fedstrata.errors import TrainingError
-from fedstrata.report.html import write_report
 from fedstrata.report.progress import PlainProgress
+from fedstrata.report.write_report import write_report
 from fedstrata.runs.reading import read_run
 from fedstrata.selectors.consensus import Consensus
 from fedstrata.server.rules import Rules

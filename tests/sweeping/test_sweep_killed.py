@@ -18,7 +18,7 @@ from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
 from fedstrata.sweeping.run import clients_of, play_sweep
 from fedstrata.sweeping.schedule import task_of
-from fedstrata.sweeping.steps import KnownSteps
+from fedstrata.sweeping.step_cost_cache import KnownSteps
 from fedstrata.sweeping.table import Table
 from small_runs import never
 from waiting import HANG, until

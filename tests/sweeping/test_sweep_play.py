@@ -15,7 +15,7 @@ from fedstrata.assembly.shared import ALONE, Shared
 from fedstrata.config.load import check_config
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
-from fedstrata.sweeping.steps import KnownSteps
+from fedstrata.sweeping.step_cost_cache import KnownSteps
 from small_runs import after, digits, essence, never, start
 
 METHODS: dict[str, Any] = {"consensus": {"kind": "consensus", "rho": 0.5}, "top": {"kind": "top"}}

@@ -13,7 +13,7 @@ from fedstrata.costs.protocol import Workload
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.profile import StepProfile
 from fedstrata.sweeping.rows import LatestRows
-from fedstrata.sweeping.steps import KnownSteps
+from fedstrata.sweeping.step_cost_cache import KnownSteps
 from small_runs import digits
 
 

@@ -26,7 +26,7 @@ from fedstrata.domain.formatting import listing
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import CheckpointError, DataError, ModelError
 from fedstrata.files import write_atomic
-from fedstrata.models.place import is_custom, model_folder
+from fedstrata.models.model_path import is_custom, model_folder
 from fedstrata.parsing.json_text import read_json
 from fedstrata.runs.folder import RunFolder
 from fedstrata.wire.digests import hashed

@@ -6,7 +6,7 @@ from fedstrata.config.load import Loaded
 from fedstrata.data.files import find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.errors import ConfigError, DataError, ModelError
-from fedstrata.models.place import is_custom, model_folder
+from fedstrata.models.model_path import is_custom, model_folder
 from fedstrata.parsing.paths import expanded
 from fedstrata.parsing.problems import Problem, config_error, located
 

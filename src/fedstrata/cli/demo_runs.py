@@ -156,7 +156,7 @@ def _row(result: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 
 def _conclude(out: Path, results: list[dict[str, Any]], console: Console) -> None:
-    from fedstrata.report.html import write_report
+    from fedstrata.report.write_report import write_report
     from fedstrata.tables.terminal import Terminal
 
     paths = {(r["shift"], r["method"]): folder(out, r["shift"], r["method"]) for r in results}

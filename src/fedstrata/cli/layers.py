@@ -52,7 +52,7 @@ def layers(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a model's layers: id, name, size, FLOPs, ties, role. No weights are read."""
-    from fedstrata.models.place import is_custom, model_folder
+    from fedstrata.models.model_path import is_custom, model_folder
 
     if not is_custom(model):
         model_folder(model, weights=False)  # before what takes seconds to import

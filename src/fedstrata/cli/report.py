@@ -17,6 +17,6 @@ def report(
 
     for run in runs:
         events_of(run)  # before what draws is imported, which takes a second
-    from fedstrata.report.html import write_report
+    from fedstrata.report.write_report import write_report
 
     typer.echo(f"report: {write_report(runs, out)}")

@@ -18,7 +18,7 @@ from fedstrata.imports import importable
 from fedstrata.models.dividing import divided, fitted
 from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.loaded import LoadedModel, seeded
-from fedstrata.models.place import is_custom as is_custom
+from fedstrata.models.model_path import is_custom as is_custom
 
 
 def load_custom(

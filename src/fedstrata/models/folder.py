@@ -12,8 +12,8 @@ from typing import Any
 import transformers
 
 from fedstrata.errors import ModelError
-from fedstrata.models.place import EMBEDDED as EMBEDDED
-from fedstrata.models.place import model_folder as model_folder
+from fedstrata.models.model_path import EMBEDDED as EMBEDDED
+from fedstrata.models.model_path import model_folder as model_folder
 from fedstrata.pretrained import opened
 
 TOKENIZERS = (

@@ -19,8 +19,8 @@ class _Callable(ModuleType):
     def __call__(
         self, runs: str | Path | Sequence[str | Path], out: str | Path | None = None, *, title: str | None = None
     ) -> Path:
-        """Write a report; see ``fedstrata.report.html.write_report``."""
-        from fedstrata.report.html import write_report
+        """Write a report; see ``fedstrata.report.write_report.write_report``."""
+        from fedstrata.report.write_report import write_report
 
         return write_report(runs, out, title=title)
 

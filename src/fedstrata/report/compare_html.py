@@ -10,8 +10,8 @@ from fedstrata.domain.formatting import clean, listing
 from fedstrata.files import write_atomic
 from fedstrata.report.blocks import Section, Text
 from fedstrata.report.compare_tables import HOW
-from fedstrata.report.html import page
 from fedstrata.report.sections.paired import paired_blocks
+from fedstrata.report.write_report import page
 
 
 def write_page(path: Path, contests: Sequence[Contest], *, notes: Sequence[str] = ()) -> None:

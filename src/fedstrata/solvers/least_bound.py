@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedstrata.solvers.mass import MassProblem, mass_problem
-from fedstrata.solvers.mass_ascent import ascend
+from fedstrata.solvers.mass_best_response import ascend
 from fedstrata.solvers.mass_bound import lower_bound
 from fedstrata.solvers.mass_exact import alike, enumerated
 from fedstrata.solvers.objective import Bools

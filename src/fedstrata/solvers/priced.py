@@ -7,10 +7,10 @@ from time import monotonic
 
 import numpy as np
 
-from fedstrata.solvers.ascent import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.client_masks import Priced, affordable, exact, quick
 from fedstrata.solvers.decomposition import Point, evaluate, first_multipliers, lower, lower_by_cuts
 from fedstrata.solvers.objective import Bools
+from fedstrata.solvers.priced_best_response import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.priced_exact import prove
 
 CLOSED = 1e-10

@@ -22,7 +22,7 @@ from fedstrata.errors import FedstrataError
 from fedstrata.interpreter import Message, receive, send
 from fedstrata.sweeping.play import play
 from fedstrata.sweeping.rows import LatestRows
-from fedstrata.sweeping.steps import KnownSteps
+from fedstrata.sweeping.step_cost_cache import KnownSteps
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from fedstrata.deploy.site.cache import LayerCache
 from fedstrata.deploy.site.config import SiteConfig
 from fedstrata.deploy.site.error_redaction import failed, sentence
 from fedstrata.deploy.site.limits import check_limits, digest_of_plan, withheld
-from fedstrata.deploy.site.plans import check_request
+from fedstrata.deploy.site.request_check import check_request
 from fedstrata.deploy.site.run_spec import digest_of, read_run_spec
 from fedstrata.deploy.site.runtime import Runtime, open_runtime, renamed
 from fedstrata.deploy.site.sizes import check_head, check_run_spec, client_of, run_of

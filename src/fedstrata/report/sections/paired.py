@@ -19,8 +19,8 @@ from fedstrata.report.compare_tables import (
     whole_percent,
 )
 from fedstrata.report.figures.axes import POINTS, SHARE, Axis
+from fedstrata.report.figures.dot_rows import Row, row_chart
 from fedstrata.report.figures.grid import Cell, Grid, draw, level_of_share
-from fedstrata.report.figures.rows import Row, row_chart
 from fedstrata.report.sections.frontier import against_cost, standing
 
 _MOST_NAMED = 8

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstrata.solvers.ascent import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.client_masks import Priced, affordable, priced
 from fedstrata.solvers.objective import Objective
+from fedstrata.solvers.priced_best_response import climb, force, polish, shared_sets, starts
 from fedstrata.solvers.tariff import tariff
 
 

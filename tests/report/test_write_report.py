@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedstrata.errors import ConfigError
-from fedstrata.report.html import write_report
+from fedstrata.report.write_report import write_report
 from fedstrata.runs.reading import read_run
 from report.synthetic_run import moved_layer, write_run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.deploy.site.plans import check_request
+from fedstrata.deploy.site.request_check import check_request
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.training import ANEW, marked
 from fedstrata.errors import ClientError

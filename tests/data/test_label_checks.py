@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fedstrata.data.kinds import Files
+from fedstrata.data.label_checks import check_labels, check_test
 from fedstrata.data.load import load_data
 from fedstrata.data.partition import Iid
-from fedstrata.data.sanity import check_labels, check_test
 from fedstrata.data.table import Table, Texts
 from fedstrata.data.tensors import TensorRows
 from fedstrata.errors import DataError
