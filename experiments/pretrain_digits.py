@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from fedstrata.data.digits import NAMES, Shift, digits, pretraining_digits
 from fedstrata.data.tensors import TensorRows
-from fedstrata.models.folder import EMBEDDED
+from fedstrata.models.folder_config import EMBEDDED
 
 
 def new_model() -> ViTForImageClassification:

@@ -18,7 +18,7 @@ import fedstrata
 from fedstrata.data.vision import image_processor
 from fedstrata.errors import ModelError
 from fedstrata.models.fake import fake_model
-from fedstrata.models.folder import load_config, load_processor, load_tokenizer
+from fedstrata.models.folder_config import load_config, load_processor, load_tokenizer
 from fedstrata.models.hub import load_model
 from small_models import save_bert
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedstrata.deploy.site import serving, worker
+from fedstrata.deploy.site import serving
+from fedstrata.deploy.site import worker_process as worker
 from fedstrata.deploy.site.answer import Answer, Answering
 from fedstrata.deploy.site.config import SiteConfig
-from fedstrata.deploy.site.worker import main
+from fedstrata.deploy.site.worker_process import main
 from waiting import HANG
 
 COMMAND = (sys.executable, "-P", "-m", "toy_worker")

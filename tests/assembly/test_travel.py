@@ -13,7 +13,7 @@ from fedstrata.assembly.loading import model_path
 from fedstrata.assembly.provenance import resolved
 from fedstrata.assembly.worker import recipe
 from fedstrata.config.load import Loaded, check_config, load_config
-from fedstrata.data.files import find, from_base
+from fedstrata.data.find_sources import find, from_base
 from fedstrata.deploy.flower.host import Place
 from fedstrata.deploy.flower.keys import make_site_key
 from fedstrata.deploy.flower.sites import roster

@@ -18,7 +18,7 @@ from fedstrata.data.tensors import ClientRows, TensorRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
 from fedstrata.domain.stats import Statistic
-from fedstrata.models.causal import with_frozen_head
+from fedstrata.models.causal_head import with_frozen_head
 from fedstrata.models.objective import Choice
 from fedstrata.models.partition import partition
 from fedstrata.wire.messages import Evaluate, Evaluated, Train, TrainPlan, Update

@@ -10,12 +10,12 @@ from PIL import Image
 from transformers import ViTForImageClassification
 
 from fedstrata.data.digits import PERMUTATION, DigitRows, digits, pretraining_digits
-from fedstrata.data.files import find
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.find_sources import find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.tensors import TensorRows
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.errors import ConfigError
-from fedstrata.models.folder import EMBEDDED
+from fedstrata.models.folder_config import EMBEDDED
 
 CHECKPOINT = EMBEDDED["embedded:vit-digits"]
 

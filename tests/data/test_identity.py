@@ -10,9 +10,9 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.identity import processor_identity, tokenizer_identity
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.text import prepare_texts
 from fedstrata.errors import DataError, ModelError
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.images import Images
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.errors import DataError
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.read_options import Columns
-from fedstrata.data.sources import read
+from fedstrata.data.read_sources import read
 from fedstrata.data.table import Table
 from fedstrata.errors import DataError
 

@@ -10,12 +10,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.kinds import Files
 from fedstrata.data.load import Prepare, load_data
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Dirichlet, Shard
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.text import prepare_texts
 from fedstrata.data.vision import image_processor, prepare_images
 

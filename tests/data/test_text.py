@@ -7,8 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from fedstrata.data.files import find
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.find_sources import find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.data.text import ensure_pad, prepare_texts
 from fedstrata.errors import DataError, ModelError

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.kinds import Files, Own
 from fedstrata.data.load import load_data
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Iid
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import FederatedData, TensorRows
 from fedstrata.errors import DataError

@@ -13,8 +13,8 @@ from transformers import CLIPImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from fedstrata.data import vision
-from fedstrata.data.files import find
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.find_sources import find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.data.vision import image_processor, prepare_images
 from fedstrata.errors import DataError, ModelError

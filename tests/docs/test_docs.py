@@ -265,6 +265,13 @@ def test_files_of_tests_and_sources_that_pages_name_exist(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_files_of_tests_that_docstrings_name_exist() -> None:
+    source = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))}
+    named = {(path.name, name) for path, text in source.items() for name in re.findall(r"tests/[\w/]+\.py", text)}
+    assert len(named) > 50
+    assert [(where, name) for where, name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_every_promise_names_tests() -> None:
     text = (DOCS / "concepts" / "reliability.md").read_text(encoding="utf-8")
     promises = re.findall(r"^## \d\. .+?(?=^## )", text, re.MULTILINE | re.DOTALL)

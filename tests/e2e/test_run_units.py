@@ -15,7 +15,7 @@ from fedstrata.assembly.run import prepare_run, reopen_run
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.config.load import check_config
 from fedstrata.domain.ids import ClientId
-from fedstrata.models.folder import EMBEDDED
+from fedstrata.models.folder_config import EMBEDDED
 from fedstrata.server.observers import Quiet
 from fedstrata.wire.messages import Train, Update
 from small_runs import after, digits, essence, events, never, start

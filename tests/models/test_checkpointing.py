@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from executed_steps import MODELS, Bench, batch_for, predicted
 from fedstrata.client.resident import ResidentModel
 from fedstrata.domain.layers import Mask
-from fedstrata.models.base import set_base
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.form import Lora
+from fedstrata.models.frozen_bf16 import set_base
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.profiling.step import measure_step

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from fedstrata.errors import LayerError, ModelError
-from fedstrata.models.folder import load_config, load_processor, load_tokenizer, model_folder
+from fedstrata.models.folder_config import load_config, load_processor, load_tokenizer, model_folder
 from fedstrata.models.form import Form
 from fedstrata.models.hub import load_model
 from memory_places import astray, misplace

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from fedstrata.errors import ModelError
-from fedstrata.models.folder import model_folder
+from fedstrata.models.folder_config import model_folder
 from fedstrata.models.weights import INDEX, SINGLE, check_config, check_weights
 
 CONVERT = r"save_pretrained\(folder\)"

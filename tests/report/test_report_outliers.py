@@ -14,7 +14,7 @@ from fedstrata.domain.records import ClientRecord, RoundRecord
 from fedstrata.report.blocks import Note
 from fedstrata.report.outliers import FEWEST, Outlier, outliers
 from fedstrata.report.sections.fairness import fairness
-from fedstrata.runs.events import read_log
+from fedstrata.runs.read_events import read_log
 from fedstrata.runs.reading import read_run
 from fedstrata.runs.records import Log, RunHeader
 from fedstrata.selectors.ends import Full

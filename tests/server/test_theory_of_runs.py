@@ -10,7 +10,7 @@ import pytest
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import RoundRecord, TheoryRecord
-from fedstrata.runs.events import read_log
+from fedstrata.runs.read_events import read_log
 from fedstrata.selectors.bound import Bound
 from fedstrata.selectors.common import Common
 from fedstrata.selectors.consensus import Consensus

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedstrata.data.files import Source, find
+from fedstrata.data.find_sources import Source, find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.readers.delimited import read_delimited
 from fedstrata.data.readers.dialect import Dialect
-from fedstrata.data.sources import Columns, read
 from fedstrata.errors import DataError
 
 pytestmark = pytest.mark.soak
@@ -93,8 +93,8 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9))
-from fedstrata.data.files import find
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.find_sources import find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.errors import DataError
 try:
     read(find(sys.argv[1], Path()), Columns(text="text"), Path(sys.argv[2]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from solvers import test_agree, test_decomposition, test_p1, test_priced
+from solvers import test_agree, test_decomposition, test_priced, test_solve
 
 pytestmark = pytest.mark.soak
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.soak
         test_agree.test_no_bound_is_below_the_optimum_on_tiny_instances,
         test_agree.test_no_dual_is_below_the_optimum_at_any_prices,
         test_decomposition.test_the_bound_is_never_below_the_optimum_on_tiny_instances,
-        test_p1.test_no_budget_violation_and_optimal_on_instances_of_every_kind,
+        test_solve.test_no_budget_violation_and_optimal_on_instances_of_every_kind,
         test_priced.test_small_instances_are_proven_and_equal_to_brute_force,
     ],
 )

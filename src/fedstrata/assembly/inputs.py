@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fedstrata.assembly.loading import model_path
 from fedstrata.config.load import Loaded
-from fedstrata.data.files import Source, find, find_sites
+from fedstrata.data.find_sources import Source, find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows
 from fedstrata.domain.formatting import listing

@@ -21,8 +21,8 @@ from fedstrata.errors import ConfigError, DataError, LayerError, ModelError
 from fedstrata.imports import importable
 from fedstrata.models.custom import is_custom
 from fedstrata.models.failing import most_tokens
-from fedstrata.models.folder import load_config as load_model_config
-from fedstrata.models.folder import model_folder
+from fedstrata.models.folder_config import load_config as load_model_config
+from fedstrata.models.folder_config import model_folder
 from fedstrata.models.form import Task
 from fedstrata.models.hub import load_custom, load_model, load_tokenizer
 from fedstrata.models.loaded import LoadedModel

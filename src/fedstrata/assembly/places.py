@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedstrata.config.load import Loaded
-from fedstrata.data.files import find, find_sites
+from fedstrata.data.find_sources import find, find_sites
 from fedstrata.data.kinds import Digits, Files, Own
 from fedstrata.errors import ConfigError, DataError, ModelError
 from fedstrata.models.model_path import is_custom, model_folder
@@ -24,7 +24,7 @@ def check_places(loaded: Loaded, *, weights: bool = True, rows: bool = True) -> 
         DataError: A file or folder of the data is not there; with file and line.
 
     Example:
-        See ``tests/config/test_places.py``.
+        See ``tests/cli/test_startup.py``.
     """
     path = loaded.config.model.path
     try:

@@ -20,7 +20,7 @@ from fedstrata.engines.protocol import Engine
 from fedstrata.files import argument
 from fedstrata.report.outliers import outliers
 from fedstrata.report.progress import PlainProgress
-from fedstrata.runs.events import read_log
+from fedstrata.runs.read_events import read_log
 from fedstrata.server.observers import Observer, Quiet
 from fedstrata.server.run import RunResult
 

@@ -28,7 +28,7 @@ def check_labels(table: Table, column: str) -> tuple[str, ...]:
         DataError: There is one label alone, or nearly every row has a label of its own.
 
     Example:
-        See ``tests/data/test_sanity.py``.
+        See ``tests/data/test_label_checks.py``.
     """
     if isinstance(table.inputs, Questions):
         return ()
@@ -44,7 +44,7 @@ def check_test(test: Table) -> tuple[str, ...]:
     """Return notes on the labels of test rows.
 
     Example:
-        See ``tests/data/test_sanity.py``.
+        See ``tests/data/test_label_checks.py``.
     """
     if isinstance(test.inputs, Questions) or len(test) < 2 or len(set(test.labels.tolist())) > 1:
         return ()

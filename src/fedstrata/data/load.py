@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedstrata.data.digits import NAMES, digits
-from fedstrata.data.files import find, find_sites, from_base
+from fedstrata.data.find_sources import find, find_sites, from_base
 from fedstrata.data.kinds import Data, Digits, Files, FromFiles, Own, Remote
 from fedstrata.data.label_checks import check_labels, check_test
 from fedstrata.data.limit import limited
@@ -19,8 +19,8 @@ from fedstrata.data.names import safe_ids
 from fedstrata.data.natural import NaturalId
 from fedstrata.data.partition import Partition
 from fedstrata.data.read_options import NamedColumns
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.readers.dialect import Dialect
-from fedstrata.data.sources import Columns, read
 from fedstrata.data.split import Split
 from fedstrata.data.table import Table
 from fedstrata.data.tensors import ClientRows, FederatedData, TensorRows

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.images import content, strays
 from fedstrata.data.labels import Place, numbers_in, read_labels
 from fedstrata.data.questions import read_answers, read_questions
@@ -60,7 +60,7 @@ def usable(source: Source, columns: Columns, sheet: Sheet, order: Sequence[str] 
         DataError: A value is of the wrong type, with file, row and column.
 
     Example:
-        See ``tests/data/test_sources.py``.
+        See ``tests/data/test_read_sources.py``.
     """
 
     def place(row: int) -> str:

@@ -11,9 +11,9 @@ from fedstrata.domain.ids import LayerName
 from fedstrata.domain.layer_language import LayerSpec, split_terms
 from fedstrata.domain.layers import Layer, LayerMap, Role
 from fedstrata.errors import LayerError
-from fedstrata.models.base import set_base
-from fedstrata.models.causal import with_frozen_head
+from fedstrata.models.causal_head import with_frozen_head
 from fedstrata.models.form import Form, Task
+from fedstrata.models.frozen_bf16 import set_base
 from fedstrata.models.lora import adapt
 from fedstrata.models.partition import partition
 from fedstrata.models.unused import is_named, without_unused

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from fedstrata.domain.ids import TensorName
 from fedstrata.errors import ModelError, nearest
 from fedstrata.files import new_folder
-from fedstrata.models.folder import has_tokenizer, quiet
+from fedstrata.models.folder_config import has_tokenizer, quiet
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.merging import FOLDER, merged, save_adapter
 

@@ -20,10 +20,10 @@ from transformers.initialization import no_init_weights
 
 from fedstrata.domain.layers import LayerMap
 from fedstrata.errors import ModelError
-from fedstrata.models.causal import check_causal
+from fedstrata.models.causal_head import check_causal
 from fedstrata.models.custom import call_model_function, is_custom
 from fedstrata.models.dividing import divided, fitted
-from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
+from fedstrata.models.folder_config import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
 from fedstrata.models.form import PLAIN, Form, Task
 from fedstrata.models.hub import AUTO_CLASSES, task_for
 from fedstrata.models.leftovers import nothing_left

@@ -11,13 +11,13 @@ import transformers
 from torch import nn
 
 from fedstrata.errors import ModelError
-from fedstrata.models.causal import check_causal
+from fedstrata.models.causal_head import check_causal
 from fedstrata.models.custom import load_custom as load_custom
 from fedstrata.models.dividing import divided, fitted
 from fedstrata.models.export import save_model as save_model
-from fedstrata.models.folder import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
-from fedstrata.models.folder import load_processor as load_processor
-from fedstrata.models.folder import load_tokenizer as load_tokenizer
+from fedstrata.models.folder_config import first_line, load_config, model_folder, quiet, set_dropout, set_outputs
+from fedstrata.models.folder_config import load_processor as load_processor
+from fedstrata.models.folder_config import load_tokenizer as load_tokenizer
 from fedstrata.models.form import PLAIN, Form, Head, Task
 from fedstrata.models.heads import check_body, give_head, head_tensors, is_given, new_tensors
 from fedstrata.models.loaded import LoadedModel, seeded

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from fedstrata.domain.scored import BESIDES, CHOICES, PLACES, SHARES, TARGETS
 from fedstrata.errors import ModelError
-from fedstrata.models.base import mixed
+from fedstrata.models.frozen_bf16 import mixed
 
 Reduction = Literal["sum", "mean"]
 """Whether the losses of a batch's rows are added up or averaged."""
@@ -193,7 +193,7 @@ def output_head(model: nn.Module) -> nn.Module:
         ModelError: The model has none.
 
     Example:
-        See ``tests/models/test_causal.py``.
+        See ``tests/models/test_causal_head.py``.
     """
     find = getattr(model, "get_output_embeddings", None)
     head = find() if find is not None else None

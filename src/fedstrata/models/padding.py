@@ -16,7 +16,7 @@ from typing import Any
 import transformers
 
 from fedstrata.errors import ModelError
-from fedstrata.models.folder import has_tokenizer, load_config, load_tokenizer
+from fedstrata.models.folder_config import has_tokenizer, load_config, load_tokenizer
 
 SIDE = "right"
 

@@ -27,7 +27,7 @@ from fedstrata.errors import ConfigError, LayerError, ModelError
 from fedstrata.imports import importable
 from fedstrata.models.custom import is_custom
 from fedstrata.models.fake import FakeModel, fake_batch, fake_model
-from fedstrata.models.folder import model_folder
+from fedstrata.models.folder_config import model_folder
 from fedstrata.models.form import Task
 from fedstrata.parsing.problems import Problem, config_error
 

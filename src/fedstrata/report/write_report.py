@@ -75,7 +75,7 @@ def render(runs: Sequence[Run], *, title: str | None = None) -> str:
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """Return a self-contained page of sections; see ``tests/report/test_report_html.py``."""
+    """Return a self-contained page of sections; see ``tests/report/test_write_report.py``."""
     environment = Environment(
         loader=PackageLoader("fedstrata.report"),
         autoescape=True,

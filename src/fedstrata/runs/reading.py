@@ -14,7 +14,7 @@ from fedstrata.errors import CheckpointError
 from fedstrata.parsing.bounded_files import UnreadableError, read_text
 from fedstrata.parsing.json_text import MOST_BYTES, json_value
 from fedstrata.parsing.typed import problem
-from fedstrata.runs.events import read_log
+from fedstrata.runs.read_events import read_log
 from fedstrata.runs.records import Confusion, Log, Run
 
 EVENTS = "events.jsonl"

@@ -2,11 +2,11 @@
 
     minimise  sum_{l: A_l = 0} G_l  +  weight * sum_{l: A_l > 0} kappa_l^2 (1 / A_l - 1)
 
-with A_l the data share of those who train layer l (``domain/theory.py`` has the bound, ``solvers/mass.py`` the solver).
-G_l and kappa_l^2 need the inner products of the clients' gradients; sketches that all take with one hash give them
-without anyone sending a gradient. Both are taken in the space of sketches: kappa_l^2 as
-``sum_i alpha_i |S g_il - S g_l|^2`` is off by a share of itself, while ``sum_i alpha_i |g_il|^2 - |S g_l|^2`` would be
-off by a share of G_l, which is much where clients are alike.
+with A_l the data share of those who train layer l (``domain/theory.py`` has the bound, ``solvers/mass_problem.py``
+the solver). G_l and kappa_l^2 need the inner products of the clients' gradients; sketches that all take with one hash
+give them without anyone sending a gradient. Both are taken in the space of sketches: kappa_l^2 as ``sum_i alpha_i |S
+g_il - S g_l|^2`` is off by a share of itself, while ``sum_i alpha_i |g_il|^2 - |S g_l|^2`` would be off by a share of
+G_l, which is much where clients are alike.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedstrata.solvers.client_relaxation import TOLERANCE, relax
+from fedstrata.solvers.client_relaxation import ceilings as ceilings_at
 from fedstrata.solvers.core_search import fill, lead, search
 from fedstrata.solvers.objective import Bools, Floats, Objective
-from fedstrata.solvers.relaxation import TOLERANCE, relax
-from fedstrata.solvers.relaxation import ceilings as ceilings_at
 from fedstrata.solvers.tariff import CostTable, Ints
 
 TABLE_LAYERS = 12

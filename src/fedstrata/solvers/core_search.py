@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedstrata.solvers.client_relaxation import TOLERANCE, cheapest, suffix
 from fedstrata.solvers.objective import Bools, Floats
-from fedstrata.solvers.relaxation import TOLERANCE, cheapest, suffix
 from fedstrata.solvers.tariff import Ints
 
 LIMIT = 50_000

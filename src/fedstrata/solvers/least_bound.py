@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedstrata.solvers.mass import MassProblem, mass_problem
 from fedstrata.solvers.mass_best_response import ascend
 from fedstrata.solvers.mass_bound import lower_bound
 from fedstrata.solvers.mass_exact import alike, enumerated
+from fedstrata.solvers.mass_problem import MassProblem, mass_problem
 from fedstrata.solvers.objective import Bools
-from fedstrata.solvers.p1 import Solution
+from fedstrata.solvers.solve import Solution
 from fedstrata.solvers.tariff import Ints
 
 
@@ -23,7 +23,7 @@ def solve_mass(
     costs: ArrayLike | None = None,
     setups: ArrayLike | None = None,
 ) -> Solution:
-    """Choose every client's layers so that the bound on the round's error is least (``solvers/mass.py``).
+    """Choose every client's layers so that the bound on the round's error is least (``solvers/mass_problem.py``).
 
     The objective is minus the bound, so that larger is better, as for ``solve``. The same input gives the same answer.
     A layer that lowers the bound for nobody is left out, so a budget may stay unspent.

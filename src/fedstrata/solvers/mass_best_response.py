@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from fedstrata.solvers.mass import MassProblem
+from fedstrata.solvers.mass_problem import MassProblem
 from fedstrata.solvers.objective import Bools, Floats
 from fedstrata.solvers.tariff import Ints
 
@@ -29,7 +29,7 @@ def ascend(problem: MassProblem, more: list[Bools]) -> Bools:
         more: Affordable masks to start from besides.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     n, layers = problem.shape
     work = WORK // 10 if problem.searched else WORK
@@ -56,7 +56,7 @@ def polish(problem: MassProblem, masks: Bools) -> Bools:
     """Best responses, one client after another, until none gains; never raises F.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     masks = masks.copy()
     for _ in range(SWEEPS):
@@ -89,7 +89,7 @@ def toward(problem: MassProblem, wanted: Floats) -> Bools:
     """Return masks whose masses come near to those wanted, shape ``[layers]``: largest shares choose first.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     masks = np.zeros(problem.shape, dtype=np.bool_)
     left = wanted.copy()

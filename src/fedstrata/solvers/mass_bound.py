@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedstrata.solvers.bound import deflected
-from fedstrata.solvers.mass import MassProblem
+from fedstrata.solvers.mass_problem import MassProblem
 from fedstrata.solvers.objective import Bools, Floats
 
 STEPS = 200
@@ -45,7 +45,7 @@ def lower_bound(problem: MassProblem, target: float) -> MassDual:
     """Return the best dual point found, going up towards ``target``, F of known masks.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     n, layers = problem.shape
     steps = int(np.clip(WORK // (n * layers), 3, STEPS)) if problem.searched else STEPS
@@ -80,7 +80,7 @@ def evaluate(problem: MassProblem, prices: Floats, smallest: Floats) -> MassDual
         smallest: a_l, as ``smallest_shares`` returns them.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     parts, masses = _layers(problem, prices, smallest)
     masks, paid = problem.offers(problem.shares[:, None] * prices)
@@ -104,7 +104,7 @@ def smallest_shares(problem: MassProblem) -> Floats:
     """Return a_l, the smallest share above 0 of a client that can pay for the layer; ``inf`` where no client can.
 
     Example:
-        See ``tests/solvers/test_mass.py``.
+        See ``tests/solvers/test_mass_problem.py``.
     """
     n, layers = problem.shape
     able = np.zeros((n, layers), dtype=np.bool_)

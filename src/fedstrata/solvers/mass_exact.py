@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedstrata.solvers.mass import MassProblem
+from fedstrata.solvers.mass_problem import MassProblem
 from fedstrata.solvers.objective import Bools, Floats
 
 WORK = 50_000_000
@@ -25,7 +25,7 @@ def alike(problem: MassProblem) -> Bools | None:
     Of masks that are as good those with the fewest trained layers are returned.
 
     Example:
-        >>> from fedstrata.solvers.mass import mass_problem
+        >>> from fedstrata.solvers.mass_problem import mass_problem
         >>> alike(mass_problem([1, 1], [4.0, 3.0], [9.0, 1.0], [1, 1])).astype(int).tolist()
         [[1, 0], [1, 0]]
     """
@@ -70,7 +70,7 @@ def enumerated(problem: MassProblem) -> Bools | None:
     """Return the best masks, or ``None`` where combinations are too many; of equally good ones the first.
 
     Example:
-        >>> from fedstrata.solvers.mass import mass_problem
+        >>> from fedstrata.solvers.mass_problem import mass_problem
         >>> enumerated(mass_problem([3, 1], [1.0, 0.2], [0.1, 0.1], [1, 1])).astype(int).tolist()
         [[1, 0], [1, 0]]
     """

@@ -31,7 +31,7 @@ class LatestRows:
         load: Loads them.
 
     Example:
-        See ``tests/sweeping/test_sweep_rows.py``.
+        See ``tests/sweeping/test_sweep_shared.py``.
     """
 
     load: LoadRows = load_rows

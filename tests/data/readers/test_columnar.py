@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
 from fedstrata.data.read_options import Columns
 from fedstrata.data.readers import columnar
 from fedstrata.data.readers.dialect import Dialect

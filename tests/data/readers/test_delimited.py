@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.readers.delimited import read_delimited
 from fedstrata.data.readers.dialect import Dialect
 from fedstrata.data.readers.raw_table import Sheet

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.data.files import find
+from fedstrata.data.find_sources import find
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.readers.dialect import Dialect, encoding_of, undecodable
-from fedstrata.data.sources import Columns, read
 from fedstrata.errors import ConfigError, DataError
 
 WORDS = "text,label\nun café noir,pos\n"

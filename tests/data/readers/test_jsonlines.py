@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.readers.dialect import Dialect
 from fedstrata.data.readers.jsonlines import read_jsonl
 from fedstrata.errors import DataError

@@ -10,7 +10,7 @@ from torch import nn
 
 from executed_steps import Bench, predicted
 from fedstrata.domain.profile import StepProfile
-from fedstrata.models.causal import with_frozen_head
+from fedstrata.models.causal_head import with_frozen_head
 from fedstrata.models.objective import Choice
 from fedstrata.models.partition import partition
 from fedstrata.models.profiling.step import measure_step

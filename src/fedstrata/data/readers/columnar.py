@@ -26,7 +26,7 @@ from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from datasets.packaged_modules.parquet.parquet import Parquet
 
 from fedstrata.data.cache import UNUSABLE, fault_of
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.quiet import quiet
 from fedstrata.data.readers.raw_table import Sheet, no_column
 from fedstrata.errors import DataError
@@ -59,7 +59,7 @@ def read_parquet(
         DataError: The file is damaged, a column is missing, or what the columns hold does not fit this machine.
 
     Example:
-        See ``tests/data/test_columnar.py``.
+        See ``tests/data/readers/test_columnar.py``.
     """
     # pyarrow and datasets take a relative path such as s3:rows.parquet for an address
     source, cache = replace(source, path=source.path.absolute()), cache.absolute()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.readers.dialect import SEPARATORS, Dialect, encoding_of, undecodable
 from fedstrata.data.readers.raw_table import Sheet, no_column
 from fedstrata.errors import DataError
@@ -31,7 +31,7 @@ def read_delimited(source: Source, wanted: Sequence[str], dialect: Dialect) -> S
             fields than the header.
 
     Example:
-        See ``tests/data/test_delimited.py``.
+        See ``tests/data/readers/test_delimited.py``.
     """
     encoding = encoding_of(source.path, source.shown, dialect)
     with _long_fields():

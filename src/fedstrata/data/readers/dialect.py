@@ -86,7 +86,7 @@ def undecodable(path: Path, shown: str, encoding: str) -> DataError:
     """Return the error of a file that is not of an encoding, with the first bad line and what would fit.
 
     Example:
-        See ``tests/data/test_dialect.py``.
+        See ``tests/data/readers/test_dialect.py``.
     """
     wide = encoding.startswith(("utf-16", "utf-32"))  # whose lines do not end in one byte
     with path.open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.readers.dialect import Dialect, encoding_of, undecodable
 from fedstrata.data.readers.raw_table import Sheet, no_column
 from fedstrata.errors import DataError
@@ -25,7 +25,7 @@ def read_jsonl(source: Source, wanted: Sequence[str], dialect: Dialect) -> Sheet
         DataError: A line is no JSON object, or no row has a wanted column.
 
     Example:
-        See ``tests/data/test_jsonlines.py``.
+        See ``tests/data/readers/test_jsonlines.py``.
     """
     encoding = encoding_of(source.path, source.shown, dialect)
     columns: dict[str, list[Any]] = {name: [] for name in wanted}

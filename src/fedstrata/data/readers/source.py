@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fedstrata.data.files import Source
-from fedstrata.data.folders import list_images
+from fedstrata.data.find_sources import Source
+from fedstrata.data.image_folders import list_images
 from fedstrata.data.questions import POSITIONS
 from fedstrata.data.read_options import Columns
 from fedstrata.data.readers.columnar import free_memory, read_parquet
@@ -39,7 +39,7 @@ def read_sheet(source: Source, columns: Columns, cache: Path, dialect: Dialect) 
         DataError: It cannot be read, lacks a column, or does not fit this machine.
 
     Example:
-        See ``tests/data/test_sources.py``.
+        See ``tests/data/test_read_sources.py``.
     """
     wanted = tuple(dict.fromkeys((*columns.inputs, columns.label, *columns.further)))
     try:

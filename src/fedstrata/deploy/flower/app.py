@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from fedstrata.deploy.flower.toml import toml
+from fedstrata.deploy.flower.quoting import toml
 from fedstrata.errors import ConfigError
 from fedstrata.files import writing
 

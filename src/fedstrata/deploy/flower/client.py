@@ -1,6 +1,7 @@
 """A site's ClientApp: Flower starts a process for every message, which hands it to the site's resident worker.
 
-Neither torch nor the model is loaded here. The worker (``deploy/site/worker.py``) keeps both warm between messages.
+Neither torch nor the model is loaded here. The worker (``deploy/site/worker_process.py``) keeps both warm between
+messages.
 """
 
 from __future__ import annotations

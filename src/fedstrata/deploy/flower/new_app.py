@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from fedstrata.deploy.flower.app import LONGEST, SETTINGS, write_app
-from fedstrata.deploy.flower.toml import toml
+from fedstrata.deploy.flower.quoting import toml
 from fedstrata.errors import ConfigError
 from fedstrata.files import writing
 

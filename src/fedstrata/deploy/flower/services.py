@@ -20,7 +20,7 @@ import psutil
 from fedstrata.deploy.flower.inside import SOCKETS
 from fedstrata.deploy.flower.inside import command as private_command
 from fedstrata.deploy.flower.keys import Certificates
-from fedstrata.deploy.flower.toml import node_setting, toml
+from fedstrata.deploy.flower.quoting import node_setting, toml
 from fedstrata.errors import TrainingError
 from fedstrata.files import private_file, private_folder, write_private
 from fedstrata.parents import bound

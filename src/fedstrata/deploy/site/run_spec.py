@@ -24,7 +24,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.domain.training import Precision
 from fedstrata.errors import ClientError
 from fedstrata.models.custom import is_custom
-from fedstrata.models.folder import EMBEDDED
+from fedstrata.models.folder_config import EMBEDDED
 from fedstrata.parsing.paths import expanded
 from fedstrata.parsing.section import Section, Whole
 from fedstrata.parsing.typed import problem

@@ -24,7 +24,7 @@ from fedstrata.errors import StorageError, TrainingError
 from fedstrata.locks import Lock
 from fedstrata.process import last_words
 
-WORKER = (sys.executable, "-P", "-m", "fedstrata.deploy.site.worker")
+WORKER = (sys.executable, "-P", "-m", "fedstrata.deploy.site.worker_process")
 """What starts a worker; the site's file and a descriptor are added."""
 TIMEOUT = 43_200.0
 """Seconds: for so long Flower keeps a message."""

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.profile import StepProfile
 from fedstrata.errors import ModelError
-from fedstrata.models.base import mixed
 from fedstrata.models.checkpointing import checkpointed
 from fedstrata.models.fake import OnePerRow, as_trained, fake_batch, faked
 from fedstrata.models.form import Form
+from fedstrata.models.frozen_bf16 import mixed
 from fedstrata.models.objective import Classification, Objective
 from fedstrata.models.profiling.interblock import Between, measure_between
 from fedstrata.models.profiling.recording import Recording, record

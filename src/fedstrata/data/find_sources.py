@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from fedstrata.data.folders import list_images
+from fedstrata.data.image_folders import list_images
 from fedstrata.data.images import marks
 from fedstrata.errors import DataError, nearest
 from fedstrata.files import too_long
@@ -77,7 +77,7 @@ def find(pattern: str, base: Path) -> tuple[Source, ...]:
         DataError: Nothing is there, or it is of no known format.
 
     Example:
-        See ``tests/data/test_files.py``.
+        See ``tests/data/test_find_sources.py``.
     """
     found = [source for path in _matches(pattern, base) for source in _sources(path)]
     names = Counter(source.path.name for source in found)

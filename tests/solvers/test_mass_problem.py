@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from fedstrata.errors import BudgetError, ConfigError
 from fedstrata.solvers.least_bound import solve_mass
-from fedstrata.solvers.mass import MassProblem, mass_problem
 from fedstrata.solvers.mass_best_response import ascend, polish, toward
 from fedstrata.solvers.mass_bound import evaluate, lower_bound, smallest_shares
 from fedstrata.solvers.mass_exact import alike, enumerated
+from fedstrata.solvers.mass_problem import MassProblem, mass_problem
 
 KINDS = ("counts", "alike", "priced")
 SHAPES = ((3, 4), (4, 3))

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fedstrata.data.files import find, find_sites
+from fedstrata.data.find_sources import find, find_sites
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.data.readers import source as reading
-from fedstrata.data.sources import Columns, read
 from fedstrata.data.table import Table
 from fedstrata.errors import DataError
 

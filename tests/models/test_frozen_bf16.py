@@ -12,10 +12,10 @@ from executed_steps import MODELS, Bench, predicted
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.train import train
 from fedstrata.data.tensors import TensorRows
-from fedstrata.models.base import set_base
 from fedstrata.models.export import save_model
 from fedstrata.models.fake import fake_model
 from fedstrata.models.form import Base, Form, Lora
+from fedstrata.models.frozen_bf16 import set_base
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import adapt

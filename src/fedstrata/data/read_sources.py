@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstrata.data.files import Source
+from fedstrata.data.find_sources import Source
 from fedstrata.data.images import Images, marks
 from fedstrata.data.labels import Place, encode, label_names
 from fedstrata.data.parts import Part, folder_of, usable
@@ -49,7 +49,7 @@ def read(
         DataError: A file cannot be read, a column is missing or of the wrong type, or a label is not known.
 
     Example:
-        See ``tests/data/test_sources.py``.
+        See ``tests/data/test_read_sources.py``.
     """
     sheets = [read_sheet(source, columns, cache, dialect) for source in sources]
     shared = _shared(sheets, like, names)

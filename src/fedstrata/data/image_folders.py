@@ -32,7 +32,7 @@ def list_images(folder: Path) -> ImageFolder:
         DataError: Images lie beside the class folders or deeper than in them, or one is no regular file.
 
     Example:
-        See ``tests/data/test_folders.py``.
+        See ``tests/data/test_image_folders.py``.
     """
     images: list[tuple[str, Path]] = []
     skipped: Counter[str] = Counter()

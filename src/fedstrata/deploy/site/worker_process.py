@@ -1,6 +1,6 @@
 """A site's resident worker: keeps model, rows and optimizer warm between the messages of a run.
 
-    python -m fedstrata.deploy.site.worker SITE_FILE READY
+    python -m fedstrata.deploy.site.worker_process SITE_FILE READY
 
 READY is an inherited descriptor that is told when callers are served. Two processes live: one serves, and one waits for
 it and writes down how it ended, which nobody else would know. Both belong to no terminal and outlive who started them.
@@ -28,7 +28,7 @@ from fedstrata.errors import FedstrataError
 from fedstrata.files import private_folder, write_private
 from fedstrata.locks import Lock
 
-log = logging.getLogger("fedstrata.deploy.site.worker")  # also where this module is what was started
+log = logging.getLogger("fedstrata.deploy.site.worker_process")  # also where this module is what was started
 
 Make = Callable[[SiteConfig], Answering]
 """Makes what answers; called with the first message, since it imports torch."""

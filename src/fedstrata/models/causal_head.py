@@ -32,7 +32,7 @@ def check_causal(config: Any, folder: Path, head: str) -> None:  # noqa: ANN401
         ModelError: The model reads texts in both directions, or a new head is asked for.
 
     Example:
-        See ``tests/models/test_causal.py``.
+        See ``tests/models/test_causal_head.py``.
     """
     if head == "new":
         raise ModelError(
@@ -58,7 +58,7 @@ def with_frozen_head(model: nn.Module, found: LayerMap, always: LayerSpec) -> La
         ModelError: The model has no head.
 
     Example:
-        See ``tests/models/test_causal.py``.
+        See ``tests/models/test_causal_head.py``.
     """
     head = output_head(model)
     name = next(path for path, module in model.named_modules() if module is head)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.data.files import find
-from fedstrata.data.folders import list_images
-from fedstrata.data.sources import Columns, read
+from fedstrata.data.find_sources import find
+from fedstrata.data.image_folders import list_images
+from fedstrata.data.read_sources import Columns, read
 from fedstrata.errors import DataError
 
 

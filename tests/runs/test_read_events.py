@@ -13,7 +13,7 @@ import pytest
 from fedstrata.domain.ids import LayerName
 from fedstrata.domain.records import SCHEMA, LayerTheory, Metrics, RoundRecord, TheoryRecord
 from fedstrata.errors import CheckpointError
-from fedstrata.runs.events import read_log
+from fedstrata.runs.read_events import read_log
 from report.synthetic_run import events_of, write_run
 
 

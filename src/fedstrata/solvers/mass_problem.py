@@ -6,8 +6,8 @@ With data shares alpha_i and A_l = sum_i alpha_i m_il the data mass of those who
 
 (``domain/theory.py``). On A > 0 each h_l is convex and falls to 0 at A = 1; at 0 it jumps, up or down: a client with
 few rows that trains a layer alone can be worse than nobody. So F has local optima. Masks are found by best responses
-from several starts (``mass_ascent.py``), bounded by a relaxation (``mass_bound.py``), and proven where clients are
-alike or their masks few (``mass_exact.py``).
+from several starts (``mass_best_response.py``), bounded by a relaxation (``mass_bound.py``), and proven where
+clients are alike or their masks few (``mass_exact.py``).
 """
 
 from __future__ import annotations

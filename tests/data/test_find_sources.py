@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstrata.data.files import find, find_sites
+from fedstrata.data.find_sources import find, find_sites
 from fedstrata.errors import DataError
 
 
