@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from fedstrata.domain.ids import LayerName, TensorName
-from fedstrata.domain.layers import Layer, TensorSpec
+from fedstrata.domain.layers import Layer
 from fedstrata.domain.versions import Manifest
 from fedstrata.engines.workers.layout import Layout, Place
 from fedstrata.engines.workers.shared import SharedFile, write_at
-from fedstrata.errors import TrainingError
 from fedstrata.wire.digests import Digests, raw
 from fedstrata.wire.messages import Weights
 
@@ -68,19 +67,7 @@ class Arena:
         self._file.close()
 
     def _digest(self, block: Layer, weights: Weights) -> str:
-        try:
-            for spec in block.tensors:
-                self._check(spec, weights[spec.name])
-            return self._digests.of(block, weights)
-        except KeyError as missing:
-            raise TrainingError(f"the weights lack {missing}, which the workers' layout has") from missing
-
-    def _check(self, spec: TensorSpec, tensor: Tensor) -> None:
-        wanted = self.layout.places[spec.name].dtype
-        if tuple(tensor.shape) != spec.shape or tensor.dtype != wanted:
-            raise TrainingError(
-                f"{spec.name} is {tensor.dtype} {tuple(tensor.shape)}, the workers' layout has {wanted} {spec.shape}"
-            )
+        return self.layout.digest(block, weights, self._digests)
 
 
 class Mount:
@@ -96,7 +83,7 @@ class Mount:
         self._layout, self._device = layout, device
         memory = mmap.mmap(descriptor, layout.bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         specs = {spec.name: spec for block in layout.blocks for spec in block.tensors}
-        self._shared = {n: _over(memory, specs[n].shape, place) for n, place in layout.places.items()}
+        self._shared = {n: over(memory, specs[n].shape, place) for n, place in layout.places.items()}
         self._copies: dict[TensorName, Tensor] = {}
         self._copied: dict[LayerName, str] = {}
 
@@ -115,7 +102,8 @@ class Mount:
         return dict(self._copies)
 
 
-def _over(memory: mmap.mmap, shape: tuple[int, ...], place: Place) -> Tensor:
+def over(memory: mmap.mmap | memoryview, shape: tuple[int, ...], place: Place) -> Tensor:
+    """Return the tensor that lies in some memory, which is not copied."""
     elements = prod(shape)
     if elements == 0:
         return torch.empty(shape, dtype=place.dtype)

@@ -1,17 +1,59 @@
-"""One ``send`` over worker processes: requests go out as workers are free, replies come back in request order."""
+"""One ``send`` over workers: requests go out as workers are free, replies come back in request order."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from typing import Protocol
 
+from fedstrata.domain.layers import Layer
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.local import failure
-from fedstrata.engines.workers.arena import Arena
-from fedstrata.engines.workers.pool import Pool
 from fedstrata.engines.workers.process import Task
-from fedstrata.wire.messages import Failure, Frame, Request
+from fedstrata.wire.messages import Failure, Frame, Request, Weights
+
+
+class Workers(Protocol):
+    """Workers that take a task at a time: processes of this machine, or actors of a cluster."""
+
+    @property
+    def size(self) -> int:
+        """Number of places."""
+        ...
+
+    @property
+    def busy(self) -> int:
+        """Number of workers with work."""
+        ...
+
+    def raise_to(self, wanted: int) -> None:
+        """Start workers in empty places until so many have no work, as far as there are places."""
+        ...
+
+    def give(self, task: Task) -> bool:
+        """Give a task to a worker that is ready and has none; return whether there was one."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a worker says something or ends, at most so long, and settle the tasks that this decides."""
+        ...
+
+    def stop(self, tasks: Container[Task]) -> None:
+        """End the workers that are at work on these tasks, which stay without a reply."""
+        ...
+
+
+class Shared(Protocol):
+    """The weights that workers see."""
+
+    def lacks(self, weights: Weights) -> tuple[Layer, ...]:
+        """Return the blocks that cannot be seen before those at work are done."""
+        ...
+
+    def publish(self, weights: Weights) -> None:
+        """Let workers see them."""
+        ...
 
 
 class Dispatch:
@@ -19,13 +61,13 @@ class Dispatch:
 
     Args:
         pool: The workers.
-        arena: The weights that they see.
+        shared: The weights that they see.
         requests: Drawn when a worker is free, and at most ``2 * workers + 2`` beyond the oldest without a reply.
         deadline: When work that is not done is late.
     """
 
-    def __init__(self, pool: Pool, arena: Arena, requests: Iterable[Request], deadline: Deadline) -> None:
-        self._pool, self._arena, self._deadline = pool, arena, deadline
+    def __init__(self, pool: Workers, shared: Shared, requests: Iterable[Request], deadline: Deadline) -> None:
+        self._pool, self._shared, self._deadline = pool, shared, deadline
         self._source = iter(requests)
         self._most = 2 * pool.size + 2
         self._window: deque[Task] = deque()
@@ -55,10 +97,10 @@ class Dispatch:
         """Give waiting requests to free workers."""
         while self._draw():
             task = self._waiting[0]
-            if self._arena.lacks(task.request.weights):
+            if self._shared.lacks(task.request.weights):
                 if self._pool.busy:
                     return  # they still read the weights that would be overwritten
-                self._arena.publish(task.request.weights)
+                self._shared.publish(task.request.weights)
             if not self._pool.give(task):
                 self._pool.raise_to(len(self._waiting))
                 return

@@ -8,10 +8,13 @@ from typing import Annotated, Self
 
 import torch
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
+from torch import Tensor
 
 from fedstrata.domain.ids import TensorName
-from fedstrata.domain.layers import Layer, LayerMap
+from fedstrata.domain.layers import Layer, LayerMap, TensorSpec
+from fedstrata.errors import TrainingError
 from fedstrata.memory_alignment import ALIGNMENT
+from fedstrata.wire.digests import Digests
 from fedstrata.wire.messages import Weights
 
 
@@ -73,3 +76,23 @@ class Layout:
     def blocks(self) -> tuple[Layer, ...]:
         """The layers in order, then ``always``."""
         return self.layers.trainable
+
+    def digest(self, block: Layer, weights: Weights, known: Digests) -> str:
+        """Return the content hash of a block of some weights, which have to be of this layout.
+
+        Raises:
+            TrainingError: They are not.
+        """
+        try:
+            for spec in block.tensors:
+                self._check(spec, weights[spec.name])
+            return known.of(block, weights)
+        except KeyError as missing:
+            raise TrainingError(f"the weights lack {missing}, which the workers' layout has") from missing
+
+    def _check(self, spec: TensorSpec, tensor: Tensor) -> None:
+        wanted = self.places[spec.name].dtype
+        if tuple(tensor.shape) != spec.shape or tensor.dtype != wanted:
+            raise TrainingError(
+                f"{spec.name} is {tensor.dtype} {tuple(tensor.shape)}, the workers' layout has {wanted} {spec.shape}"
+            )

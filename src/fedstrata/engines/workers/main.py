@@ -45,11 +45,11 @@ def main(pipe: Connection, arguments: Sequence[str]) -> None:
     send(pipe, {"ready": True})
     while (message := receive(pipe)) is not None:
         request = from_json(message["request"], mount.weights(message["manifest"]))
-        data = _frame(handler, request, layout)
+        data = frame_of(handler, request, layout)
         send(pipe, {"number": message["number"], "bytes": _written(area, data, request)})
 
 
-def _frame(handler: ClientHandler, request: Request, layout: Layout) -> bytes:
+def frame_of(handler: ClientHandler, request: Request, layout: Layout) -> bytes:
     """Return a client's answer as a frame; an answer that cannot be one is the client's failure."""
     reply: Reply = answer(handler, request)
     try:
