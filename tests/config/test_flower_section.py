@@ -139,7 +139,7 @@ def test_an_engine_and_workers_that_do_not_go_together_are_an_error(cli: Callabl
     said = cli("run", "c.yaml", "--engine", "local", "--workers", "2")
     assert (said.code, "workers: engine: local has no workers" in said.err) == (2, True)
     said = cli("run", "c.yaml", "--engine", "flowr")
-    assert (said.code, "engine: has to be 'local', 'processes', 'flower'" in said.err) == (2, True)
+    assert (said.code, "engine: has to be 'local', 'processes', 'ray', 'flower'" in said.err) == (2, True)
 
 
 def test_a_run_can_be_resumed_on_another_engine(cli: Callable[..., Said], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The engine of a run: all clients in this process, or in worker processes on this machine."""
+"""The engine of a run: all clients in this process, in worker processes on this machine, or over a cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from fedstrata.assembly.cluster import ray_engine
 from fedstrata.assembly.runtime import handler_of
 from fedstrata.assembly.worker import recipe
 from fedstrata.client.resident import ResidentModel
@@ -20,10 +21,10 @@ _START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time,
 
 
 def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData, states: StateStore | None = None) -> Engine:
-    """Return a new engine of this machine, whose clients may keep states; the caller closes it.
+    """Return a new engine, whose clients may keep states; the caller closes it.
 
     Raises:
-        ConfigError: This system has no worker processes.
+        ConfigError: This system has no worker processes, or no cluster answers or has room.
         TrainingError: The system starts no process.
         RuntimeError: The engine is one of Flower's, which only the Flower app makes and hands to ``PreparedRun.run``.
     """
@@ -31,6 +32,8 @@ def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData, stat
         raise RuntimeError(f"engine {loaded.config.engine} is handed to PreparedRun.run, and not made here")
     if loaded.config.engine == "local":
         return LocalEngine(handler_of(loaded, resident, data, states))
+    if loaded.config.engine == "ray":
+        return ray_engine(loaded, resident, states, clients=len(data.clients), start_timeout=_START_TIMEOUT)
     device = resident.device.type
     return ProcessEngine(
         resident.layers,

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from fedstrata.server.setting import Setting
 
 FAMILIES = ("data", "score", "cost", "budget", "sampler", "selector", "trainer", "aggregator")
-BITS_DO_NOT_DEPEND_ON = frozenset({"name", "output", "base", "engine", "workers", "flower", "checkpoint", "theory"})
+BITS_DO_NOT_DEPEND_ON = frozenset(
+    {"name", "output", "base", "engine", "workers", "flower", "ray", "checkpoint", "theory"}
+)
 """Keys of a configuration that may change while a run is resumed."""
 PACKAGES = ("fedstrata", "torch", "transformers", "safetensors", "datasets", "flwr-datasets", "numpy", "scipy", "peft")
 

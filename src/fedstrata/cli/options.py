@@ -17,7 +17,9 @@ Workers = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        "--engine", metavar="NAME", help="Where clients execute: local, processes, flower, flower-simulation."
+        "--engine",
+        metavar="NAME",
+        help="Where clients execute: local, processes, ray, flower, flower-simulation.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of words.")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
+from fedstrata.config.ray import RaySection
 from fedstrata.domain.training import ANEW, Probing, Rate, Training
 from fedstrata.models.form import Form, Head, Lora, Task
 from fedstrata.parsing.section import Section, Whole
@@ -102,9 +103,9 @@ class Config(Section, frozen=True):
         devices: Device profile of every client, or a profile by client name with ``default`` for the others; files
             that ``fedstrata bench client`` writes, from the configuration's folder.
         below_budget: What a client does whose budget pays for no layer: train ``head-only``, or be an ``error``.
-        engine: Where clients execute: all in this process, side by side in worker ``processes``, at sites over
-            ``flower``, or in a simulation of such sites.
-        workers: Number of worker processes; null is one per GPU, or on the CPU one per ``threads`` cores.
+        engine: Where clients execute: all in this process, side by side in worker ``processes``, in actors of a ``ray``
+            cluster, at sites over ``flower``, or in a simulation of such sites.
+        workers: Number of worker processes or actors; null is one per GPU, or on the CPU one per ``threads`` cores.
         threads: Threads of torch; part of the run's identity, since it changes the bits.
         device: ``auto`` takes a GPU where there is one.
         theory: Measure each round's error and its bound: ``exact``, with all rows of the clients whose updates counted,
@@ -131,9 +132,10 @@ class Config(Section, frozen=True):
     upload: UploadSection = UploadSection()
     evaluate: EvaluateSection = EvaluateSection()
     checkpoint: CheckpointSection = CheckpointSection()
-    engine: Literal["local", "processes", "flower", "flower-simulation"] = "local"
+    engine: Literal["local", "processes", "ray", "flower", "flower-simulation"] = "local"
     workers: int | None = Field(default=None, ge=1)
     flower: FlowerSection = FlowerSection()
+    ray: RaySection = RaySection()
     output: str | None = None
     base: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -172,6 +174,6 @@ class Config(Section, frozen=True):
     @classmethod
     def _of_processes(cls, value: int | None, info: ValidationInfo) -> int | None:
         engine = info.data.get("engine", "processes")
-        if value is not None and engine != "processes":
-            raise ValueError(f"engine: {engine} has no workers; set engine: processes, or leave workers out")
+        if value is not None and engine not in ("processes", "ray"):
+            raise ValueError(f"engine: {engine} has no workers; set engine: processes or ray, or leave workers out")
         return value
