@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sys import float_info
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedstrata.domain.units import UNITS
@@ -68,3 +70,16 @@ def test_counts_have_whole_ticks_and_shares_stay_within_their_range() -> None:
 def test_names_stand_in_the_place_of_numbers() -> None:
     scale = Scale.around((0.0, 1.0), Axis("weight", COUNT, names=("none", "∞")), 0.0, 1.0)
     assert scale.ticks() == ((0.0, "none"), (1.0, "∞"))
+
+
+@given(
+    values=st.lists(st.floats(-1e3, 1e3) | st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4),
+    unit=st.sampled_from([*UNITS[1:], SHARE, POINTS, COUNT, NUMBER]),
+    log=st.booleans(),
+)
+@example(values=[float(2**63)], unit=SHARE, log=False)
+@example(values=[float_info.max, -float_info.max], unit=NUMBER, log=False)
+def test_whatever_is_drawn_lies_on_its_axis(values: list[float], unit: str, log: bool) -> None:
+    values = [abs(value) or 1.0 for value in values] if log else values
+    scale = Scale.around(values, Axis("", unit, log), 0.0, 200.0)
+    assert all(-0.1 <= scale.at(value) <= 200.1 for value in (*values, *(tick for tick, _ in scale.ticks())))

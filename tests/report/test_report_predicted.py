@@ -78,6 +78,14 @@ def test_measured_seconds_are_probe_and_training(tmp_path: Path) -> None:
     assert "solo, round 1: predicted 2 s, measured 2.25 s<" in picture.svg
 
 
+def test_seconds_whose_sum_is_infinite_are_not_drawn(tmp_path: Path) -> None:
+    def spoilt(client: ClientRecord) -> ClientRecord:
+        return replace(client, predicted={"seconds": 2.0}, seconds_probe=1e308, seconds_train=1e308)
+
+    run = made(tmp_path / "a", rounds=1, names=("solo",), change=each(spoilt))
+    assert not pictures(predicted([run]))
+
+
 def test_failed_clients_are_left_out_and_counted(tmp_path: Path) -> None:
     blocks = predicted([made(tmp_path / "a", rounds=3, failing="client-04")])
     assert texts(blocks)[0].endswith("3 of 30 client-rounds failed and are left out.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, isnan, nan
@@ -118,6 +119,14 @@ def test_unknown_events_are_left_alone(tmp_path: Path) -> None:
         (
             lambda lines: [lines[0], lines[2].replace('"budget": {', '"budget": null, "purse": {'), *lines[3:]],
             "budget: has to be a mapping",
+        ),
+        (
+            lambda lines: [lines[0], re.sub(r'"seconds_probe": [\d.]+', '"seconds_probe": NaN', lines[2]), *lines[3:]],
+            "events.jsonl:2: the line is not a JSON object",
+        ),
+        (
+            lambda lines: [lines[0], re.sub(r'"mask": \[\d', '"mask": [-1', lines[2]), *lines[3:]],
+            "mask.0: has to be greater than or equal to 0",
         ),
         (
             lambda lines: [lines[0], lines[2].replace('"bytes_peak"', '"bytes_paek"'), *lines[3:]],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from fedstrata.domain.ids import ClientId, LayerName
 
@@ -20,6 +20,7 @@ SCHEMA = 6
 OrNan = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
 OrInf = Annotated[float, BeforeValidator(lambda value: inf if value is None else value)]
 """Numbers for which the event log, which is strict JSON, has null where they are too large for one."""
+LayerIndex = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class ClientRecord:
     client: ClientId
     num_examples: int
     budget: Mapping[str, float] = field(default_factory=dict)
-    mask: tuple[int, ...] = ()
+    mask: tuple[LayerIndex, ...] = ()
     scores: tuple[float, ...] = ()
     probe_round: int | None = None
     probe_loss: float | None = None

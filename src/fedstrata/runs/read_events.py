@@ -99,7 +99,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parse(line: str) -> Mapping[str, object] | None:
     try:
-        value = json_value(line)
+        value = json_value(line, finite=True)
     except UnreadableError:
         return None
     return value if isinstance(value, dict) else None

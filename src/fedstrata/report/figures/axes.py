@@ -76,7 +76,9 @@ class Scale:
         low, high = (min(max(v, 1 / MOST if axis.log else -MOST), MOST) for v in (min(values), max(values)))
         if axis.log:
             return cls(axis.unit, low / 1.5, high * 1.5, start, end, log=True)
-        least = _LEAST_MARGIN.get(axis.unit, max(0.02 * max(abs(low), abs(high)), 1e-12))
+        largest = max(abs(low), abs(high))
+        least = _LEAST_MARGIN.get(axis.unit, max(0.02 * largest, 1e-12))
+        least = max(least, 1e-6 * largest)  # a smaller one would be rounded away
         margin = max((0.1 if axis.unit == SHARE else 0.05) * (high - low), least)
         if axis.unit == SHARE:
             low, high = max(low - margin, min(low, -0.005)), min(high + margin, max(high, 1.005))
@@ -86,7 +88,7 @@ class Scale:
 
     def at(self, value: float) -> float:
         """Return the place of a value."""
-        value = min(max(value, -MOST), MOST)
+        value = min(max(value, 1 / MOST if self.log else -MOST), MOST)
         low, high, value = (log10(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 

@@ -134,7 +134,7 @@ class _Found:
         for run, client in done:
             for unit in _NAMES:
                 price, real = client.predicted.get(unit), measured(client, unit)
-                if price is not None and isfinite(price) and real is not None:
+                if price is not None and real is not None and isfinite(price) and isfinite(real):
                     pairs[unit].append(Pair(price, real, f"{run}{client.client}, round {client.round}"))
         return cls([client for _, client in done], pairs, len(every) - len(done))
 
