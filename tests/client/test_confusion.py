@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedstrata.client.confusion import confusion
-from fedstrata.client.evaluate import evaluate
+from fedstrata.client.evaluate import evaluate, judge
 from toys import toy_model, toy_rows
 
 
@@ -15,7 +15,7 @@ from toys import toy_model, toy_rows
 def test_counts_are_those_of_every_row_whatever_the_batch(batch_size: int) -> None:
     model, rows, indices = toy_model(), toy_rows(40, seed=9), torch.arange(5, 40)
     weights = model.weights()
-    counts = confusion(model, weights, rows=rows, indices=indices, batch_size=batch_size, classes=3)
+    counts = confusion(judge(model, weights, rows=rows, indices=indices, batch_size=batch_size), 3)
     assert counts.shape == (3, 3)
     assert counts.sum(axis=1).tolist() == torch.bincount(rows.labels[5:], minlength=3).tolist()
     assert int(np.trace(counts)) == evaluate(model, weights, rows=rows, indices=indices, batch_size=64)[1]
@@ -24,5 +24,5 @@ def test_counts_are_those_of_every_row_whatever_the_batch(batch_size: int) -> No
 def test_of_no_rows_there_are_no_counts() -> None:
     model = toy_model()
     nothing = torch.arange(0)
-    counts = confusion(model, model.weights(), rows=toy_rows(4), indices=nothing, batch_size=8, classes=3)
+    counts = confusion(judge(model, model.weights(), rows=toy_rows(4), indices=nothing, batch_size=8), 3)
     assert counts.tolist() == [[0, 0, 0]] * 3

@@ -43,7 +43,8 @@ def scores_one_by_one(model: nn.Module, rows: TensorRows, row: int) -> list[Tens
 def judged(model: nn.Module, rows: TensorRows, indices: Tensor) -> tuple[float, int]:
     inputs, labels = rows.judged(indices)
     with torch.no_grad():
-        return Choice().judge(Choice().logits(model, inputs), inputs, labels)
+        losses, guessed = Choice().judge(Choice().logits(model, inputs), inputs, labels)
+    return float(losses.sum()), int((guessed == labels).sum())
 
 
 def trained(model: nn.Module, rows: TensorRows, indices: Tensor, reduction: str = "sum") -> Tensor:
@@ -143,4 +144,4 @@ def test_classification_is_torchs_cross_entropy_to_the_bit(reduction: str) -> No
     objective: Objective = Classification()
     loss = objective.loss(logits, {}, labels, reduction=reduction)  # type: ignore[arg-type]
     assert torch.equal(loss, nn.functional.cross_entropy(logits, labels, reduction=reduction))
-    assert objective.judge(logits, {}, labels)[1] == int((logits.argmax(dim=1) == labels).sum())
+    assert objective.judge(logits, {}, labels)[1].tolist() == logits.argmax(dim=1).tolist()

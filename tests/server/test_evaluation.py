@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.domain.ids import ClientId
+from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
+from fedstrata.domain.versions import Versions
 from fedstrata.runs.state import ServerState
-from fedstrata.server.evaluation import Evaluation, evaluate_all
+from fedstrata.server.evaluation import Evaluation, Known, evaluate_all
 from fedstrata.testing.scripted import ScriptedEngine
-from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
+from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update, Weights
 from toys import named
 
 ROWS = {"a": 1, "b": 9, "c": 0}
@@ -26,6 +28,55 @@ def answer(request: Request) -> Reply:
     return Evaluated(
         request.client, request.round, loss_sum=float(2 * rows), correct=CORRECT[request.client], num_examples=rows
     )
+
+
+def test_what_is_known_of_the_same_weights_is_not_measured_again() -> None:
+    asked: list[str] = []
+
+    def script(request: Request) -> Reply:
+        asked.append(request.client)
+        return answer(request)
+
+    def central(_: Weights) -> Metrics:
+        asked.append("test")
+        return Metrics(1.0, 0.0, 5)
+
+    def measure(state: ServerState, known: Known, *clients: str) -> Evaluation:
+        return evaluate_all(state, named(*clients), engine=ScriptedEngine(script), test=central, known=known)
+
+    versions = Versions.at({LayerName("h"): "x"}, always=[])
+    state = ServerState(3, {}, {}, AggregatorState(), versions)
+    first = measure(state, Known(), "a", "c")
+    again = measure(replace(state, round=4), first.known, "a", "b", "c")
+    assert asked == ["a", "c", "test", "b", "c"]  # c has no rows, so there is nothing to know of it
+    assert again.facts() == measure(state, Known(), "a", "b", "c").facts()
+    asked.clear()
+    moved = replace(state, versions=versions.moved({LayerName("h"): "y"}))
+    assert measure(moved, again.known, "a", "b").facts() == measure(state, Known(), "a", "b").facts()
+    assert asked == ["a", "b", "test"] * 2
+    assert "known" not in first.facts()
+
+
+def test_clients_are_asked_to_be_evaluated_together_as_their_rows_fill_a_pass() -> None:
+    seen: dict[str, tuple[str, ...]] = {}
+
+    def script(request: Request) -> Reply:
+        assert isinstance(request, Evaluate)
+        seen[request.client] = request.together
+        return answer(request)
+
+    state, clients = ServerState(0, {}, {}, AggregatorState()), named("a", "b", "c")
+    held_out = {ClientId(c): rows for c, rows in ROWS.items()}
+    for most, expected in ((10, ("a", "b", "c")), (9, ()), (0, ())):
+        evaluate_all(
+            state,
+            clients,
+            engine=ScriptedEngine(script),
+            test=lambda _: Metrics(1.0, 0.0, 5),
+            held_out=held_out,
+            rows_together=most,
+        )
+        assert seen["a"] == expected
 
 
 def look(*clients: str, script: Callable[[Request], Reply] = answer, round: int = 0) -> Evaluation:

@@ -39,6 +39,7 @@ REQUESTS: list[Request] = [
     Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, states=()),
     Train(A, 8, WEIGHTS, frozenset({1}), PLAN, ORIGIN, states=((6, 2), (3, 0))),
     Evaluate(A, 7, WEIGHTS, ORIGIN),
+    Evaluate(A, 8, WEIGHTS, ORIGIN, (A, ClientId("b"))),
 ]
 
 

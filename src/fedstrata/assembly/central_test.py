@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import torch
 
-from fedstrata.client.evaluate import evaluate
+from fedstrata.client.evaluate import Judged, judge
+from fedstrata.client.pooled import Seen
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.records import Metrics
 from fedstrata.models.failing import blaming_the_model
-from fedstrata.server.evaluation import CentralTest
 from fedstrata.wire.messages import Weights
 
 
-def central_test(model: ResidentModel, data: FederatedData, batch_size: int) -> CentralTest:
-    """Return what evaluates weights on all test rows."""
-    indices = torch.arange(len(data.test))
+class ServerTest:
+    """Evaluates weights on all test rows; the weights that it was given last are not passed through the model again.
 
-    def test(weights: Weights) -> Metrics:
-        with blaming_the_model(model.module, data.test.inputs):
-            loss, correct = evaluate(model, weights, rows=data.test, indices=indices, batch_size=batch_size)
-        return Metrics(correct / len(indices), loss / len(indices), len(indices))
+    Args:
+        model: The resident model.
+        data: The test rows are in it.
+        batch_size: Images or texts per forward pass.
 
-    return test
+    Example:
+        See ``tests/assembly/test_central_test.py``.
+    """
+
+    def __init__(self, model: ResidentModel, data: FederatedData, batch_size: int) -> None:
+        self._model, self._rows, self._batch_size = model, data.test, batch_size
+        self._last: tuple[Seen, Judged] | None = None
+
+    def __call__(self, weights: Weights) -> Metrics:
+        """Return accuracy and mean loss."""
+        loss, correct = self.judged(weights).sums()
+        rows = len(self._rows)
+        return Metrics(correct / rows, loss / rows, rows)
+
+    def judged(self, weights: Weights) -> Judged:
+        """Return what the model makes of each row.
+
+        Raises:
+            ModelError: The model fails on the rows.
+        """
+        if self._last is None or not self._last[0].again(weights):
+            rows = self._rows
+            with blaming_the_model(self._model.module, rows.inputs):
+                indices = torch.arange(len(rows))
+                found = judge(self._model, weights, rows=rows, indices=indices, batch_size=self._batch_size)
+            self._last = Seen(weights), found
+        return self._last[1]

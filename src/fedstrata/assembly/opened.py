@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedstrata.assembly.affordable import Prepared
+from fedstrata.assembly.central_test import ServerTest
 from fedstrata.assembly.clients import Population, population
 from fedstrata.assembly.declared import check_rows
 from fedstrata.assembly.disk_room import tight
@@ -81,6 +82,7 @@ class OpenedRun:
             people.data,
             prepared.setting,
             resident,
+            ServerTest(resident, people.data, self.loaded.config.evaluate.batch_size),
             self.folder,
             weights=resident.weights(),
             inputs=inputs_of(self.loaded, self.data, self.place.network.model, self.place.network.layers),

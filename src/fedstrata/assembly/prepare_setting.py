@@ -12,6 +12,7 @@ from fedstrata.assembly.client_plans import probe_plan, probed_clients, theory_s
 from fedstrata.assembly.declared import Declared
 from fedstrata.assembly.device_profiles import load_devices
 from fedstrata.assembly.method_name import method_name
+from fedstrata.assembly.panel import draw_panel
 from fedstrata.assembly.pricing import check_units, workload
 from fedstrata.budgets.protocol import FullCost
 from fedstrata.config.load import Loaded
@@ -153,6 +154,9 @@ def _setting(
         rules=config.round,
         sketch=theory_sketch(loaded),
         trainer=facts.trainer,
+        panel=loaded.at(
+            ("evaluate", "clients"), lambda: draw_panel(config.evaluate.clients, profiles, Seeds(config.seed))
+        ),
     )
     loaded.at(("round", "quorum"), lambda: _check_quorum(setting, "quorum"))
     loaded.at(("round", "layer_quorum"), lambda: _check_quorum(setting, "layer_quorum"))

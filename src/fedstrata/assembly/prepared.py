@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedstrata.assembly.central_test import central_test
+from fedstrata.assembly.central_test import ServerTest
 from fedstrata.assembly.engine import engine_of
 from fedstrata.assembly.export_choice import best_weights
 from fedstrata.assembly.inputs import Inputs
+from fedstrata.assembly.panel import rows_together
 from fedstrata.assembly.provenance import header, identity
 from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel
@@ -36,6 +37,7 @@ class PreparedRun:
         data: Its rows; of sites elsewhere only their counts.
         setting: Method, clients, plans.
         resident: The model that clients train on.
+        test: Tests weights on the server's rows.
         folder: Where it writes.
         weights: The starting point.
         inputs: Hashes of its rows and its model.
@@ -47,6 +49,7 @@ class PreparedRun:
     data: FederatedData
     setting: Setting
     resident: ResidentModel
+    test: ServerTest
     folder: RunFolder
     weights: Weights
     inputs: Inputs
@@ -66,7 +69,7 @@ class PreparedRun:
             setting=self.setting,
             schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
             engine=engine or engine_of(self.loaded, self.resident, self.data, StateStore(self.folder.client_states)),
-            test=central_test(self.resident, self.data, config.evaluate.batch_size),
+            test=self.test,
             folder=self.folder,
             header=header(self.loaded, self.setting, self.data),
             observer=observer,
@@ -74,8 +77,16 @@ class PreparedRun:
             frozen=self.resident.frozen_drift,
             identity=identity(self.loaded) | {SAME: self.inputs.digest},
             best=None if config.export == "last" else best_weights(self.folder),
+            rows_together=self._rows_together(),
             instrument=self._instrument(),
         )
+
+    def _rows_together(self) -> int:
+        """Return how many held-out rows of clients share passes; none where each client is at a site of its own."""
+        config = self.loaded.config
+        if not config.evaluate.pooled or config.engine == "flower":
+            return 0
+        return rows_together(self.data.at_hand, config.evaluate.batch_size)
 
     def _instrument(self) -> Instrument | None:
         """Return what measures the rounds' errors with the clients' rows, where that is asked for."""

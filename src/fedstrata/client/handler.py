@@ -10,8 +10,8 @@ from time import perf_counter
 from torch import Tensor
 
 from fedstrata.client.batching import probed_rows
-from fedstrata.client.evaluate import evaluate
 from fedstrata.client.meter import Meter, Peak
+from fedstrata.client.pooled import Pool
 from fedstrata.client.probe import probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
@@ -37,6 +37,7 @@ class Handler:
         trainer: The parts of training that methods change.
         states: Where clients keep what the trainer wants to know again; ``None`` where it wants nothing.
         meter: Measures memory; a client's probe, and its training by lowest layer and size of the mask, once each.
+        pool: Remembers the sums of clients that were evaluated together until each has been asked.
     """
 
     model: ResidentModel
@@ -46,6 +47,7 @@ class Handler:
     trainer: Trainer = field(default_factory=Sgd)
     states: StateStore | None = None
     meter: Meter = field(default_factory=Meter)
+    pool: Pool = field(default_factory=Pool)
 
     def handle(self, request: Request) -> Reply:
         """Do what is asked.
@@ -146,7 +148,5 @@ class Handler:
 
     def _evaluate(self, request: Evaluate) -> Evaluated:
         data = self.clients[request.client]
-        loss, correct = evaluate(
-            self.model, request.weights, rows=data.rows, indices=data.held_out, batch_size=self.eval_batch
-        )
+        loss, correct = self.pool.sums(self.model, request, clients=self.clients, batch_size=self.eval_batch)
         return Evaluated(request.client, request.round, loss, correct, len(data.held_out), request.origin)

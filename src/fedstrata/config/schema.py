@@ -80,10 +80,20 @@ class UploadSection(Section, frozen=True):
 
 
 class EvaluateSection(Section, frozen=True):
-    """When the global model is evaluated."""
+    """When the global model is evaluated, and on whose rows."""
 
     every: Whole = Field(default=1, ge=1)
     batch_size: Whole = Field(default=256, ge=1)
+    clients: Literal["all"] | Whole | float = "all"
+    pooled: bool = True
+
+    @field_validator("clients", mode="before")
+    @classmethod
+    def _all_a_number_or_a_share(cls, value: object) -> object:
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not (whole or value == "all" or (isinstance(value, float) and 0 < value <= 1)):
+            raise ValueError(f"give all, a whole number of clients from 1, or a share above 0 up to 1.0; got {value}")
+        return value
 
 
 class CheckpointSection(Section, frozen=True):

@@ -54,13 +54,16 @@ class Objective(Protocol):
         """
         ...
 
-    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[float, int]:
-        """Return the summed training loss of the rows of a batch, and how many of them are predicted right.
+    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training loss of each row of a batch, in nats, and the label that is predicted for it.
 
         Args:
             logits: Of a batch to judge (``TensorRows.judged``).
             inputs: The batch.
             labels: Shape ``[rows]``, int64.
+
+        Returns:
+            Losses, shape ``[rows]``, float64, and labels, shape ``[rows]``, int64.
         """
         ...
 
@@ -81,8 +84,8 @@ class Classification:
         >>> logits, labels = torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, 0])
         >>> round(float(Classification().loss(logits[:1], {}, labels[:1], reduction="mean")), 4)
         0.6931
-        >>> Classification().judge(logits, {}, labels)[1]
-        1
+        >>> Classification().judge(logits, {}, labels)[1].tolist()
+        [0, 0]
     """
 
     def logits(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -93,11 +96,10 @@ class Classification:
         """Return the cross-entropy."""
         return nn.functional.cross_entropy(logits.float(), labels, reduction=reduction)
 
-    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[float, int]:
-        """Return the summed cross-entropy and the number of rows classified correctly."""
+    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each row's cross-entropy and its most likely class."""
         logits = logits.float()
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        return float(loss), int((logits.argmax(dim=-1) == labels).sum())
+        return nn.functional.cross_entropy(logits, labels, reduction="none").double(), logits.argmax(dim=-1)
 
     def shaped(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch as it is."""
@@ -141,16 +143,15 @@ class Choice:
         total = (_surprise(logits, inputs) * inputs[SHARES]).sum()
         return total if reduction == "sum" else total / len(labels)
 
-    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[float, int]:
-        """Return the summed negative scores of the right choices, and how many rows have none before or above them."""
+    def judge(self, logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the negative score of each right choice, and the best choice, of equally good ones the first."""
         text = inputs[PLACES].div(inputs["input_ids"].shape[1], rounding_mode="floor").cpu()
         nats = torch.bincount(text, weights=_surprise(logits, inputs).detach().double().cpu())
         counts, labels = inputs[CHOICES].cpu(), labels.cpu()
         there = torch.arange(int(counts.max())) < counts[:, None]
         scores = torch.full(there.shape, float("-inf"), dtype=torch.float64)
         scores[there] = -nats / torch.bincount(text)
-        right = scores[torch.arange(len(labels)), labels]
-        return float(-right.sum()), int((scores.argmax(dim=1) == labels).sum())
+        return -scores[torch.arange(len(labels)), labels], scores.argmax(dim=1)
 
     def shaped(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch with answers of ``ANSWER`` tokens, or of all tokens but one if there are fewer."""

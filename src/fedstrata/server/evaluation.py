@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics
@@ -14,12 +15,28 @@ from fedstrata.runs.journal import MemoryJournal
 from fedstrata.runs.state import ServerState
 from fedstrata.server.assign import to_evaluate
 from fedstrata.server.collect import collect
+from fedstrata.server.together import pools
 from fedstrata.wire.messages import Evaluate, Evaluated, Reject, Weights
 
 log = logging.getLogger(__name__)
 
 CentralTest = Callable[[Weights], Metrics]
 """Evaluates weights on rows that the server holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was measured at some weights: measured again, it would be the same.
+
+    Attributes:
+        base: Digest of the weights; empty where nothing is known.
+        test: On the central test set.
+        sums: Over the held-out rows of each client that answered.
+    """
+
+    base: str = ""
+    test: Metrics | None = None
+    sums: Mapping[ClientId, Evaluated] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +48,18 @@ class Evaluation:
         validation: On all held-out rows of the clients that answered, as one set; ``None`` if there are none.
         client_accuracy: On each client's held-out rows.
         losses: By reason, how many clients and messages did not count.
+        known: What need not be measured again at the same weights.
     """
 
     test: Metrics
     validation: Metrics | None
     client_accuracy: Mapping[str, float]
     losses: Mapping[str, int] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the event log says of it."""
+        return asdict(replace(self, known=Known()), dict_factory=lambda pairs: {k: v for k, v in pairs if k != "known"})
 
 
 def evaluate_all(
@@ -48,8 +71,12 @@ def evaluate_all(
     seconds: float | None = None,
     population: Container[ClientId] | None = None,
     held_out: Mapping[ClientId, int | None] | None = None,
+    rows_together: int = 0,
+    known: Known = Known(),
 ) -> Evaluation:
     """Evaluate the present weights centrally, and at clients that hold rows out; say which of them could not.
+
+    What is known of the very same weights is not measured again.
 
     Args:
         state: Round and weights.
@@ -59,7 +86,11 @@ def evaluate_all(
         seconds: How long the clients may take; ``None`` waits.
         population: Every client of the run, where others are asked than all.
         held_out: Rows that clients hold out, where that is known.
+        rows_together: Held-out rows of clients that share forward passes, at most; 0 evaluates each client alone.
+        known: What an evaluation before found.
     """
+    known = known if state.versions.current and known.base == state.versions.base else Known()
+    together = pools(clients, held_out or {}, rows_together)
     losses: Counter[str] = Counter()
 
     def note(client: ClientId, reject: Reject, lost: bool) -> None:  # noqa: FBT001  the replies's callback
@@ -70,8 +101,8 @@ def evaluate_all(
             )
 
     answers = collect(
-        to_evaluate(clients, state, held_out or {}),
-        lambda a: Evaluate(a.client, a.round, state.weights, a.origin),
+        to_evaluate([c for c in clients if c not in known.sums], state, held_out or {}),
+        lambda a: Evaluate(a.client, a.round, state.weights, a.origin, together[a.client]),
         engine=engine,
         seconds=seconds,
         journal=MemoryJournal(),
@@ -79,12 +110,15 @@ def evaluate_all(
         lost=note,
         done=lambda client, done: None,
     )
-    sums = [r for r in (a.reply for a in answers) if isinstance(r, Evaluated) and r.num_examples > 0]
+    told = {**known.sums, **{r.client: r for r in (a.reply for a in answers) if isinstance(r, Evaluated)}}
+    sums = [told[c] for c in clients if c in told and told[c].num_examples > 0]
+    central = known.test or test(state.weights)
     return Evaluation(
-        test=test(state.weights),
+        test=central,
         validation=_pooled(sums),
         client_accuracy={r.client: r.correct / r.num_examples for r in sums},
         losses=dict(sorted(losses.items())),
+        known=Known(state.versions.base, central, {r.client: r for r in sums}),
     )
 
 

@@ -56,6 +56,7 @@ class Setting:
         sketch: Numbers of the sketch of each layer's gradient that probes send, where the selector asks for none; 0 for
             no sketch. Rounds whose clients all sent one have their error and its bound estimated.
         trainer: What clients' trainer asks of them besides; whether they keep a state between rounds follows from it.
+        panel: The clients whose held-out rows are evaluated, ascending by name; ``None`` for all that hold rows out.
     """
 
     name: str
@@ -72,6 +73,13 @@ class Setting:
     rules: Rules = field(default_factory=Rules)
     sketch: int = 0
     trainer: TrainerCost = field(default_factory=TrainerCost)
+    panel: tuple[ClientId, ...] | None = None
+
+    def evaluated(self) -> tuple[ClientId, ...]:
+        """Return the clients that are asked to evaluate, ascending by name; one without held-out rows is not."""
+        if self.panel is not None:
+            return self.panel
+        return tuple(client for client, profile in self.profiles.items() if profile.held_out != 0)
 
     def probe_plan(self) -> ProbePlan:
         """Return the probe, measuring what the score needs and the selector or the record of the error."""

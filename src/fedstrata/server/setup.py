@@ -47,6 +47,7 @@ class RunSetup:
         frozen: Measures the drift of the ``never`` blocks, by block name.
         identity: What the bits depend on besides the seed: hash of the configuration, versions of packages.
         best: Keeps the weights of the best round; ``None`` where nobody wants them in the end.
+        rows_together: Held-out rows of clients that share forward passes, at most; 0 evaluates each client alone.
         instrument: Measures each round's error and its bound; ``None`` for no measurement.
     """
 
@@ -61,4 +62,5 @@ class RunSetup:
     frozen: Callable[[], Mapping[LayerName, float]] = dict
     identity: Mapping[str, str] = field(default_factory=dict)
     best: BestWeights | None = None
+    rows_together: int = 0
     instrument: Instrument | None = None

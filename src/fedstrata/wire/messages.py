@@ -153,12 +153,18 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    """Ask a client to evaluate these weights on its held-out rows."""
+    """Ask a client to evaluate these weights on its held-out rows.
+
+    Attributes:
+        together: The clients whose held-out rows share forward passes, this one among them, in the order of the rows;
+            none where it is evaluated alone, as at its own site.
+    """
 
     client: ClientId
     round: int
     weights: Annotated[Weights, Apart]
     origin: Origin = NOWHERE
+    together: tuple[ClientId, ...] = ()
 
 
 Request = Probe | Train | Evaluate

@@ -11,7 +11,7 @@ from fedstrata.deploy.site.request_check import check_request
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.training import ANEW, marked
 from fedstrata.errors import ClientError
-from fedstrata.wire.messages import Probe, ProbePlan, Train, TrainPlan
+from fedstrata.wire.messages import Evaluate, Probe, ProbePlan, Train, TrainPlan
 from toys import toy_model
 
 ODD = ("7", True, float("nan"), float("inf"), -1, 1e30, ["adamw"], b"", 10**4000)
@@ -76,3 +76,11 @@ def test_a_plan_ends_and_leaves_most_of_every_weight() -> None:
 
 def test_what_cuts_rows_into_steps_never_changes_within_a_run() -> None:
     assert set(marked(TrainPlan, ANEW)) == {"lr", "always_lr", "momentum", "weight_decay", "clip_norm"}
+
+
+def test_a_site_is_not_evaluated_together_with_others() -> None:
+    alone = Evaluate(ClientId("a"), 0, {})
+    check_request(alone, toy_model().layers)
+    for together in (("a",), ("a", "b")):
+        with pytest.raises(ClientError, match="and a site has its own rows alone"):
+            check_request(replace(alone, together=tuple(map(ClientId, together))), toy_model().layers)

@@ -146,7 +146,7 @@ import torch
 from fedstrata.engines.workers.arena import Mount
 from fedstrata.engines.workers.worker_spec import WorkerSpec
 spec = WorkerSpec.from_bytes({WorkerSpec(LAYOUT, Recipe("module:function")).to_bytes()!r})
-next(iter(Mount(spec.layout, {arena.descriptor}, torch.device("cpu")).weights({{}}).values())).zero_()
+next(iter(Mount(spec.layout, {arena.descriptor}, torch.device("cpu")).weights({dict(arena.manifest)}).values())).zero_()
 """
     done = subprocess.run([sys.executable, "-c", code], pass_fds=[arena.descriptor], capture_output=True, check=False)
     assert done.returncode == -11, done.stderr.decode()

@@ -40,7 +40,8 @@ def check_request(request: Request, layers: LayerMap) -> None:
         case Probe():
             _check_values(request.plan, "probe")
         case Evaluate():
-            pass
+            if request.together:
+                raise ClientError("the request names clients to evaluate together, and a site has its own rows alone")
 
 
 def _check_states(request: Train) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from fedstrata.blame import told
-from fedstrata.domain.ids import LayerName
+from fedstrata.domain.ids import ClientId, LayerName
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.local import failure
 from fedstrata.engines.ray.actor import ClientActor, versions
@@ -45,6 +45,7 @@ class Seat:
         awaited: Ray's reference to what it says next: that it is ready, or an answer.
         node: Where it is, in words, once it is ready.
         task: What it works on.
+        pool: Of the task that it was given last: the first of the clients that are evaluated together.
         holds: Content hash of each block that it was handed.
         failed_starts: How many actors in a row ended here before they were ready.
         proven: Whether an actor was ready here: from then on, a node that is of no use ends nothing.
@@ -54,6 +55,7 @@ class Seat:
     awaited: Any = None
     node: str = ""
     task: Task | None = None
+    pool: ClientId | None = None
     holds: dict[LayerName, str] = field(default_factory=dict)
     failed_starts: int = 0
     proven: bool = False
@@ -104,9 +106,14 @@ class Seats:
     def raise_to(self, wanted: int) -> None:
         """Every seat has its actor already, or waits for room."""
 
+    def works_on(self, pool: ClientId) -> bool:
+        """Return whether an actor is at work on a client of this pool, and so will know the others' sums."""
+        return any(seat.task is not None and seat.pool == pool for seat in self._seats)
+
     def give(self, task: Task) -> bool:
-        """Give a task to an actor that is ready and has none; return whether there was one."""
-        seat = next((seat for seat in self._seats if seat.free), None)
+        """Give a task to a free actor, rather to one that knows its pool; return whether there was a free one."""
+        free = [seat for seat in self._seats if seat.free]
+        seat = next((seat for seat in free if seat.pool == task.pool), free[0] if free else None)
         if seat is None or (self._again and task is not self._again[0]):
             return False
         request = task.request
@@ -114,7 +121,7 @@ class Seats:
         lacked = [name for name, digest in manifest.items() if seat.holds.get(name) != digest]
         objects = self._published.objects(lacked, manifest, request.weights)
         seat.awaited = seat.actor.work.remote(json.dumps(to_json(request)).encode(), objects)
-        seat.task, seat.holds = task, manifest
+        seat.task, seat.pool, seat.holds = task, task.pool, manifest
         return True
 
     def wait(self, seconds: float) -> None:

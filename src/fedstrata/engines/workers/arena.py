@@ -73,6 +73,8 @@ class Arena:
 class Mount:
     """A worker's side: tensors over the shared memory, and on another device than the CPU a copy of each.
 
+    A block that was written anew is another tensor, so that whoever remembers what came of one tells by the object.
+
     Args:
         layout: Where tensors lie.
         descriptor: The inherited file.
@@ -84,22 +86,23 @@ class Mount:
         memory = mmap.mmap(descriptor, layout.bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         specs = {spec.name: spec for block in layout.blocks for spec in block.tensors}
         self._shared = {n: over(memory, specs[n].shape, place) for n, place in layout.places.items()}
-        self._copies: dict[TensorName, Tensor] = {}
-        self._copied: dict[LayerName, str] = {}
+        self._present: dict[TensorName, Tensor] = {}
+        self._holds: dict[LayerName, str] = {}
 
     def weights(self, manifest: Manifest) -> Weights:
         """Return the tensors that lie there, on the device.
 
         Args:
-            manifest: Content hash of each block; on a device, a block with the hash of before is not copied again.
+            manifest: Content hash of each block; a block with the hash of before has the same tensors.
         """
-        if self._device.type == "cpu":
-            return self._shared
         for block in self._layout.blocks:
-            if self._copied.get(block.name) != manifest[block.name]:
-                self._copies |= {n: self._shared[n].to(self._device) for n in block.tensor_names}
-                self._copied[block.name] = manifest[block.name]
-        return dict(self._copies)
+            if self._holds.get(block.name) != manifest[block.name]:
+                self._present |= {n: self._seen(self._shared[n]) for n in block.tensor_names}
+                self._holds[block.name] = manifest[block.name]
+        return dict(self._present)
+
+    def _seen(self, shared: Tensor) -> Tensor:
+        return shared.detach() if self._device.type == "cpu" else shared.to(self._device)
 
 
 def over(memory: mmap.mmap | memoryview, shape: tuple[int, ...], place: Place) -> Tensor:

@@ -1,4 +1,8 @@
-"""One ``send`` over workers: requests go out as workers are free, replies come back in request order."""
+"""One ``send`` over workers: requests go out as workers are free, replies come back in request order.
+
+Clients that are evaluated together go to one worker, which computes their rows once; other workers meanwhile take those
+that come after them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Protocol
 
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import Layer
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.clock import Deadline
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.process import Task
-from fedstrata.wire.messages import Failure, Frame, Request, Weights
+from fedstrata.wire.messages import Evaluate, Failure, Frame, Request, Weights
 
 
 class Workers(Protocol):
@@ -27,12 +32,16 @@ class Workers(Protocol):
         """Number of workers with work."""
         ...
 
+    def works_on(self, pool: ClientId) -> bool:
+        """Return whether a worker is at work on a client of this pool, and so will know the others' sums."""
+        ...
+
     def raise_to(self, wanted: int) -> None:
         """Start workers in empty places until so many have no work, as far as there are places."""
         ...
 
     def give(self, task: Task) -> bool:
-        """Give a task to a worker that is ready and has none; return whether there was one."""
+        """Give a task to a free worker, rather to one that knows its pool; return whether there was a free one."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -62,14 +71,15 @@ class Dispatch:
     Args:
         pool: The workers.
         shared: The weights that they see.
-        requests: Drawn when a worker is free, and at most ``2 * workers + 2`` beyond the oldest without a reply.
+        requests: Drawn when a worker is free, and at most ``2 * workers + 2`` beyond the oldest without a reply, and
+            one pool of clients for each worker.
         deadline: When work that is not done is late.
     """
 
     def __init__(self, pool: Workers, shared: Shared, requests: Iterable[Request], deadline: Deadline) -> None:
         self._pool, self._shared, self._deadline = pool, shared, deadline
         self._source = iter(requests)
-        self._most = 2 * pool.size + 2
+        self._slack = self._most = 2 * pool.size + 2
         self._window: deque[Task] = deque()
         self._waiting: deque[Task] = deque()
 
@@ -96,27 +106,40 @@ class Dispatch:
     def _hand_out(self) -> None:
         """Give waiting requests to free workers."""
         while self._draw():
-            task = self._waiting[0]
+            task = next((task for task in self._waiting if self._open(task)), None)
+            if task is None:
+                return  # whoever is at work on their pool will take the others
             if self._shared.lacks(task.request.weights):
                 if self._pool.busy:
                     return  # they still read the weights that would be overwritten
                 self._shared.publish(task.request.weights)
             if not self._pool.give(task):
-                self._pool.raise_to(len(self._waiting))
+                self._pool.raise_to(self._pieces())
                 return
-            self._waiting.popleft()
+            self._waiting.remove(task)
+
+    def _open(self, task: Task) -> bool:
+        """Return whether any free worker may take a task: none is at work on its pool."""
+        return task.pool is None or not self._pool.works_on(task.pool)
+
+    def _pieces(self) -> int:
+        """Return how many workers could take something of what waits."""
+        waiting = [task.pool for task in self._waiting if self._open(task)]
+        return waiting.count(None) + len({pool for pool in waiting if pool is not None})
 
     def _draw(self) -> bool:
-        """Draw as many requests as workers are free, at least one at a time; return whether any waits."""
+        """Draw until there is something for each free worker, at least one request; return whether any waits."""
         if self._deadline.passed():
             self._draw_late()
             return False
         free = self._pool.size - self._pool.busy  # another send may have work for all of them
-        while (len(self._waiting) < free or not self._window) and len(self._window) < self._most:
+        while (self._pieces() < free or not self._window) and len(self._window) < self._most:
             request = next(self._source, None)
             if request is None:
                 break
             task = Task(request)
+            if isinstance(request, Evaluate):
+                self._most = max(self._most, self._slack + self._pool.size * len(request.together))
             self._window.append(task)
             self._waiting.append(task)
         return bool(self._waiting)

@@ -8,6 +8,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from time import monotonic
 
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.engines.local import failure
 from fedstrata.engines.workers.arena import Arena
@@ -95,9 +96,13 @@ class Pool:
             )
             self._places[place] = worker
 
+    def works_on(self, pool: ClientId) -> bool:
+        """Return whether a worker is at work on a client of this pool, and so will know the others' sums."""
+        return any(worker.task is not None and worker.pool == pool for _, worker in self._workers())
+
     def give(self, task: Task) -> bool:
-        """Give a task to a worker that is ready and has none; return whether there was one."""
-        for place, worker in self._workers():
+        """Give a task to a free worker, rather to one that knows its pool; return whether there was a free one."""
+        for place, worker in sorted(self._workers(), key=lambda entry: entry[1].pool != task.pool):
             if worker.ready and worker.task is None:
                 try:
                     worker.give(task, self._arena.manifest)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.versions import Manifest
 from fedstrata.engines.workers.shared import SharedFile, read_at, write_at
 from fedstrata.engines.workers.watchdog import Watchdog, glimpse
@@ -15,7 +16,7 @@ from fedstrata.engines.workers.worker_spec import WorkerSpec
 from fedstrata.errors import TrainingError
 from fedstrata.interpreter import Interpreter, Message, send
 from fedstrata.process import in_words
-from fedstrata.wire.messages import Failure, Frame, Request
+from fedstrata.wire.messages import Evaluate, Failure, Frame, Request
 from fedstrata.wire.requests import to_json
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,12 @@ class Task:
 
     request: Request
     reply: Frame | Failure | None = None
+
+    @property
+    def pool(self) -> ClientId | None:
+        """The first of the clients that are evaluated together with this one, who is in no other pool."""
+        together = self.request.together if isinstance(self.request, Evaluate) else ()
+        return together[0] if together else None
 
 
 class WorkerProcess:
@@ -59,6 +66,8 @@ class WorkerProcess:
         self.ready = False
         self.answered = 0
         self.task: Task | None = None
+        self.pool: ClientId | None = None
+        """Of the task that it was given last."""
         self.started = monotonic()
         self._number = 0
         self._fresh_dog = Watchdog(stall, period)
@@ -83,7 +92,7 @@ class WorkerProcess:
         """
         self._number += 1
         send(self.pipe, {"number": self._number, "request": to_json(task.request), "manifest": dict(manifest)})
-        self.task, self._dog = task, replace(self._fresh_dog)
+        self.task, self.pool, self._dog = task, task.pool, replace(self._fresh_dog)
 
     def hear(self, message: Message) -> None:
         """Take note that it is ready, or take the frame that it announces, which ends its task."""

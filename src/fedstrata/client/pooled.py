@@ -1,0 +1,102 @@
+"""Held-out rows of several clients in the same forward passes, so that an evaluation grows with rows, not with clients.
+
+The server says which clients belong together (``server/together.py``). Whoever of them is asked first has the rows of
+all judged, in the order of the clients; the others' sums are then there already. So a client's sums do not depend on
+which of its neighbours are asked, on their order, or on the process that they are asked in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from fedstrata.client.evaluate import evaluate, judge
+from fedstrata.client.resident import ResidentModel
+from fedstrata.data.tensors import ClientRows
+from fedstrata.domain.ids import ClientId
+from fedstrata.errors import ClientError, nearest
+from fedstrata.wire.messages import Evaluate, Weights
+
+
+class Seen:
+    """Tells whether weights are the very tensors that were seen before, without keeping them alive.
+
+    Tensors of weights are never changed in place (``wire/messages.py``), so the same objects have the same content.
+
+    Args:
+        weights: What is seen.
+
+    Example:
+        >>> weights = {"w": torch.ones(2)}
+        >>> seen = Seen(weights)
+        >>> seen.again(dict(weights)), seen.again({"w": torch.ones(2)})
+        (True, False)
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._tensors: dict[str, ref[Tensor]] = {name: ref(tensor) for name, tensor in weights.items()}
+
+    def again(self, weights: Weights) -> bool:
+        """Return whether these are the same tensors under the same names."""
+        return self._tensors.keys() == weights.keys() and all(
+            found() is weights[name]  # type: ignore[index]
+            for name, found in self._tensors.items()
+        )
+
+
+class Pool:
+    """Evaluates clients, and remembers the sums of those that were evaluated together last.
+
+    Example:
+        See ``tests/client/test_pooled.py``.
+    """
+
+    def __init__(self) -> None:
+        self._together: tuple[ClientId, ...] = ()
+        self._seen: Seen | None = None
+        self._sums: dict[ClientId, tuple[float, int]] = {}
+
+    def sums(
+        self, model: ResidentModel, request: Evaluate, *, clients: Mapping[ClientId, ClientRows], batch_size: int
+    ) -> tuple[float, int]:
+        """Return the summed loss (nats) of a client's held-out rows, and the number of rows predicted right.
+
+        Args:
+            model: The resident model.
+            request: Who is asked, at which weights, and who belongs to it.
+            clients: Rows of each client.
+            batch_size: Images or texts per forward pass; a question has a text for every choice.
+
+        Raises:
+            ClientError: The request names clients that are not here, or not the one that it asks.
+        """
+        own, weights = clients[request.client], request.weights
+        if len(request.together) < 2:
+            return evaluate(model, weights, rows=own.rows, indices=own.held_out, batch_size=batch_size)
+        if not self._knows(request):
+            held = _held(request, clients)
+            judged = judge(model, weights, rows=own.rows, indices=torch.cat(held), batch_size=batch_size)
+            parts = judged.split([len(rows) for rows in held])
+            self._sums = {c: part.sums() for c, part in zip(request.together, parts, strict=True)}
+            self._together, self._seen = request.together, Seen(weights)
+        return self._sums[request.client]
+
+    def _knows(self, request: Evaluate) -> bool:
+        same = self._together == request.together and request.client in self._sums
+        return same and self._seen is not None and self._seen.again(request.weights)
+
+
+def _held(request: Evaluate, clients: Mapping[ClientId, ClientRows]) -> list[Tensor]:
+    """Return the held-out rows of the clients that belong together."""
+    together = request.together
+    if request.client not in together or len(set(together)) < len(together):
+        raise ClientError(f"the clients to evaluate together have to name client {request.client}, and nobody twice")
+    stranger = next((c for c in together if c not in clients), None)
+    if stranger is not None:
+        raise ClientError(f"no data for client {stranger}; {nearest(stranger, clients)}")
+    if any(clients[c].rows is not clients[request.client].rows for c in together):
+        raise ClientError(f"the rows of client {request.client} are not in one table with those that it is named with")
+    return [clients[c].held_out for c in together]
