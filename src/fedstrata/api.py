@@ -235,18 +235,20 @@ def sweep(
     file: str | Path,
     *,
     overrides: Sequence[str] = (),
-    workers: int = 2,
+    workers: int | None = None,
+    cluster: str | None = None,
     only: Sequence[str] = (),
     seeds: Sequence[int] = (),
     output: str | Path | None = None,
     redo: bool = False,
 ) -> SweepResult:
-    """Play every run of a sweep that has not finished, each in one of a few worker processes.
+    """Play every run of a sweep that has not finished, each in one of a few worker processes, or as a cluster's task.
 
     Args:
         file: The sweep's YAML file.
         overrides: Texts such as ``train.lr=0.1``, for all runs.
-        workers: How many runs are played at the same time.
+        workers: How many runs are played at the same time; ``None`` is 2, and on a cluster as many as have room.
+        cluster: Address of a Ray cluster (``HOST:PORT``), or ``auto``; ``None`` is this machine.
         only: Names of methods; ``*`` and ``?`` match. None is all.
         seeds: Some of the sweep's seeds. None is all.
         output: Folder of the runs, instead of the file's.
@@ -264,4 +266,4 @@ def sweep(
     planned = load_sweep(
         Path(file), overrides=overrides, output=None if output is None else Path(output), clients=clients_of
     )
-    return play_sweep(planned, workers=workers, only=only, seeds=seeds, redo=redo)
+    return play_sweep(planned, workers=workers, cluster=cluster, only=only, seeds=seeds, redo=redo)

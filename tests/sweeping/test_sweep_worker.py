@@ -20,6 +20,6 @@ def test_own_code_that_fails_is_named_as_own_code(tmp_path: Path, monkeypatch: p
     task = {"folder": str(tmp_path / "run"), "config": "", "marks": [], "keep_model": False}
     here, there = Pipe()
     with here, there:
-        said = worker._ended(task, worker.Line(here), ALONE)
+        said = worker.ended(task, worker.Line(here), ALONE)
     why = f"KeyError: 'nothing'; it was raised in your own code: select ({file}:2)"
     assert said == {"failed": why, "logged": True}

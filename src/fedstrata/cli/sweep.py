@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from fedstrata.cli.options import Quiet, Set
 
 if TYPE_CHECKING:
     from fedstrata.config.load import Loaded
-    from fedstrata.sweeping.jobs import Sweep
+    from fedstrata.sweeping.jobs import Job, Sweep
     from fedstrata.sweeping.run import SweepResult
 
 FAILED = 4
@@ -23,16 +24,24 @@ Only = Annotated[
 
 Seeds = Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Only this seed; may be repeated.")]
 
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Each run is a task of this Ray cluster: auto, or HOST:PORT."),
+]
+
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="YAML file of the sweep.")],
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Runs at the same time.")] = 2,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Runs at the same time.")] = None,
     only: Only = None,
     seed: Seeds = None,
     set: Set = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the runs, instead of the file's.")] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Play anew what has changed.")] = False,
+    cluster: Cluster = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, and play none.")] = False,
+    commands: Annotated[bool, typer.Option("--commands", help="Print a command for each run, and play none.")] = False,
+    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Play this one run, here.")] = None,
     quiet: Quiet = False,
 ) -> int:
     """Play every method under its budgets with every seed; runs that have finished are not played again.
@@ -43,6 +52,8 @@ def sweep(
 
     planned = load_sweep(file, overrides=set or [], output=out, clients=_clients)
     chosen = planned.chosen(only or [], seed or [])
+    if commands or run is not None:
+        return _single(planned, run, redo=redo, quiet=quiet) if run else _print_commands(planned, chosen, set or [])
     from rich.console import Console
 
     from fedstrata.cli.signals import StopFlag, finishing_the_round
@@ -69,6 +80,7 @@ def sweep(
             result = play_sweep(
                 planned,
                 workers=workers,
+                cluster=_address(cluster),
                 only=only or [],
                 seeds=seed or [],
                 redo=redo,
@@ -79,6 +91,54 @@ def sweep(
             say(console, "stopped; the same command goes on")
             return stop.code
     return _last_words(result, stopped=stop.code if stop.wanted else 0)
+
+
+def _print_commands(planned: Sweep, chosen: Sequence[Job], overrides: Sequence[str]) -> int:
+    """Print a command for each run that has not finished."""
+    from fedstrata.sweeping.changed_inputs import Present
+    from fedstrata.sweeping.run_status import Standing, standing
+    from fedstrata.sweeping.single import commands
+
+    present = Present()
+    todo = [job for job in chosen if standing(job, present)[0] is not Standing.FINISHED]
+    for line in commands(planned, todo, overrides):
+        typer.echo(line)
+    return 0
+
+
+def _single(planned: Sweep, name: str, *, redo: bool, quiet: bool) -> int:
+    """Play one run here."""
+    from rich.console import Console
+
+    from fedstrata.cli.signals import StopFlag, finishing_the_round
+    from fedstrata.cli.terminal import say
+    from fedstrata.sweeping.single import job_of, play_single
+
+    console, stop = Console(stderr=True, highlight=False), StopFlag()
+    job = job_of(planned, name)
+
+    def tell(rounds: int) -> None:
+        if not quiet:
+            say(console, f"{job.title}  round {rounds}/{job.rounds}")
+
+    with finishing_the_round(stop, console):
+        try:
+            state = play_single(planned, name, redo=redo, stop=stop, tell=tell)
+        except KeyboardInterrupt:
+            say(console, "stopped; the same command goes on")
+            return stop.code
+    typer.echo(f"{state}: {job.folder}")
+    return stop.code if state == "interrupted" else 0
+
+
+def _address(cluster: str | None) -> str | None:
+    from fedstrata.config.ray import cluster_address
+    from fedstrata.errors import ConfigError
+
+    try:
+        return None if cluster is None else cluster_address(cluster)
+    except ValueError as error:
+        raise ConfigError(f"--cluster {error}") from error
 
 
 def _clients(loaded: Loaded) -> tuple[str, ...]:

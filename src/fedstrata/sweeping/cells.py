@@ -153,6 +153,9 @@ def _check_own_keys(changes: Mapping[str, Any], at: Loc, places: Marks) -> None:
 
 
 def _check_engine(engine: object, marks: Marks) -> None:
+    if engine == "ray":
+        message = "a sweep plays whole runs on a cluster (fedstrata sweep --cluster), not their clients; use local"
+        raise config_error([Problem(("engine",), message)], marks)
     if isinstance(engine, str) and engine.startswith("flower"):
         message = f"a sweep plays its runs on this machine, not over {engine}; use local or processes"
         raise config_error([Problem(("engine",), message)], marks)

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fedstrata.errors import ConfigError, nearest
 from fedstrata.parsing.problems import Marks
 from fedstrata.sweeping.cells import Cell, Clients, cells_of
@@ -40,6 +42,16 @@ class Job:
         """How many rounds it has."""
         rounds: int = self.values["train"]["rounds"]
         return rounds
+
+    def config(self, folder: Path | None = None) -> str:
+        """Return its configuration as YAML.
+
+        Args:
+            folder: Its run folder as others have to call it; ``None`` is as it is.
+        """
+        values = self.values if folder is None else {**self.values, "output": str(folder)}
+        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text
 
     @property
     def marks(self) -> Marks:

@@ -62,6 +62,9 @@ class Pool:
         See ``tests/sweeping/test_sweep_run.py``.
     """
 
+    tries = 2
+    """How many workers may end over a run, without a new round, before it counts as failed."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._workers: dict[int, Worker] = {}

@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fedstrata.assembly.cluster import ray_module
 from fedstrata.assembly.loading import load_rows
 from fedstrata.comparison.results import Outcome
 from fedstrata.config.load import Loaded
@@ -21,6 +23,9 @@ from fedstrata.sweeping.pool import Pool
 from fedstrata.sweeping.run_status import Standing, clear, standing
 from fedstrata.sweeping.schedule import Schedule
 from fedstrata.sweeping.table import Table
+
+if TYPE_CHECKING:
+    from fedstrata.sweeping.cluster import ClusterPool
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,8 @@ def clients_of(loaded: Loaded) -> tuple[str, ...]:
 def play_sweep(
     sweep: Sweep,
     *,
-    workers: int = 2,
+    workers: int | None = None,
+    cluster: str | None = None,
     only: Sequence[str] = (),
     seeds: Sequence[int] = (),
     redo: bool = False,
@@ -66,7 +72,8 @@ def play_sweep(
 
     Args:
         sweep: The sweep.
-        workers: How many runs are played at the same time.
+        workers: How many runs are played at the same time; ``None`` is 2, and on a cluster as many as have room.
+        cluster: Address of a Ray cluster, or ``auto``; each run is a task there. ``None`` is this machine.
         only: Names of methods; none is all.
         seeds: Some of the sweep's seeds; none is all.
         redo: Play runs anew whose configuration, rows or model have changed.
@@ -74,8 +81,8 @@ def play_sweep(
         stop: Asked often; true ends the sweep once the rounds at work are done and saved.
 
     Raises:
-        ConfigError: A pattern matches no method, a seed is none of the sweep's, a run was made with another
-            configuration, other rows or another model, or a folder is none of a run's.
+        ConfigError: No cluster answers or has room, a pattern matches no method, a seed is none of the sweep's, a run
+            was made with another configuration, other rows or another model, or a folder is none of a run's.
         DataError: A run has begun, and its rows are not there any more.
         CheckpointError: Another process plays the sweep.
         StorageError: Something cannot be written.
@@ -98,18 +105,30 @@ def play_sweep(
         present.look(chosen)
         todo = deque(job for job in chosen if found[job][0] is not Standing.FINISHED)
         table.write()
-        watching.sweep_started(todo=todo, done=len(chosen) - len(todo), workers=min(workers, len(todo)))
-        with Pool(sweep.output / LOGS) as pool:
+        players, room = _players(sweep.output / LOGS, cluster, todo)
+        count = min(workers or room, len(todo))
+        watching.sweep_started(todo=todo, done=len(chosen) - len(todo), workers=count)
+        with players as pool:
             schedule = Schedule(sweep, table, pool, watching, present, todo)
             schedule.failures.update({job: why for job, why in ended.items() if job in chosen})
             try:
-                schedule.play(workers, stop)
+                schedule.play(count, stop)
             finally:
                 watching.sweep_done()
     finally:
         lock.release()
     failures = {job.folder: why for job, why in schedule.failures.items()}
     return SweepResult(sweep.output, sweep.tables, table.outcomes, failures, schedule.left)
+
+
+def _players(folder: Path, cluster: str | None, todo: Sequence[Job]) -> tuple[Pool | ClusterPool, int]:
+    """Return who plays the runs, and how many at the same time unless somebody says otherwise."""
+    if cluster is None:
+        return Pool(folder), 2
+    ray_module("sweep --cluster")
+    from fedstrata.sweeping.cluster import cluster_pool
+
+    return cluster_pool(cluster, folder, todo)
 
 
 def _locked(sweep: Sweep) -> Lock:

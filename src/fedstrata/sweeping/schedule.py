@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
+from typing import Any, Protocol, TypeVar
 
 from fedstrata.errors import CheckpointError, TrainingError
 from fedstrata.interpreter import Message
 from fedstrata.sweeping.changed_inputs import Present
 from fedstrata.sweeping.jobs import Job, Sweep
 from fedstrata.sweeping.observers import SweepObserver
-from fedstrata.sweeping.pool import Pool, Worker
 from fedstrata.sweeping.table import Table
 
-_TRIES = 2
-"""How many workers may end over a run before it counts as failed."""
+
+class Player(Protocol):
+    """Who plays a run at a time: a worker process, or a task on some node of a cluster."""
+
+    number: int
+    ready: bool
+
+    @property
+    def log(self) -> object:
+        """Where a traceback would be."""
+        ...
+
+    def how_it_ended(self) -> str:
+        """Return in words how it ended."""
+        ...
+
+    def last_words(self) -> str:
+        """Return the last line of what it said."""
+        ...
+
+
+P = TypeVar("P", bound=Player)
+
+
+class Players(Protocol[P]):
+    """All of them."""
+
+    @property
+    def tries(self) -> int:
+        """How many may end over a run, without a new round, before it counts as failed."""
+        ...
+
+    def hire(self, number: int) -> P:
+        """Start the one of a place."""
+        ...
+
+    def tell(self, player: P, message: Mapping[str, Any], /) -> None:
+        """Send one a message."""
+        ...
+
+    def tell_all(self, message: Mapping[str, Any]) -> None:
+        """Send every one a message."""
+        ...
+
+    def hear(self) -> Iterator[tuple[P, Message | None]]:
+        """Wait a moment, and yield what they say; ``None`` stands for the end of one, which is removed."""
+        ...
+
+    def dismiss(self) -> None:
+        """Let them end by themselves."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +85,7 @@ class Schedule:
 
     sweep: Sweep
     table: Table
-    pool: Pool
+    pool: Players[Any]
     observer: SweepObserver
     present: Present
     todo: deque[Job]
@@ -48,6 +94,7 @@ class Schedule:
     stopping: bool = False
     left: int = 0
     _lost: dict[Job, int] = field(default_factory=dict)
+    _reached: dict[Job, int] = field(default_factory=dict)
 
     def play(self, workers: int, stop: Callable[[], bool]) -> None:
         """Play all runs.
@@ -77,9 +124,10 @@ class Schedule:
                 self.pool.tell_all({"stop": True})
         self.pool.dismiss()
 
-    def _heard(self, worker: Worker, message: Message) -> None:
+    def _heard(self, worker: Player, message: Message) -> None:
         job = self.playing.get(worker.number)
         if job is not None and "rounds" in message:
+            self._get_on(job, message["rounds"])
             self.observer.rounds_done(worker.number, job, message["rounds"])
             return
         if job is not None:
@@ -88,12 +136,18 @@ class Schedule:
         if self.todo:
             self._give(worker, self.todo.popleft())
 
-    def _give(self, worker: Worker, job: Job) -> None:
+    def _get_on(self, job: Job, rounds: int) -> None:
+        """Take note how far a run is: one that gets on may lose as many workers again."""
+        if rounds > self._reached.get(job, 0):
+            self._reached[job] = rounds
+            self._lost.pop(job, None)
+
+    def _give(self, worker: Player, job: Job) -> None:
         self.playing[worker.number] = job
         self.observer.run_given(worker.number, job)
         self.pool.tell(worker, task_of(job, keep_model=self.sweep.keep_models))
 
-    def _ended(self, worker: Worker, job: Job, message: Message) -> None:
+    def _ended(self, worker: Player, job: Job, message: Message) -> None:
         if "failed" in message:
             see = f"; the traceback is in {worker.log}" if "logged" in message else ""
             self._fail(worker, job, f"{message['failed']}{see}")
@@ -103,7 +157,7 @@ class Schedule:
         else:
             self._finished(worker, job)
 
-    def _finished(self, worker: Worker, job: Job) -> None:
+    def _finished(self, worker: Player, job: Job) -> None:
         moved = self.present.moved(job)
         if moved is not None:
             self._fail(worker, job, f"{moved}; the same command says which runs have to be played anew")
@@ -117,11 +171,11 @@ class Schedule:
             self.table.write()
         self.observer.run_finished(worker.number, job, outcome)
 
-    def _fail(self, worker: Worker, job: Job, reason: str) -> None:
+    def _fail(self, worker: Player, job: Job, reason: str) -> None:
         self.failures[job] = reason
         self.observer.run_failed(worker.number, job, reason)
 
-    def _gone(self, worker: Worker) -> None:
+    def _gone(self, worker: Player) -> None:
         """A worker has ended: its run goes on with another one, unless that happened to it before."""
         how, job = worker.how_it_ended(), self.playing.pop(worker.number, None)
         if job is None:
@@ -129,21 +183,21 @@ class Schedule:
                 raise TrainingError(f"a worker of the sweep does not start: {worker.last_words() or how}")
             return
         self._lost[job] = self._lost.get(job, 0) + 1
-        if self._lost[job] < _TRIES and not self.stopping:
+        if self._lost[job] < self.pool.tries and not self.stopping:
             self.observer.run_left(worker.number, job, f"{how}; another goes on with it")
             self.todo.appendleft(job)
         elif self.stopping:
             self.left += 1
             self.observer.run_left(worker.number, job, how)
         else:
-            self._fail(worker, job, f"{how}, {_TRIES} times")
+            self._fail(worker, job, f"{how}, {self.pool.tries} times")
 
 
 def task_of(job: Job, *, keep_model: bool) -> Mapping[str, Any]:
     """Return what a worker is told of a run; see ``fedstrata.sweeping.worker``."""
     return {
         "folder": str(job.folder),
-        "config": yaml.safe_dump(job.values, sort_keys=False, allow_unicode=True),
+        "config": job.config(),
         "marks": [[list(loc), place] for loc, place in job.marks.items()],
         "keep_model": keep_model,
     }

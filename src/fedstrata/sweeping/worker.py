@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from fedstrata.assembly.shared import Shared
 from fedstrata.blame import told
@@ -57,11 +57,23 @@ def main(pipe: Connection, _arguments: Sequence[str] = ()) -> None:
     line, shared = Line(pipe), Shared(LatestRows(), KnownSteps())
     line.say(ready=True)
     while (task := line.next()) is not None:
-        line.say(**_ended(task, line, shared))
+        line.say(**ended(task, line, shared))
 
 
-def _ended(task: Message, line: Line, shared: Shared) -> Mapping[str, Any]:
-    """Play a run, and return how it ended."""
+class Caller(Protocol):
+    """The sweep, as whoever plays a run for it sees it."""
+
+    def stop(self) -> bool:
+        """Return whether it wants to stop; asked after each round."""
+        ...
+
+    def say(self, **facts: object) -> None:
+        """Tell it."""
+        ...
+
+
+def ended(task: Message, line: Caller, shared: Shared) -> Message:
+    """Play a run, and return how it ended: ``ended``, or ``failed`` with the reason, ``logged`` if there is more."""
     try:
         marks = {tuple(loc): place for loc, place in task["marks"]}
         state = play(
