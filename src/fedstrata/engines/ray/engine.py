@@ -39,7 +39,7 @@ class RayEngine:
         ConfigError: No node has room for an actor.
 
     Example:
-        ``tests/engines/ray/test_ray_engine.py`` makes one on two nodes of one machine.
+        ``tests/engines/ray/test_seats.py`` makes one on two nodes of one machine.
     """
 
     def __init__(
@@ -83,6 +83,15 @@ class RayEngine:
     def nodes(self) -> tuple[str, ...]:
         """Where the actors that are ready are, in words; one entry per actor."""
         return self._seats.nodes
+
+    def ready(self, seconds: float) -> int:
+        """Wait at most so long for an actor to get ready, and return how many are; ``send`` waits by itself.
+
+        Raises:
+            TrainingError: As ``send``.
+        """
+        self._seats.wait(seconds)
+        return len(self.nodes)
 
     def send(self, requests: Iterable[Request], *, deadline: Deadline | None = None) -> Iterator[Frame | Failure]:
         """Yield one reply per request, in order: a frame of what the client said, or why there is none.
