@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from memory import settle, status
 from rows import Row, in_turn, of_pairs
+from samples import samples
 from settings import prepared, vit
 from torch import Tensor, nn
 from transformers import ViTForImageClassification
@@ -113,6 +114,14 @@ def peak_here(case: Case, *, bare_loop: bool) -> int:
         return status("VmHWM") - before
 
 
+def shares(play: Callable[[], object], setting: str) -> Iterator[Row]:
+    """Yield the ten functions that most of a round's time falls on."""
+    found = samples(play, seconds=3.0)
+    total = sum(found.values())
+    for place, count in found.most_common(10):
+        yield Row(f"{setting}: {place}", count / total, 1.0, count / total, unit="share")
+
+
 def compare(*, short: bool) -> Iterator[Row]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,6 +130,8 @@ def compare(*, short: bool) -> Iterator[Row]:
             times = in_turn(ours(run), bare(run, copy.deepcopy(run.network.model)), case.pairs)
             name = f"round, {case.size} M parameters, {case.steps} x {case.batch} rows: to the bare loop"
             yield of_pairs(name, times, goal=1.1 if case.steps == 1 else 1.03)
+            if case.steps == 1 and case.size != 10:
+                yield from shares(ours(run), f"{case.size} M, {case.steps} x {case.batch}")
     for case in (SHORT[0], SHORT[2], SHORT[3]):
         one, other = peak(case, bare_loop=False), peak(case, bare_loop=True)
         name = f"peak memory of a round, {case.size} M parameters, {case.steps} x {case.batch} rows: to the bare loop"

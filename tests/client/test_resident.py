@@ -74,3 +74,43 @@ def test_running_statistics_stay_put_in_training_mode() -> None:
     norm = model.module.get_submodule("norm")
     assert model.module.training
     assert not norm.training
+
+
+def test_what_is_mounted_already_is_left_and_what_moved_since_is_mounted_again() -> None:
+    model = toy_model()
+    weights = copy_of(model.weights())
+    model.mount(weights)
+    name = TensorName("head.weight")
+    parameter = dict(model.module.named_parameters())["head.weight"]
+    parameter.data = torch.zeros_like(parameter)
+    model.mount(weights)
+    assert parameter.data_ptr() == weights[name].data_ptr()
+    other = {**weights, name: weights[name] + 1.0}
+    model.mount(other)
+    assert parameter.data_ptr() == other[name].data_ptr()
+    model.mount(weights)
+    assert same_bits(model.weights(), weights)
+
+
+def test_a_tensor_that_begins_anywhere_is_read_anew_each_time_it_is_mounted() -> None:
+    """Its copy is the model's, and the tensor may have been written to since."""
+    model = toy_model()
+    name = TensorName("head.bias")
+    weights = copy_of(model.weights())
+    odd = torch.zeros(len(weights[name]) + 1)[1:]
+    model.mount({**weights, name: odd})
+    odd += 1.0
+    model.mount({**weights, name: odd})
+    assert model.weights()[name].tolist() == odd.tolist()
+
+
+def test_a_module_that_was_switched_by_somebody_else_is_switched_back() -> None:
+    model = toy_model()
+    model.set_training()
+    model.set_evaluation()
+    assert not any(module.training for module in model.module.modules())
+    model.set_training()
+    assert all(module.training for module in model.module.modules())
+    next(iter(model.module.children())).eval()
+    model.set_training()
+    assert all(module.training for module in model.module.modules())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
+from torch import nn
 
 from executed_steps import MODELS, Bench, predicted
 from fedstrata.client.resident import ResidentModel
@@ -19,6 +20,7 @@ from fedstrata.models.frozen_bf16 import set_base
 from fedstrata.models.hub import load_model
 from fedstrata.models.loaded import LoadedModel
 from fedstrata.models.lora import adapt
+from fedstrata.models.objective import run
 from fedstrata.models.partition import partition
 from fedstrata.models.profiling.step import measure_step
 from fedstrata.wire.messages import TrainPlan
@@ -98,3 +100,11 @@ def test_memory_is_predicted_as_it_is_held(name: str) -> None:
         real, composed = bench.step(mask), predicted(profile, bench, mask)
         assert profile.flops(mask) == real.flops, sorted(mask)
         assert composed.peak == pytest.approx(real.peak, rel=0.1), sorted(mask)
+
+
+def test_a_network_that_gets_its_base_after_a_forward_pass_multiplies_in_it_from_then_on() -> None:
+    network = nn.Sequential(nn.Embedding(9, 4), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 2))
+    rows = {"x": torch.tensor([1, 2])}
+    assert run(network, rows).dtype is torch.float32
+    set_base(network, partition(network), "bf16")
+    assert run(network, rows).dtype is torch.bfloat16

@@ -145,3 +145,10 @@ def test_classification_is_torchs_cross_entropy_to_the_bit(reduction: str) -> No
     loss = objective.loss(logits, {}, labels, reduction=reduction)  # type: ignore[arg-type]
     assert torch.equal(loss, nn.functional.cross_entropy(logits, labels, reduction=reduction))
     assert objective.judge(logits, {}, labels)[1].tolist() == logits.argmax(dim=1).tolist()
+
+
+def test_a_network_with_a_forward_of_its_own_is_called_as_that_takes_it() -> None:
+    plain, own = nn.Identity(), nn.Identity()
+    own.forward = lambda input_ids: input_ids + 1.0  # type: ignore[method-assign, assignment]
+    assert run(plain, {"x": torch.zeros(1)}).tolist() == [0.0]
+    assert run(own, {"input_ids": torch.zeros(1)}).tolist() == [1.0]

@@ -45,7 +45,10 @@ class LayerwiseMean:
         self, weights: Weights, updates: Iterable[Update], state: AggregatorState
     ) -> tuple[Weights, AggregatorState]:
         """Move each tensor by its mean delta; one that nobody trained comes back as the same object, bit-identical."""
-        moved = {n: mean.mul_(self.server_lr).add_(weights[n]) for n, mean in mean_deltas(updates).items()}
+        means = mean_deltas(updates)
+        if self.server_lr != 1:
+            means = {name: mean.mul_(self.server_lr) for name, mean in means.items()}
+        moved = {name: mean.add_(weights[name]) for name, mean in means.items()}
         return {**weights, **moved}, state
 
 

@@ -46,6 +46,8 @@ class ResidentModel:
         self.objective = objective
         self._checkpointing = checkpointing
         self._parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
+        self._mounted: dict[str, Tensor] = {}
+        self._modes: dict[bool, tuple[tuple[nn.Module, bool], ...]] = {}
         self.bytes = bytes_of(module)
         """Bytes of all parameters and buffers."""
         module.requires_grad_(False)
@@ -62,9 +64,16 @@ class ResidentModel:
         return {t.name: self._parameters[t.name].data for t in tensors}
 
     def mount(self, weights: Weights) -> None:
-        """Point the trainable parameters at these tensors; only those that are not aligned are copied."""
+        """Point the trainable parameters at these tensors; only those that are not aligned are copied.
+
+        One that a parameter points at already is left where it is: most clients of a round find what the one before
+        them left.
+        """
         for name, tensor in weights.items():
-            self._parameters[name].data = aligned(tensor)
+            parameter = self._parameters[name]
+            if self._mounted.get(name) is not tensor or parameter.data_ptr() != tensor.data_ptr():
+                parameter.data = aligned(tensor)
+                self._mounted[name] = tensor
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``."""
@@ -108,14 +117,23 @@ class ResidentModel:
 
         Running statistics are buffers: they never travel, so a client must not move them.
         """
-        self.module.train()
-        for child in self.module.modules():
-            if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                child.eval()
+        self._switch(training=True)
 
     def set_evaluation(self) -> None:
         """Switch dropout off."""
-        self.module.eval()
+        self._switch(training=False)
+
+    def _switch(self, *, training: bool) -> None:
+        """Switch the mode of all modules, unless each has been left as the mode wants it."""
+        left = self._modes.get(training, ())
+        if left and all(module.training is flag for module, flag in left):
+            return
+        self.module.train(training)
+        modules = tuple(self.module.modules())
+        for child in modules:
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                child.eval()
+        self._modes[training] = tuple((module, module.training) for module in modules)
 
     def frozen_drift(self) -> dict[LayerName, float]:
         """Return, per ``never`` block, 0.0 if its bits are those of the start, else infinity."""

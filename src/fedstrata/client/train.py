@@ -19,6 +19,7 @@ from fedstrata.domain.layers import Mask
 from fedstrata.errors import ClientError, ConfigError
 from fedstrata.trainers.protocol import ClientState, Inputs, Trainer
 from fedstrata.trainers.sgd import Sgd
+from fedstrata.wire.measures import difference, measure
 from fedstrata.wire.messages import TrainPlan, Weights
 
 
@@ -87,7 +88,7 @@ def train(
         steps = local_steps(plan, len(indices), together)
         known = {n: {k: t.to(model.device) for k, t in kept.items()} for n, kept in (state or {}).items()}
         losses, new = _steps(model, parameters, weights, drawn, steps, plan, trainer, known)
-        deltas = {name: p.data.sub_(weights[name]).float() for name, p in parameters.items()}
+        deltas = {name: difference(p.data, weights[name]) for name, p in parameters.items()}
     _check_finite(deltas)
     return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)), state=new)
 
@@ -193,7 +194,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 def _check_finite(deltas: Weights) -> None:
     for name, delta in deltas.items():
-        if not isfinite(float(torch.linalg.vector_norm(delta, dtype=torch.float64))):  # a fifth of isfinite's time
+        if not isfinite(measure(delta).norm):
             raise ClientError(
                 f"the update of {name} is not finite; lower train.lr or set train.clip_norm",
                 reason="NONFINITE",

@@ -13,8 +13,9 @@ wider than a hidden state, and most tokens are the prompt's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import torch
@@ -176,15 +177,27 @@ def run(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         >>> run(nn.Identity(), {"x": torch.ones(1, 2)}).tolist()
         [[1.0, 1.0]]
     """
-    takes = inspect.signature(model.forward).parameters
+    takes = _takes(model)
     with mixed(model):
-        if takes.keys() & {"pixel_values", "input_ids"}:
+        if takes & {"pixel_values", "input_ids"}:
             # a decoder would build a key-value cache that nobody reads
             output = model(**inputs, **({"use_cache": False} if "use_cache" in takes else {}))
         else:
             output = model(next(iter(inputs.values())))
     logits: Tensor = output if isinstance(output, Tensor) else output.logits
     return logits
+
+
+def _takes(model: nn.Module) -> frozenset[str]:
+    """Return the names of what a network's forward takes; read once where it is that of the class."""
+    forward: Callable[..., Any] = model.forward
+    shared = getattr(type(model), "forward", None)
+    return _names(shared) if getattr(forward, "__func__", None) is shared else _names.__wrapped__(forward)
+
+
+@lru_cache(maxsize=64)
+def _names(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def output_head(model: nn.Module) -> nn.Module:

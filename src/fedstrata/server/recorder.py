@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from math import isfinite, sqrt
+from math import hypot, isfinite, sqrt
 from time import perf_counter
 
 import numpy as np
@@ -27,6 +27,7 @@ from fedstrata.server.replies import Loss
 from fedstrata.server.setting import Setting
 from fedstrata.server.theory import sketched_moments, theory_record
 from fedstrata.wire.admission import Norms
+from fedstrata.wire.measures import distance
 from fedstrata.wire.messages import PhaseName, Probed, Reject, Update, Weights
 from fedstrata.wire.sizes import mask_bytes, statistics_bytes, update_bytes
 
@@ -227,12 +228,8 @@ def _priced(price: Cost | None) -> dict[str, float]:
 
 
 def _moved(block: Layer, before: Weights, after: Weights) -> float:
-    return _norm(after[name] - before[name] for name in block.tensor_names if after[name] is not before[name])
-
-
-def _norm(tensors: Iterator[torch.Tensor]) -> float:
-    squares = [torch.linalg.vector_norm(t, dtype=torch.float64).square() for t in tensors]
-    return sqrt(float(torch.stack(squares).sum())) if squares else 0.0
+    moved = (name for name in block.tensor_names if after[name] is not before[name])
+    return hypot(*(distance(after[name], before[name]) for name in moved))
 
 
 def _certificate(selection: Selection) -> Mapping[str, float | str] | None:

@@ -19,6 +19,7 @@ from fedstrata.domain.rounds import number
 from fedstrata.domain.stats import LayerStats, Statistic, TensorStats
 from fedstrata.parsing.typed import shown
 from fedstrata.wire.assignment import Assignment
+from fedstrata.wire.measures import measure
 from fedstrata.wire.messages import (
     CLAIMS,
     MOST_LOSS,
@@ -103,8 +104,8 @@ def _admit_piggybacked(probed: Probed | None, expected: Assignment | None) -> Re
 
 
 def _norms(update: Update, expected: Assignment) -> Norms | Reject:
-    """Return the norms, each from one pass in float64, which no finite float32 tensor overflows."""
-    norms = {n: float(torch.linalg.vector_norm(d, dtype=torch.float64)) for n, d in update.deltas.items()}
+    """Return the norms, which are finite if all values are."""
+    norms = {name: measure(delta).norm for name, delta in update.deltas.items()}
     for name, norm in norms.items():
         if not isfinite(norm):
             return Reject(Reason.NONFINITE, f"{name} holds values that are not finite")

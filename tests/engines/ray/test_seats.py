@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +13,7 @@ from fedstrata.domain.ids import ClientId
 from fedstrata.engines.clock import Deadline, VirtualClock
 from fedstrata.engines.local import LocalEngine
 from fedstrata.engines.workers.worker_spec import Recipe
-from fedstrata.errors import ConfigError, TrainingError
+from fedstrata.errors import TrainingError
 from fedstrata.wire.digests import content_of
 from fedstrata.wire.messages import Evaluated, Frame, Probed, Reply, Request, Train, TrainPlan, Update
 from worker_engines import LAYERS, WEIGHTS, asked, failed, read, told
@@ -23,7 +22,7 @@ from worker_recipes import toy_handler
 pytest.importorskip("ray", reason="Ray is not installed")
 from fedstrata.engines.ray import blocks
 from fedstrata.engines.ray.actor import difference
-from fedstrata.engines.ray.cluster import Connection, Need, connect
+from fedstrata.engines.ray.cluster import Connection, Need
 from fedstrata.engines.ray.engine import RayEngine
 from scripted_ray import Reference, Scripted, died
 
@@ -197,15 +196,6 @@ def test_closing_ends_all_actors_and_nothing_can_be_sent(cluster: Cluster) -> No
     assert ray.killed == ray.started
     with pytest.raises(TrainingError, match="the engine is closed"):
         engine.send(asked("a"))
-
-
-@pytest.mark.enable_socket
-def test_an_address_where_nobody_listens_is_told_at_once_with_what_to_start() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"^no Ray cluster answers at {address} .*refused; start one with: ray"):
-            connect(address)
 
 
 def test_other_versions_on_a_node_are_said() -> None:

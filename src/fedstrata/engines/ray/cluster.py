@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
-import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from fedstrata.errors import ConfigError
 
 AUTO = "auto"
 """The cluster that this machine is a node of, or that ``RAY_ADDRESS`` names."""
-_REACH = 10.0  # seconds in which somebody has to take a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,6 @@ def connect(address: str) -> Connection:
             )
         return Connection(there, ours=False)
     try:
-        _reach(address)
         with _own_signals(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
             ray.init(
@@ -100,17 +97,6 @@ def connect(address: str) -> Connection:
             "join this machine to it with: ray start --address HOST:PORT, and name HOST:PORT"
         ) from error
     return Connection(str(ray.get_runtime_context().gcs_address), ours=True)
-
-
-def _reach(address: str) -> None:
-    """Make sure that somebody listens at an address: Ray would try for minutes.
-
-    Raises:
-        OSError: Nobody does.
-    """
-    if address != AUTO:
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
 
 
 def room(need: Need) -> int:
