@@ -9,7 +9,7 @@ raises leaves no trace.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +75,14 @@ class ResidentModel:
                 parameter.data = aligned(tensor)
                 self._mounted[name] = tensor
 
-    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``."""
-        with checkpointed(self.module, self.layers) if self._checkpointing else nullcontext():
+    def logits(self, inputs: Mapping[str, Tensor], within: AbstractContextManager[object] | None = None) -> Tensor:
+        """Return the logits that the objective needs of a batch; of classes, ``[rows, classes]``.
+
+        Args:
+            inputs: The batch.
+            within: What the model is run in, such as ``models/shortcut.py: skipped``.
+        """
+        with checkpointed(self.module, self.layers) if self._checkpointing else nullcontext(), within or nullcontext():
             return self.objective.logits(self.module, inputs)
 
     @contextmanager
@@ -134,6 +139,17 @@ class ResidentModel:
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
                 child.eval()
         self._modes[training] = tuple((module, module.training) for module in modules)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Be in evaluation mode while the body runs, and then as before."""
+        before = [(module, module.training) for module in self.module.modules()]
+        self.set_evaluation()
+        try:
+            yield
+        finally:
+            for module, training in before:
+                module.training = training
 
     def frozen_drift(self) -> dict[LayerName, float]:
         """Return, per ``never`` block, 0.0 if its bits are those of the start, else infinity."""

@@ -33,6 +33,10 @@ class Within:
 
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Dropout = Literal["all", "trained"]
+"""Where dropout is on in training: everywhere, or from the lowest trained layer on."""
+Held = Literal["fp32", "bf16", "fp16"]
+"""How outputs of the frozen prefix are kept; ``fp32`` as they were computed."""
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Within(0, MOST_RATE), ANEW]
 Passes = Annotated[int, Field(ge=1, le=MOST_STEPS), Within(1, MOST_STEPS)]
 Rows = Annotated[int, Field(ge=0, le=MOST_BATCH), Within(0, MOST_BATCH)]
@@ -52,6 +56,7 @@ class Training:
         weight_decay: Decoupled for ``adamw``, L2 otherwise.
         clip_norm: Clip the global gradient norm to this; ``None`` for no clipping.
         precision: ``fp32``, ``bf16``, ``fp16`` (autocast), or ``auto``.
+        dropout: Where dropout is on: in ``all`` layers, or from the lowest ``trained`` one on.
     """
 
     steps: Passes | None = None
@@ -63,6 +68,7 @@ class Training:
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False), Within(0, 10), ANEW] = 0.0
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False), Within(1e-12, 1e12), ANEW] | None = None
     precision: Precision = "auto"
+    dropout: Dropout = "all"
 
 
 @dataclass(frozen=True)
