@@ -34,7 +34,11 @@ from fedstrata.wire.messages import TrainPlan, Weights
 from toy_runs import toy_engine, toy_setting
 from toys import toy_clients, toy_model, toy_rows
 
-CLOCKS = {"seconds", "seconds_probe", "seconds_train", "peak_bytes", "over_memory", "started"}
+CLOCKS = {"seconds", "seconds_probe", "seconds_train", "peak_bytes", "over_memory", "started"} | {
+    "prefix_read",
+    "prefix_computed",
+    "prefix_bytes",
+}
 """Facts that differ between two equal runs."""
 
 SIZES = {"a": 12, "b": 6, "c": 9, "d": 7}

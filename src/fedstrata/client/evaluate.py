@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import TensorRows
 from fedstrata.wire.messages import Weights
@@ -46,7 +47,13 @@ class Judged:
 
 
 def evaluate(
-    model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int
+    model: ResidentModel,
+    weights: Weights,
+    *,
+    rows: TensorRows,
+    indices: Tensor,
+    batch_size: int,
+    cache: PrefixCache | None = None,
 ) -> tuple[float, int]:
     """Return the summed loss (nats) and the number of rows predicted right; of no rows, both are 0.
 
@@ -56,12 +63,21 @@ def evaluate(
         rows: All rows at hand.
         indices: The rows to evaluate.
         batch_size: Images or texts per forward pass; a question has a text for every choice.
+        cache: Where outputs of layers that training does not change are kept; the result is the same to the bit.
     """
-    return judge(model, weights, rows=rows, indices=indices, batch_size=batch_size).sums()
+    return judge(model, weights, rows=rows, indices=indices, batch_size=batch_size, cache=cache).sums()
 
 
 @torch.no_grad()
-def judge(model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int) -> Judged:
+def judge(
+    model: ResidentModel,
+    weights: Weights,
+    *,
+    rows: TensorRows,
+    indices: Tensor,
+    batch_size: int,
+    cache: PrefixCache | None = None,
+) -> Judged:
     """Return what the model makes of each row; the arguments are those of ``evaluate``.
 
     Example:
@@ -73,13 +89,16 @@ def judge(model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: 
     model.mount(weights)
     model.set_evaluation()
     passes = list(rows.passes(indices, batch_size))
-    found = [_judged(model, rows, batch) for batch in passes]
+    found = [_judged(model, weights, rows, batch, cache) for batch in passes]
     losses, guessed = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     order, back = torch.cat(passes).argsort(), indices.argsort().argsort()  # of the rows as passed, and as asked
     return Judged(losses[order][back], guessed[order][back], labels)
 
 
-def _judged(model: ResidentModel, rows: TensorRows, batch: Tensor) -> tuple[Tensor, Tensor]:
+def _judged(
+    model: ResidentModel, weights: Weights, rows: TensorRows, batch: Tensor, cache: PrefixCache | None
+) -> tuple[Tensor, Tensor]:
     inputs, labels = rows.judged(batch)
     inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-    return model.objective.judge(model.logits(inputs), inputs, labels.to(model.device))
+    logits = cache.judged(weights, rows, batch, inputs) if cache else model.logits(inputs)
+    return model.objective.judge(logits, inputs, labels.to(model.device))

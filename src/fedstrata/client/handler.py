@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedstrata.client.batching import probed_rows
 from fedstrata.client.meter import Meter, Peak
 from fedstrata.client.pooled import Pool
-from fedstrata.client.probe import probe
+from fedstrata.client.prefix_cache import PrefixCache, PrefixVisit
+from fedstrata.client.probe import PrefixOf, probe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
 from fedstrata.client.train import batches, train
 from fedstrata.data.tensors import ClientRows
-from fedstrata.domain.ids import ClientId
+from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.errors import ClientError, nearest
 from fedstrata.trainers.protocol import Trainer
@@ -38,6 +39,7 @@ class Handler:
         states: Where clients keep what the trainer wants to know again; ``None`` where it wants nothing.
         meter: Measures memory; a client's probe, and its training by lowest layer and size of the mask, once each.
         pool: Remembers the sums of clients that were evaluated together until each has been asked.
+        cache: Where outputs of layers that do not change are kept; ``None`` keeps nothing.
     """
 
     model: ResidentModel
@@ -48,6 +50,7 @@ class Handler:
     states: StateStore | None = None
     meter: Meter = field(default_factory=Meter)
     pool: Pool = field(default_factory=Pool)
+    cache: PrefixCache | None = None
 
     def handle(self, request: Request) -> Reply:
         """Do what is asked.
@@ -79,8 +82,26 @@ class Handler:
                 batch_size=plan.batch_size,
                 statistics=plan.statistics,
                 sketch=plan.sketch,
+                prefix=self._prefix(request, plan, rows=len(indices)),
             )
         return Probed(request.client, request.round, stats, loss, perf_counter() - start, peak.bytes, request.origin)
+
+    def _prefix(self, request: Probe | Train, plan: ProbePlan, *, rows: int) -> PrefixOf | None:
+        """Return what gives the client's rows below the selectable layers.
+
+        Those layers never change, so every row is computed once in a run; not where a probe draws less than half of
+        them, which might never come to most.
+        """
+        data, held = self.clients[request.client], plan.prefix
+        if held is None or 2 * rows < len(data.train):
+            return None
+        cache = self.cache or PrefixCache(self.model, 0)
+
+        def prefix(parameters: Mapping[TensorName, nn.Parameter]) -> PrefixVisit | None:
+            found = cache.visit(request.weights, parameters, rows=data.rows, indices=data.train, held=held)
+            return found if isinstance(found, PrefixVisit) else None
+
+        return prefix
 
     def probed(self, client: ClientId, plan: ProbePlan, *, draw: int) -> Tensor:
         """Return the rows that a client's probe of round ``draw`` measures, in drawn order; shape ``[rows]``."""
@@ -115,6 +136,7 @@ class Handler:
                 together=data.together,
                 trainer=self.trainer,
                 state=store.read(request, names) if store else None,
+                cache=self.cache,
             )
             if store:
                 store.write(request, result.state)
@@ -131,6 +153,10 @@ class Handler:
             peak_bytes=peak.bytes,
             origin=request.origin,
             piggybacked=piggybacked,
+            prefix=result.prefix.state,
+            prefix_read=result.prefix.read,
+            prefix_computed=result.prefix.computed,
+            prefix_bytes=result.prefix.bytes,
         )
 
     def _store(self, request: Train) -> StateStore | None:
@@ -148,5 +174,7 @@ class Handler:
 
     def _evaluate(self, request: Evaluate) -> Evaluated:
         data = self.clients[request.client]
-        loss, correct = self.pool.sums(self.model, request, clients=self.clients, batch_size=self.eval_batch)
+        loss, correct = self.pool.sums(
+            self.model, request, clients=self.clients, batch_size=self.eval_batch, cache=self.cache
+        )
         return Evaluated(request.client, request.round, loss, correct, len(data.held_out), request.origin)

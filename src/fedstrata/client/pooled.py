@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fedstrata.client.evaluate import evaluate, judge
+from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
@@ -60,7 +61,13 @@ class Pool:
         self._sums: dict[ClientId, tuple[float, int]] = {}
 
     def sums(
-        self, model: ResidentModel, request: Evaluate, *, clients: Mapping[ClientId, ClientRows], batch_size: int
+        self,
+        model: ResidentModel,
+        request: Evaluate,
+        *,
+        clients: Mapping[ClientId, ClientRows],
+        batch_size: int,
+        cache: PrefixCache | None = None,
     ) -> tuple[float, int]:
         """Return the summed loss (nats) of a client's held-out rows, and the number of rows predicted right.
 
@@ -69,16 +76,18 @@ class Pool:
             request: Who is asked, at which weights, and who belongs to it.
             clients: Rows of each client.
             batch_size: Images or texts per forward pass; a question has a text for every choice.
+            cache: Where outputs of layers that do not change are kept; it changes no bit.
 
         Raises:
             ClientError: The request names clients that are not here, or not the one that it asks.
         """
         own, weights = clients[request.client], request.weights
         if len(request.together) < 2:
-            return evaluate(model, weights, rows=own.rows, indices=own.held_out, batch_size=batch_size)
+            return evaluate(model, weights, rows=own.rows, indices=own.held_out, batch_size=batch_size, cache=cache)
         if not self._knows(request):
             held = _held(request, clients)
-            judged = judge(model, weights, rows=own.rows, indices=torch.cat(held), batch_size=batch_size)
+            indices = torch.cat(held)
+            judged = judge(model, weights, rows=own.rows, indices=indices, batch_size=batch_size, cache=cache)
             parts = judged.split([len(rows) for rows in held])
             self._sums = {c: part.sums() for c, part in zip(request.together, parts, strict=True)}
             self._together, self._seen = request.together, Seen(weights)

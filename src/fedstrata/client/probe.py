@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from fedstrata.client.prefix_cache import PrefixVisit
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.sketching import Sketches
 from fedstrata.data.tensors import TensorRows
@@ -24,6 +25,8 @@ from fedstrata.errors import ClientError
 from fedstrata.wire.messages import Weights
 
 Sink = Callable[[TensorName, Tensor], None]
+PrefixOf = Callable[[Mapping[TensorName, nn.Parameter]], PrefixVisit | None]
+"""Given what requires gradients, gives a client's rows below it."""
 Entries = dict[TensorName, dict[str, Tensor]]
 
 _FLOOR = 1e-6
@@ -40,6 +43,7 @@ def probe(
     batch_size: int,
     statistics: frozenset[Statistic],
     sketch: Hashing | None = None,
+    prefix: PrefixOf | None = None,
 ) -> tuple[tuple[LayerStats, ...], float]:
     """Measure gradient statistics of every selectable layer over the given rows.
 
@@ -51,6 +55,7 @@ def probe(
         batch_size: Rows per backward pass; does not change the result.
         statistics: What to measure.
         sketch: Which sketch of each layer's mean gradient to take besides.
+        prefix: Gives what is kept of the layers below the selectable ones.
 
     Returns:
         Statistics per layer, input to output, and the mean loss.
@@ -65,7 +70,9 @@ def probe(
     measured: Entries = {}
     sketches = Sketches(sketch)
     with model.probing(weights) as parameters:
-        passes = Passes(model, parameters, rows=rows, batch_size=batch_size)
+        passes = Passes(
+            model, parameters, rows=rows, batch_size=batch_size, visit=prefix(parameters) if prefix else None
+        )
         if Statistic.HALVES in statistics:
             loss = _halves(passes, indices, measured, sketches)
         elif statistics <= {Statistic.NORM}:
@@ -86,7 +93,9 @@ class Passes:
         *,
         rows: TensorRows,
         batch_size: int,
+        visit: PrefixVisit | None = None,
     ) -> None:
+        self.visit = visit
         self.model, self.parameters, self.rows, self.batch_size = model, parameters, rows, batch_size
 
     def backward(self, indices: Tensor, sink: Sink) -> float:
@@ -94,7 +103,7 @@ class Passes:
         inputs, labels = self.rows.take(indices)
         device = self.model.device
         inputs = {k: v.to(device) for k, v in inputs.items()}
-        logits = self.model.logits(inputs)
+        logits = self.model.logits(inputs, self.visit.over(indices, inputs) if self.visit else None)
         loss = self.model.objective.loss(logits, inputs, labels.to(device), reduction="sum")
         if not torch.isfinite(loss):
             raise ClientError("the probe's loss is not finite; the model has diverged", reason="NONFINITE")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from fedstrata.client.batching import local_steps, passes_of_groups
+from fedstrata.client.prefix_cache import PrefixCache, PrefixVisit
+from fedstrata.client.prefix_finder import settle
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import kept_apart
 from fedstrata.data.tensors import TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.layers import Mask
+from fedstrata.domain.prefix_use import PrefixState, PrefixUse
 from fedstrata.errors import ClientError, ConfigError
 from fedstrata.trainers.protocol import ClientState, Inputs, Trainer
 from fedstrata.trainers.sgd import Sgd
@@ -33,6 +37,7 @@ class LocalResult:
         loss_first: Loss of the first batch, before its step.
         loss_mean: Mean over the steps.
         state: What the client keeps of the tensors that it trained.
+        prefix: How it came by the outputs of the frozen prefix.
     """
 
     deltas: Weights
@@ -40,6 +45,16 @@ class LocalResult:
     loss_first: float
     loss_mean: float
     state: ClientState
+    prefix: PrefixUse = field(default_factory=PrefixUse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What is known of the part of the model below the lowest trained layer."""
+
+    visit: PrefixVisit | None
+    use: PrefixUse
+    settled: frozenset[nn.Module] = frozenset()
 
 
 def train(
@@ -54,6 +69,7 @@ def train(
     together: int = 1,
     trainer: Trainer = Sgd(),  # noqa: B008  a value
     state: ClientState | None = None,
+    cache: PrefixCache | None = None,
 ) -> LocalResult:
     """Train one client's mask and return what changed; the resident model is left as it was found.
 
@@ -72,17 +88,20 @@ def train(
         together: Rows of the groups that are only used whole; 1 shuffles single rows.
         trainer: The parts of training that methods change.
         state: What the client kept of the tensors of this mask; by default nothing.
+        cache: Where outputs of the frozen prefix are kept, if the plan says so; by default nowhere.
 
     Raises:
         ClientError: The loss or a delta is not finite.
     """
     if not model.layers.tensors_of(mask):
         raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
-    model.set_training() if together == 1 else model.set_evaluation()
+    alone = together == 1
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
+        frozen = _frozen(cache or PrefixCache(model, 0), weights, parameters, rows, indices, plan, together)
+        _set_mode(model, frozen.settled, alone=alone)
         _seed(model.device, int(rng.integers(2**63)))
         drawn = (
-            _batch(rows, batch, model.device, trainer, alone=together == 1)
+            _batch(rows, batch, model.device, trainer, frozen, alone=alone)
             for batch in batches(indices, plan, rng, together)
         )
         steps = local_steps(plan, len(indices), together)
@@ -90,7 +109,9 @@ def train(
         losses, new = _steps(model, parameters, weights, drawn, steps, plan, trainer, known)
         deltas = {name: difference(p.data, weights[name]) for name, p in parameters.items()}
     _check_finite(deltas)
-    return LocalResult(deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)), state=new)
+    return LocalResult(
+        deltas, steps=len(losses), loss_first=losses[0], loss_mean=float(np.mean(losses)), state=new, prefix=frozen.use
+    )
 
 
 def batches(indices: Tensor, plan: TrainPlan, rng: np.random.Generator, together: int = 1) -> Iterator[Tensor]:
@@ -132,7 +153,7 @@ def _steps(
     model: ResidentModel,
     parameters: Mapping[TensorName, nn.Parameter],
     start: Weights,
-    drawn: Iterable[tuple[Inputs, Tensor]],
+    drawn: Iterable[tuple[Inputs, Tensor, AbstractContextManager[None] | None]],
     steps: int,
     plan: TrainPlan,
     trainer: Trainer,
@@ -145,12 +166,12 @@ def _steps(
     rates = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     losses: list[float] = []
-    for inputs, labels in drawn:
+    for inputs, labels, within in drawn:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * trainer.rate(len(losses), steps)
         optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose activations take their place
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            logits = model.logits(inputs)
+            logits = model.logits(inputs, within)
         loss = trainer.loss(model.objective, logits, inputs, labels)
         losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
@@ -165,17 +186,71 @@ def _steps(
             nn.utils.clip_grad_norm_(parameters.values(), plan.clip_norm)
         scaler.step(optimizer)
         scaler.update()
-        del inputs, labels, logits, loss  # or they would be alive while the next batch is made
+        del inputs, labels, logits, loss, within  # or they would be alive while the next batch is made
     return losses, kept_apart(trainer.end(optimizer, state, parameters), parameters.values())
 
 
 def _batch(
-    rows: TensorRows, batch: Tensor, device: torch.device, trainer: Trainer, *, alone: bool
-) -> tuple[Inputs, Tensor]:
-    """Return a batch on the device, as the trainer changes it; rows in groups are used as they are."""
+    rows: TensorRows,
+    batch: Tensor,
+    device: torch.device,
+    trainer: Trainer,
+    frozen: _Frozen,
+    *,
+    alone: bool,
+) -> tuple[Inputs, Tensor, AbstractContextManager[None] | None]:
+    """Return a batch on the device, as the trainer changes it, and what the model is run in on it.
+
+    Rows in groups are used as they are. The prefix's outputs are those of the rows, so a batch that the trainer has
+    changed goes through the whole model.
+    """
     inputs, labels = rows.take(batch)
     inputs, labels = {name: tensor.to(device) for name, tensor in inputs.items()}, labels.to(device)
-    return trainer.batch(inputs, labels) if alone else (inputs, labels)
+    made, wanted = trainer.batch(inputs, labels) if alone else (inputs, labels)
+    if frozen.visit is None:
+        return made, wanted, None
+    if made.keys() != inputs.keys() or any(made[name] is not tensor for name, tensor in inputs.items()):
+        frozen.use.state = PrefixState.AUGMENTED
+        return made, wanted, None
+    return made, wanted, frozen.visit.over(batch, made)
+
+
+def _frozen(
+    cache: PrefixCache,
+    weights: Weights,
+    parameters: Mapping[TensorName, nn.Parameter],
+    rows: TensorRows,
+    indices: Tensor,
+    plan: TrainPlan,
+    together: int,
+) -> _Frozen:
+    """Return how the rows go through what lies below the lowest trained layer."""
+    dropout = plan.dropout if together == 1 else None
+    settled = cache.settled(rows, parameters) if dropout == "trained" else frozenset()
+    if plan.prefix is None:
+        return _Frozen(None, PrefixUse(), settled)
+    if local_steps(plan, len(indices), together) * (plan.batch_size or len(indices)) < len(indices):
+        return _Frozen(None, PrefixUse(PrefixState.FEW_ROWS), settled)
+    found = cache.visit(
+        weights,
+        parameters,
+        rows=rows,
+        indices=indices,
+        held=plan.prefix,
+        autocast=autocast_dtype(plan.precision, cache.model.device),
+        dropout=dropout,
+    )
+    return (
+        _Frozen(None, PrefixUse(found), settled)
+        if isinstance(found, PrefixState)
+        else _Frozen(found, found.use, settled)
+    )
+
+
+def _set_mode(model: ResidentModel, settled: Iterable[nn.Module], *, alone: bool) -> None:
+    """Switch dropout on where it is to be: not for rows in groups, and not in settled modules."""
+    model.set_training() if alone else model.set_evaluation()
+    settle(settled)
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

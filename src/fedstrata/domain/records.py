@@ -57,6 +57,10 @@ class ClientRecord:
         bytes_down: Layers it lacked, and its mask.
         seconds_probe: Time of the probes that it did in this round, whatever round they are for.
         peak_bytes: Largest memory that its probe and training held; ``None`` where that cannot be told.
+        prefix: How its training came by the outputs of frozen layers: ``cached``, ``off``, or why not.
+        prefix_read: Rows that they were at hand for, counted at each use.
+        prefix_computed: Rows that they were computed for.
+        prefix_bytes: Bytes of all that were at hand when it was done.
         failure: ``None``, or the reason code; ``failure_message`` says more.
     """
 
@@ -78,6 +82,10 @@ class ClientRecord:
     peak_bytes: int | None = None
     seconds_probe: float = 0.0
     seconds_train: float = 0.0
+    prefix: str = "off"
+    prefix_read: int = 0
+    prefix_computed: int = 0
+    prefix_bytes: int = 0
     failure: str | None = None
     failure_message: str | None = None
 

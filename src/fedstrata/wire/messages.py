@@ -15,9 +15,10 @@ from pydantic import Field, PlainSerializer
 from fedstrata.domain.count_sketch import Hashing
 from fedstrata.domain.ids import ClientId, TensorName
 from fedstrata.domain.layers import Mask
+from fedstrata.domain.prefix_use import PrefixState
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.stats import LayerStats, Statistic
-from fedstrata.domain.training import ANEW, MOST_RATE, Passes, Probing, Training, Within, keys_of
+from fedstrata.domain.training import ANEW, MOST_RATE, Held, Passes, Probing, Training, Within, keys_of
 from fedstrata.wire.sizes import Encoding
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ Steps = Annotated[int, Claim(1, 10**12, "the update claims {} steps")]
 Rows = Annotated[int, Claim(1, MOST_ROWS, "the update claims {} training rows")]
 TrainingLoss = Annotated[float, Claim(0, MOST_LOSS, "the training loss is {}")]
 Seconds = Annotated[float, Claim(0, 1e9, "its work took {} seconds", counts=False)]
+Reported = Annotated[int, Claim(0, 2**60, "its prefix cache counts {}", counts=False)]
 Peak = Annotated[int | None, Claim(0, 2**60, "its work held {} bytes of memory", counts=False)]
 
 StateVersion = tuple[int, int]
@@ -94,10 +96,12 @@ class ProbePlan(Probing):
     Attributes:
         statistics: What the score needs.
         sketch: Which sketch of each layer's mean gradient to send besides; ``None`` for none.
+        prefix: How outputs of the frozen prefix are kept to be used again; ``None`` for not at all.
     """
 
     statistics: Annotated[frozenset[Statistic], Ascending] = frozenset({Statistic.NORM})
     sketch: Hashing | None = None
+    prefix: Held | None = None
 
 
 Decayed = Annotated[float, Within(0, MOST_RATE), ANEW]
@@ -111,6 +115,7 @@ class TrainPlan(Training):
     Attributes:
         always_lr: Learning rate of the blocks that everyone trains, likewise decayed; ``None`` is ``lr``.
         encoding: How the deltas are sent.
+        prefix: How outputs of the frozen prefix are kept to be used again; ``None`` for not at all.
     """
 
     epochs: Passes | None = 1
@@ -118,6 +123,7 @@ class TrainPlan(Training):
     lr: Decayed = 0.01
     always_lr: Decayed | None = None
     encoding: Encoding = Encoding.FLOAT32
+    prefix: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,10 @@ class Update:
         peak_bytes: Largest memory that the work held, the model included; ``None`` where it cannot be told.
         piggybacked: The statistics that are sent with it, with times and memory of their own, if they were asked for.
             They are of this round's weights, over the rows that the next round's probe draws.
+        prefix: How it came by the outputs of the frozen layers below its mask.
+        prefix_read: Rows that it had them at hand for, counted at each use.
+        prefix_computed: Rows that it computed them for.
+        prefix_bytes: Bytes of all that were at hand at its end.
     """
 
     client: ClientId
@@ -219,6 +229,10 @@ class Update:
     peak_bytes: Peak = None
     origin: Origin = NOWHERE
     piggybacked: Probed | None = None
+    prefix: PrefixState = PrefixState.OFF
+    prefix_read: Reported = 0
+    prefix_computed: Reported = 0
+    prefix_bytes: Reported = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,15 @@ def test_a_reader_that_was_there_before_sees_what_is_published_later(arena: Aren
     assert same_bits(seen, after)
 
 
+def test_a_reader_has_other_objects_for_blocks_that_changed_alone(arena: Arena) -> None:
+    arena.publish(WEIGHTS)
+    mount = Mount(LAYOUT, arena.descriptor, CPU)
+    before = mount.weights(arena.manifest)
+    arena.publish(moved("blocks.1.weight"))
+    after = mount.weights(arena.manifest)
+    assert {name for name in before if after[name] is not before[name]} == {"blocks.1.weight", "blocks.1.bias"}
+
+
 def test_the_first_time_everything_is_written_and_then_only_blocks_that_changed(arena: Arena) -> None:
     written = []
     for weights in (WEIGHTS, WEIGHTS, copy_of(WEIGHTS), moved("blocks.1.weight"), moved("head.bias"), WEIGHTS):
