@@ -23,6 +23,7 @@ ANEW = (
     *(f"round.{field.name}" for field in fields(Rules)),
     "evaluate.every",
     "checkpoint.every",
+    "cache.memory",
     "engine",
     "workers",
 )

@@ -6,6 +6,7 @@ import torch
 
 from fedstrata.client.evaluate import Judged, judge
 from fedstrata.client.pooled import Seen
+from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.records import Metrics
@@ -27,6 +28,8 @@ class ServerTest:
 
     def __init__(self, model: ResidentModel, data: FederatedData, batch_size: int) -> None:
         self._model, self._rows, self._batch_size = model, data.test, batch_size
+        self.cache: PrefixCache | None = None
+        """Where outputs of layers that do not change are kept, once a run has begun that keeps any."""
         self._last: tuple[Seen, Judged] | None = None
 
     def __call__(self, weights: Weights) -> Metrics:
@@ -45,6 +48,8 @@ class ServerTest:
             rows = self._rows
             with blaming_the_model(self._model.module, rows.inputs):
                 indices = torch.arange(len(rows))
-                found = judge(self._model, weights, rows=rows, indices=indices, batch_size=self._batch_size)
+                found = judge(
+                    self._model, weights, rows=rows, indices=indices, batch_size=self._batch_size, cache=self.cache
+                )
             self._last = Seen(weights), found
         return self._last[1]

@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 
 from fedstrata.assembly.method_name import method_name
+from fedstrata.config.catalog import describe
 from fedstrata.config.load import Loaded
 from fedstrata.domain.count_sketch import USUAL, Hashing
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.layers import LayerMap
 from fedstrata.domain.seeds import Phase, Seeds
 from fedstrata.domain.stats import Statistic
-from fedstrata.domain.training import Training
+from fedstrata.domain.training import Held, Training
 from fedstrata.errors import ConfigError
 from fedstrata.selectors.protocol import sketch_of
 from fedstrata.wire.messages import ProbePlan, TrainPlan
@@ -37,13 +38,30 @@ def train_plan(loaded: Loaded, *, new_head: bool = False) -> TrainPlan:
     always_lr = faster if t.always_lr == "auto" else t.always_lr
     said = {field.name: getattr(t, field.name) for field in fields(Training)}
     said["epochs"] = (t.epochs or 1) if t.steps is None else None
-    return TrainPlan(**said, always_lr=always_lr, encoding=Encoding(loaded.config.upload.encoding))
+    encoding = Encoding(loaded.config.upload.encoding)
+    return TrainPlan(**said, always_lr=always_lr, encoding=encoding, prefix=kept_prefix(loaded))
 
 
 def probe_plan(loaded: Loaded) -> ProbePlan:
     """Return how clients measure, with what the score, the selector and the record of the error need."""
     probe, parts = loaded.config.probe, loaded.components
-    return ProbePlan(probe.batches, probe.batch_size, parts.score.needs, sketch_plan(loaded))
+    return ProbePlan(probe.batches, probe.batch_size, parts.score.needs, sketch_plan(loaded), kept_prefix(loaded))
+
+
+def kept_prefix(loaded: Loaded) -> Held | None:
+    """Return how outputs of the frozen prefix are kept; ``None`` for not at all, as where memory is limited.
+
+    What they take is not in a client's price.
+    """
+    cache = loaded.config.cache
+    return None if cache == "off" or limits_memory(loaded) else cache.dtype
+
+
+def limits_memory(loaded: Loaded) -> bool:
+    """Return whether a budget may limit memory; one read from a file may."""
+    budget = describe(loaded.components.budget)
+    named = "bytes_peak" in str({key: value for key, value in budget.items() if value is not None})
+    return named or budget["kind"] == "device" or budget.get("file") is not None
 
 
 def sketch_plan(loaded: Loaded) -> Hashing | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from fedstrata.assembly.runtime import cache_memory
 from fedstrata.assembly.worker import recipe
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
@@ -42,7 +44,7 @@ def ray_engine(
             connection,
             resident.layers,
             resident.weights(),
-            recipe(loaded, states),
+            recipe(loaded, states, cache_memory(loaded, os.cpu_count() or 1)),  # a node may have an actor per core
             need=Need(config.threads, gpus),
             actors=config.workers,
             most=clients,

@@ -7,8 +7,9 @@ import os
 import torch
 
 from fedstrata.assembly.cluster import ray_engine
-from fedstrata.assembly.runtime import handler_of
+from fedstrata.assembly.runtime import cache_memory, handler_of
 from fedstrata.assembly.worker import recipe
+from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded
@@ -20,8 +21,14 @@ from fedstrata.engines.protocol import Engine
 _START_TIMEOUT = 600.0  # seconds: workers read model and rows at the same time, perhaps from a slow disk
 
 
-def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData, states: StateStore | None = None) -> Engine:
-    """Return a new engine, whose clients may keep states; the caller closes it.
+def engine_of(
+    loaded: Loaded,
+    resident: ResidentModel,
+    data: FederatedData,
+    states: StateStore | None = None,
+    cache: PrefixCache | None = None,
+) -> Engine:
+    """Return a new engine whose clients may keep states; the caller closes it.
 
     Raises:
         ConfigError: This system has no worker processes, or no cluster answers or has room.
@@ -31,15 +38,16 @@ def engine_of(loaded: Loaded, resident: ResidentModel, data: FederatedData, stat
     if loaded.config.engine.startswith("flower"):
         raise RuntimeError(f"engine {loaded.config.engine} is handed to PreparedRun.run, and not made here")
     if loaded.config.engine == "local":
-        return LocalEngine(handler_of(loaded, resident, data, states))
+        return LocalEngine(handler_of(loaded, resident, data, states, cache))
     if loaded.config.engine == "ray":
         return ray_engine(loaded, resident, states, clients=len(data.clients), start_timeout=_START_TIMEOUT)
     device = resident.device.type
+    workers = loaded.config.workers or min(usual_workers(device, loaded.config.threads), len(data.clients))
     return ProcessEngine(
         resident.layers,
         resident.weights(),
-        recipe(loaded, states),
-        workers=loaded.config.workers or min(usual_workers(device, loaded.config.threads), len(data.clients)),
+        recipe(loaded, states, cache_memory(loaded, workers + 1)),
+        workers=workers,
         device=device,
         start_timeout=_START_TIMEOUT,
     )

@@ -11,6 +11,7 @@ from fedstrata.assembly.export_choice import best_weights
 from fedstrata.assembly.inputs import Inputs
 from fedstrata.assembly.panel import rows_together
 from fedstrata.assembly.provenance import header, identity
+from fedstrata.assembly.runtime import prefix_cache
 from fedstrata.client.exact import ExactGradients
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
@@ -64,11 +65,12 @@ class PreparedRun:
             engine: Where clients execute; ``None`` is the configuration's, which starts now. It is closed when the
                 run ends.
         """
-        config = self.loaded.config
+        config, states = self.loaded.config, StateStore(self.folder.client_states)
+        self.test.cache = cache = prefix_cache(self.loaded, self.resident)
         return Run(
             setting=self.setting,
             schedule=Schedule(config.train.rounds, config.evaluate.every, config.checkpoint.every),
-            engine=engine or engine_of(self.loaded, self.resident, self.data, StateStore(self.folder.client_states)),
+            engine=engine or engine_of(self.loaded, self.resident, self.data, states, cache),
             test=self.test,
             folder=self.folder,
             header=header(self.loaded, self.setting, self.data),

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fedstrata.assembly.client_plans import limits_memory
 from fedstrata.assembly.loading import load_network, load_rows, model_problem
 from fedstrata.client.handler import Handler
 from fedstrata.client.meter import map_large_blocks
+from fedstrata.client.prefix_cache import PrefixCache, usual_memory
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
 from fedstrata.client.train import autocast_dtype, train
@@ -65,7 +67,7 @@ def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
     """
     torch.set_num_threads(loaded.config.threads)
     device = device_of(loaded)
-    if device.type == "cpu" and _limits_memory(loaded):
+    if device.type == "cpu" and limits_memory(loaded):
         map_large_blocks()
     data = rows(loaded)
     loaded.at(("trainer",), lambda: _check_trainer(loaded.components.trainer, data))
@@ -73,11 +75,45 @@ def open_workplace(loaded: Loaded, rows: LoadRows = load_rows) -> Workplace:
 
 
 def handler_of(
-    loaded: Loaded, resident: ResidentModel, data: FederatedData, states: StateStore | None = None
+    loaded: Loaded,
+    resident: ResidentModel,
+    data: FederatedData,
+    states: StateStore | None = None,
+    cache: PrefixCache | None = None,
 ) -> Handler:
-    """Return the clients' side of every request; ``states`` is where they keep what the trainer wants to know again."""
+    """Return the clients' side of every request.
+
+    Args:
+        loaded: The configuration.
+        resident: The model.
+        data: The clients' rows.
+        states: Where clients keep what the trainer wants to know again.
+        cache: Where outputs of frozen layers are kept; by default in a cache of its own.
+    """
     config, trainer = loaded.config, loaded.components.trainer
-    return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer, states)
+    cache = cache or prefix_cache(loaded, resident)
+    return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer, states, cache=cache)
+
+
+def prefix_cache(loaded: Loaded, resident: ResidentModel, memory: int | None = None) -> PrefixCache | None:
+    """Return where outputs of frozen layers are kept, or ``None`` where nothing is to be kept.
+
+    Args:
+        loaded: The configuration.
+        resident: The model.
+        memory: Bytes; by default what the configuration says.
+    """
+    if loaded.config.cache == "off":
+        return None
+    return PrefixCache(resident, cache_memory(loaded) if memory is None else memory)
+
+
+def cache_memory(loaded: Loaded, processes: int = 1) -> int:
+    """Return the bytes that each of some processes may keep of frozen layers' outputs."""
+    cache = loaded.config.cache
+    if cache == "off":
+        return 0
+    return usual_memory(processes) if cache.memory == "auto" else cache.memory // processes
 
 
 def _check_trainer(trainer: Trainer, data: FederatedData) -> None:
@@ -149,10 +185,3 @@ def device_of(loaded: Loaded) -> torch.device:
         message = str(error).removeprefix("train.precision: ")
         raise config_error([Problem(("train", "precision"), message)], loaded.marks) from error
     return device
-
-
-def _limits_memory(loaded: Loaded) -> bool:
-    """Return whether a budget may limit memory; one read from a file may."""
-    budget = describe(loaded.components.budget)
-    named = "bytes_peak" in str({key: value for key, value in budget.items() if value is not None})
-    return named or budget["kind"] == "device" or budget.get("file") is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstrata.assembly.provenance import resolved
-from fedstrata.assembly.runtime import handler_of, open_workplace
+from fedstrata.assembly.runtime import handler_of, open_workplace, prefix_cache
 from fedstrata.client.handler import Handler
 from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded, check_config
@@ -15,9 +15,16 @@ from fedstrata.engines.workers.worker_spec import Recipe
 from fedstrata.parsing.yaml_text import yaml_value
 
 
-def recipe(loaded: Loaded, states: StateStore | None = None) -> Recipe:
-    """Return how a worker makes its handler: from the resolved configuration, whose paths are absolute."""
-    arguments = {"config": resolved(loaded), "states": None if states is None else str(states.folder.absolute())}
+def recipe(loaded: Loaded, states: StateStore | None = None, cache: int | None = None) -> Recipe:
+    """Return how a worker makes its handler: from the resolved configuration, whose paths are absolute.
+
+    Args:
+        loaded: The configuration.
+        states: Where clients keep what the trainer wants to know again.
+        cache: Bytes that it may keep of frozen layers' outputs; by default what the configuration says.
+    """
+    folder = None if states is None else str(states.folder.absolute())
+    arguments = {"config": resolved(loaded), "states": folder, "cache": cache}
     return Recipe("fedstrata.assembly.worker:handler", arguments)
 
 
@@ -29,10 +36,11 @@ def handler(arguments: Mapping[str, Any]) -> Handler:
 
     Args:
         arguments: ``config`` is the resolved configuration as YAML, ``states`` the folder of the clients' states or
-            ``None``.
+            ``None``, ``cache`` the bytes that it may keep of frozen layers' outputs or ``None``.
     """
     values, _ = yaml_value(arguments["config"], "the run's configuration")
     loaded = check_config(values)
     place = open_workplace(loaded)
     states = None if arguments["states"] is None else StateStore(Path(arguments["states"]))
-    return handler_of(loaded, place.resident(), place.data, states)
+    resident = place.resident()
+    return handler_of(loaded, resident, place.data, states, prefix_cache(loaded, resident, arguments["cache"]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fedstrata.config.flower import FlowerSection
 from fedstrata.config.ray import RaySection
-from fedstrata.domain.training import ANEW, Probing, Rate, Training
+from fedstrata.domain.training import ANEW, Held, Probing, Rate, Training
+from fedstrata.domain.units import amount
+from fedstrata.errors import BudgetError
 from fedstrata.models.form import Form, Head, Lora, Task
 from fedstrata.parsing.section import Section, Whole
 from fedstrata.server.rules import Rules
@@ -96,6 +99,31 @@ class EvaluateSection(Section, frozen=True):
         return value
 
 
+class CacheSection(Section, frozen=True):
+    """How outputs of the layers below the lowest trained one are kept, to be used again.
+
+    Attributes:
+        memory: Bytes on this machine, such as ``2 GB``; ``auto`` is a quarter of what is free. It changes no bits.
+        dtype: How training and probes keep them; ``fp32`` as they were computed, the others in half the bytes.
+    """
+
+    memory: int | Literal["auto"] = "auto"
+    dtype: Held = "fp32"
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _as_people_write_it(cls, value: object) -> object:
+        if value == "auto" or isinstance(value, bool) or not isinstance(value, int | float | str):
+            return value
+        try:
+            found = amount("bytes_peak", value, "cache.memory")
+        except BudgetError as error:
+            raise ValueError(str(error)) from error
+        if found.share or not isfinite(found.value):
+            raise ValueError(f"cache.memory is a number of bytes such as 2 GB, or auto; got {value}")
+        return int(found.value)
+
+
 class CheckpointSection(Section, frozen=True):
     """When a checkpoint is written; the last two are kept."""
 
@@ -112,6 +140,7 @@ class Config(Section, frozen=True):
         seed: All random draws of the run follow from it.
         devices: Device profile of every client, or a profile by client name with ``default`` for the others; files
             that ``fedstrata bench client`` writes, from the configuration's folder.
+        cache: Whether layers that do not change are computed once, and how much is kept; ``on`` is the defaults.
         below_budget: What a client does whose budget pays for no layer: train ``head-only``, or be an ``error``.
         engine: Where clients execute: all in this process, side by side in worker ``processes``, in actors of a ``ray``
             cluster, at sites over ``flower``, or in a simulation of such sites.
@@ -142,6 +171,7 @@ class Config(Section, frozen=True):
     upload: UploadSection = UploadSection()
     evaluate: EvaluateSection = EvaluateSection()
     checkpoint: CheckpointSection = CheckpointSection()
+    cache: CacheSection | Literal["off"] = "off"
     engine: Literal["local", "processes", "ray", "flower", "flower-simulation"] = "local"
     workers: int | None = Field(default=None, ge=1)
     flower: FlowerSection = FlowerSection()
@@ -162,6 +192,11 @@ class Config(Section, frozen=True):
         ):
             raise ValueError("a name is part of the run folder's: up to 200 bytes that print, without / and \\")
         return value
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _on_and_off_in_yaml(cls, value: object) -> object:
+        return {} if value is True or value == "on" else "off" if value is False else value
 
     @field_validator("theory", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,7 +88,7 @@ class Host:
 @cache
 def _host(place: Place) -> Host:
     """Return the actor's host, kept for the life of the actor."""
-    from fedstrata.assembly.runtime import handler_of, open_workplace
+    from fedstrata.assembly.runtime import cache_memory, handler_of, open_workplace, prefix_cache
     from fedstrata.client.state_store import StateStore
     from fedstrata.config.load import check_config
     from fedstrata.deploy.site.cache import LayerCache
@@ -106,4 +107,6 @@ def _host(place: Place) -> Host:
         resident.device,
     )
     states = StateStore(Path(place.states))
-    return Host(handler_of(loaded, resident, workplace.data, states), held, resident.device.type)
+    prefixes = prefix_cache(loaded, resident, cache_memory(loaded, os.cpu_count() or 1))  # actors are that many at most
+    handler = handler_of(loaded, resident, workplace.data, states, prefixes)
+    return Host(handler, held, resident.device.type)

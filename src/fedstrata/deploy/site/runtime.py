@@ -14,6 +14,7 @@ from fedstrata.assembly.inputs import rows_hash
 from fedstrata.assembly.loading import load_rows
 from fedstrata.assembly.runtime import handler_of, open_workplace
 from fedstrata.client.handler import Handler
+from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
 from fedstrata.client.state_store import StateStore
 from fedstrata.config.load import Loaded
@@ -121,7 +122,10 @@ def open_runtime(site: SiteConfig, run_spec: RunSpec, client: ClientId, cache: L
     layer_store = LayerStore(layers, tensors, cache, place.device)
     resident = place.resident()
     log.info("loaded the model (%d layers) and %d rows", len(layers), len(place.data.clients[client].rows))
-    handler = handler_of(loaded, resident, place.data, _states(site))
+    prefixes = PrefixCache(
+        resident, 0 if "bytes_peak" in site.budget else None, evaluates=False
+    )  # its price is nobody's
+    handler = handler_of(loaded, resident, place.data, _states(site), prefixes)
     return Runtime(client, layers, refused, layer_store, handler, resident, found[-1])
 
 
@@ -134,7 +138,8 @@ def renamed(runtime: Runtime, site: SiteConfig, run_spec: RunSpec, client: Clien
     """
     loaded, seed = compose(site, run_spec, client)
     found: list[str] = []
-    handler = handler_of(loaded, runtime.resident, _rows(loaded, seed, client, site, found), runtime.handler.states)
+    rows, before = _rows(loaded, seed, client, site, found), runtime.handler
+    handler = handler_of(loaded, runtime.resident, rows, before.states, before.cache)
     return replace(runtime, client=client, handler=handler, rows_hash=found[-1])
 
 
