@@ -1,7 +1,7 @@
 """What the prefix cache saves and costs: processor time of one client's visit, with and without it, by lowest layer.
 
-A visit is 5 local epochs that train one layer of twelve and the head. The first visit fills the cache, the next ones find
-it filled. All are played in turn in one process, on one thread; quote the ratios, not the seconds.
+A visit is 5 local epochs that train one layer of twelve and the head. The first visit fills the cache, the next ones
+find it filled. All are played in turn in one process, on one thread; quote the ratios, not the seconds.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def main() -> None:
                     times[kind].append(process_time() - start)
             ratios = {k: median(p / t for p, t in zip(times["recomputed"], times[k], strict=True)) for k in kinds}
             print(
-                f"{name:>6} {label:>7} {median(times['recomputed']):13.2f} {ratios['first']:5.2f}x {ratios['next']:5.2f}x"
-                f" {ratios['memory 0']:8.2f}x {held / ROWS / 1024:10.1f}",
+                f"{name:>6} {label:>7} {median(times['recomputed']):13.2f} {ratios['first']:5.2f}x"
+                f" {ratios['next']:5.2f}x {ratios['memory 0']:8.2f}x {held / ROWS / 1024:10.1f}",
                 flush=True,
             )
 
