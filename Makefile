@@ -55,7 +55,7 @@ format: $(STAMP)  ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Compare with a bare loop and other frameworks, in under 10 minutes; ARGS= is the long form.
+bench: $(STAMP)  ## Compare with a bare loop, in a short form; ARGS= is the long one, with every table of benchmarks/.
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(STAMP)  ## Build the documentation into docs/_build.

@@ -1,7 +1,7 @@
-"""Every benchmark that compares, one after the other, each in a process of its own: what ``make bench`` runs.
+"""Every benchmark, one after the other, each in a process of its own: what ``make bench`` runs.
 
-    python benchmarks/run.py                   # all of it
-    python benchmarks/run.py --short           # under 10 minutes on two free cores
+    python benchmarks/run.py                   # all of it, those that print tables of their own at the end
+    python benchmarks/run.py --short           # those that compare, with fewer settings
     python benchmarks/run.py --only round      # bench_round.py alone
 
 The rows are printed as they come and written to ``benchmarks/results/`` as JSON, with the machine, the versions and the
@@ -32,8 +32,17 @@ Results = dict[str, Any]
 
 def benchmarks() -> list[str]:
     """Return the names of the files that compare, without ``bench_``."""
-    found = (path for path in sorted(HERE.glob("bench_*.py")) if "\ndef compare(" in path.read_text(encoding="utf-8"))
-    return [path.stem.removeprefix("bench_") for path in found]
+    return [name for name, compares in _found() if compares]
+
+
+def tables() -> list[str]:
+    """Return the names of the files that print tables of their own and have no ratio to report."""
+    return [name for name, compares in _found() if not compares]
+
+
+def _found() -> Iterator[tuple[str, bool]]:
+    for path in sorted(HERE.glob("bench_*.py")):
+        yield path.stem.removeprefix("bench_"), "\ndef compare(" in path.read_text(encoding="utf-8")
 
 
 def play_here(name: str, *, short: bool) -> None:
@@ -94,12 +103,17 @@ def main() -> int:
     if given.here:
         play_here(given.here, short=given.short)
         return 0
-    chosen = given.only or benchmarks()
-    odd = sorted(set(chosen) - set(benchmarks()))
+    chosen = given.only or (benchmarks() if given.short else [*benchmarks(), *tables()])
+    odd = sorted(set(chosen) - {*benchmarks(), *tables()})
     if odd:
-        parser.error(f"--only: there is no benchmark {odd[0]!r}; there are {', '.join(benchmarks())}")
+        parser.error(f"--only: there is no benchmark {odd[0]!r}; there are {', '.join([*benchmarks(), *tables()])}")
     rows: list[Results] = []
     for name in chosen:
+        if name in tables():
+            print(f"{name}:", flush=True)
+            code = subprocess.run([sys.executable, str(HERE / f"bench_{name}.py")], check=False).returncode
+            rows += [{"bench": name, "failed": f"bench_{name}.py ended with exit code {code}"}] if code else []
+            continue
         for row in rows_of(name, short=given.short):
             rows.append(row)
             print(row.pop("line", None) or row.get("failed"), flush=True)
