@@ -138,7 +138,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
 
     def train(
         model: ResidentModel, weights: Weights, *, mask: Mask, rows: TensorRows, indices: Tensor, plan: TrainPlan,
-        rng: np.random.Generator, together: int = 1, trainer: Trainer, state: Any = None,  # noqa: ANN401
+        rng: np.random.Generator, together: int = 1, trainer: Trainer, state: Any = None, cache: Any = None,  # noqa: ANN401
     ) -> LocalResult:  # fmt: skip
         rng.integers(2**63)
         steps = [_ids(rows, batch) for batch in batches(indices, plan, rng, together)]
@@ -150,7 +150,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
 
     def probe(
         model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int,
-        statistics: frozenset[Statistic], sketch: Any = None,  # noqa: ANN401
+        statistics: frozenset[Statistic], sketch: Any = None, prefix: Any = None,  # noqa: ANN401
     ) -> tuple[tuple[LayerStats, ...], float]:  # fmt: skip
         half = len(indices) // 2 if Statistic.HALVES in statistics else 0
         halves = [part for part in (_ids(rows, indices[:half]), _ids(rows, indices[half:])) if part]
@@ -158,8 +158,9 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         return tuple(_measured(layer, len(indices), statistics, sketch) for layer in model.layers), 1.0
 
     def evaluate(
-        model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int
-    ) -> tuple[float, int]:
+        model: ResidentModel, weights: Weights, *, rows: TensorRows, indices: Tensor, batch_size: int,
+        cache: Any = None,  # noqa: ANN401
+    ) -> tuple[float, int]:  # fmt: skip
         site.used.append(Used("evaluate", [_ids(rows, indices)] if len(indices) else []))
         return 0.0, 0
 
@@ -168,7 +169,7 @@ def hostile_site(folder: Path, **keys: object) -> Iterator[HostileSite]:
         patch("fedstrata.deploy.site.runtime.load_rows", _load_rows),
         patch("fedstrata.client.handler.train", train),
         patch("fedstrata.client.handler.probe", probe),
-        patch("fedstrata.client.handler.evaluate", evaluate),
+        patch("fedstrata.client.pooled.evaluate", evaluate),
     ):
         yield site
 

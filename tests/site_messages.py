@@ -77,6 +77,7 @@ PROBES = st.fixed_dictionaries(
         "batch_size": st.sampled_from((1, 5, 8, 13, 40)),
         "statistics": st.sampled_from((["norm"], ["halves"], ["norm", "samples"])),
         "sketch": st.sampled_from((None, None, {"seed": 0, "dimension": 16})),
+        "prefix": st.sampled_from((None, None, "fp32")),
     }
 )
 SOUND: dict[str, Request] = {
@@ -105,6 +106,8 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         "weight_decay": draw(st.sampled_from((0.0, 0.0, 0.1, 1.0))),
         "clip_norm": draw(st.sampled_from((None, 1.0))),
         "precision": "auto",
+        "dropout": draw(st.sampled_from(("all", "all", "trained", "none"))),
+        "prefix": draw(st.sampled_from((None, None, "fp32", "bf16", "fp8"))),
         "encoding": draw(st.sampled_from(("float32", "int8"))),
     }
 
@@ -134,6 +137,8 @@ def messages(draw: st.DrawFn, asked: list[dict[str, Any]]) -> tuple[dict[str, An
         }
     elif phase == "probe":
         request["plan"] = draw(PROBES)
+    else:
+        request["together"] = draw(st.sampled_from(([], [], [CLIENT], [CLIENT, "other"])))
     listed = manifest(run_spec["model"])
     heads = blobs([name for name in listed if name not in names], run_spec["model"])
     return json.loads(json.dumps({**said, "kind": "work", "request": request, "manifest": listed})), heads

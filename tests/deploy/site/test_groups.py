@@ -46,10 +46,13 @@ def training(**plan: Any) -> dict[str, Any]:  # noqa: ANN401
         [training() | {"seed": seed} for seed in range(5)],
         [training() | {"round": number} for number in range(5)],
         [training(batch_size=0) | {"held_out": share} for share in (0.0, 0.03, 0.2, 0.23, 0.5)],
-        [{"phase": "evaluate", "held_out": share} for share in (0.03, 0.2, 0.23, 0.5, 0.9)],
-        [{"phase": "evaluate", "seed": seed} for seed in range(5)],
+        [{"phase": "evaluate", "together": [], "held_out": share} for share in (0.03, 0.2, 0.23, 0.5, 0.9)],
+        [{"phase": "evaluate", "together": [], "seed": seed} for seed in range(5)],
         [
-            {"phase": "probe", "plan": {"batches": n, "batch_size": LEAST, "statistics": ["halves"], "sketch": None}}
+            {
+                "phase": "probe",
+                "plan": {"batches": n, "batch_size": LEAST, "statistics": ["halves"], "sketch": None, "prefix": None},
+            }
             for n in (1, 2, 3, 0)
         ],
     ],
