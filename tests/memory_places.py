@@ -76,9 +76,9 @@ def watch(patch: pytest.MonkeyPatch) -> Watched:
     """Watch every forward pass, while every reader gives tensors that begin elsewhere."""
     watched, logits = Watched(), ResidentModel.logits
 
-    def looked(model: ResidentModel, inputs: Mapping[str, Tensor]) -> Tensor:
+    def looked(model: ResidentModel, inputs: Mapping[str, Tensor], within: Any = None) -> Tensor:  # noqa: ANN401
         watched.look(model, inputs)
-        return logits(model, inputs)
+        return logits(model, inputs, within)
 
     patch.setattr(ResidentModel, "logits", looked)
     for reader in READERS:

@@ -56,3 +56,19 @@ def read_part(path: Path, start: int, length: int) -> bytes:
             return b""
         file.seek(start)
         return file.read(min(length, size - start))
+
+
+def is_text(text: str) -> bool:
+    r"""Return whether a text can be written: it has no half of a surrogate pair, as the escape ``\ud800`` makes it.
+
+    Example:
+        >>> is_text("caf\u00e9"), is_text("\ud800")
+        (True, False)
+    """
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

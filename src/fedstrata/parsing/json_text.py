@@ -8,8 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from fedstrata.parsing.bounded_files import MEBIBYTE, UnreadableError, read_text
-from fedstrata.parsing.string_checks import is_text
+from fedstrata.parsing.bounded_files import MEBIBYTE, UnreadableError, is_text, read_text
 
 MOST_BYTES = 64 * MEBIBYTE
 """Bytes of a file."""

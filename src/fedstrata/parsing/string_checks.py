@@ -42,19 +42,3 @@ def _reason(text: str) -> str | None:
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         return "holds a NUL character or half a surrogate pair, which no file can hold; leave it out"
     return None
-
-
-def is_text(text: str) -> bool:
-    r"""Return whether a text can be written: it has no half of a surrogate pair, as the escape ``\ud800`` makes it.
-
-    Example:
-        >>> is_text("caf\u00e9"), is_text("\ud800")
-        (True, False)
-    """
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

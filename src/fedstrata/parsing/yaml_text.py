@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from fedstrata.errors import ConfigError, shortened
-from fedstrata.parsing.bounded_files import MEBIBYTE
-from fedstrata.parsing.string_checks import is_text
+from fedstrata.parsing.bounded_files import MEBIBYTE, is_text
 from fedstrata.parsing.yaml_nodes import MERGE, compose, place
 
 MOST_BYTES = 4 * MEBIBYTE
