@@ -6,7 +6,7 @@ P2   buffers, tied weights      invariants/test_aggregation_invariants.py::test_
 P2   same object                contracts/test_aggregator_contract.py::test_what_nobody_trained_is_the_same_object
 P3   order of messages          invariants/test_aggregation_invariants.py::test_p3_the_order_in_which_messages_come_changes_no_bit
 P3   order of clients           server/test_round.py::test_the_order_of_clients_does_not_change_the_bits
-P3   order of clients, solver   solvers/test_p1.py::test_permuting_the_clients_permutes_the_masks
+P3   order of clients, solver   solvers/test_solve.py::test_permuting_the_clients_permutes_the_masks
 P4   own best layers            invariants/test_selection_invariants.py::test_p4_without_consensus_everybody_takes_the_own_best_layers
 P4   monotone transforms        invariants/test_selection_invariants.py::test_p4_and_what_keeps_each_clients_ranking_keeps_the_masks
 P5   equal budgets              invariants/test_selection_invariants.py::test_p5_with_all_consensus_equal_budgets_are_one_set_of_the_largest_sums
