@@ -30,7 +30,7 @@ def answer(request: Request) -> Reply:
     )
 
 
-def test_what_is_known_of_the_same_weights_is_not_measured_again() -> None:
+def test_the_test_at_the_same_weights_is_not_measured_again() -> None:
     asked: list[str] = []
 
     def script(request: Request) -> Reply:
@@ -48,7 +48,7 @@ def test_what_is_known_of_the_same_weights_is_not_measured_again() -> None:
     state = ServerState(3, {}, {}, AggregatorState(), versions)
     first = measure(state, Known(), "a", "c")
     again = measure(replace(state, round=4), first.known, "a", "b", "c")
-    assert asked == ["a", "c", "test", "b", "c"]  # c has no rows, so there is nothing to know of it
+    assert asked == ["a", "c", "test", "a", "b", "c"]  # clients are asked again, the test is not played again
     assert again.facts() == measure(state, Known(), "a", "b", "c").facts()
     asked.clear()
     moved = replace(state, versions=versions.moved({LayerName("h"): "y"}))

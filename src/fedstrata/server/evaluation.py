@@ -26,17 +26,17 @@ CentralTest = Callable[[Weights], Metrics]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was measured at some weights: measured again, it would be the same.
+    """What the server measured at some weights: measured again, it would be the same.
+
+    Clients are asked again: who answers is no property of the weights, and a run that is resumed asks them, too.
 
     Attributes:
         base: Digest of the weights; empty where nothing is known.
         test: On the central test set.
-        sums: Over the held-out rows of each client that answered.
     """
 
     base: str = ""
     test: Metrics | None = None
-    sums: Mapping[ClientId, Evaluated] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def evaluate_all(
             )
 
     answers = collect(
-        to_evaluate([c for c in clients if c not in known.sums], state, held_out or {}),
+        to_evaluate(clients, state, held_out or {}),
         lambda a: Evaluate(a.client, a.round, state.weights, a.origin, together[a.client]),
         engine=engine,
         seconds=seconds,
@@ -110,15 +110,14 @@ def evaluate_all(
         lost=note,
         done=lambda client, done: None,
     )
-    told = {**known.sums, **{r.client: r for r in (a.reply for a in answers) if isinstance(r, Evaluated)}}
-    sums = [told[c] for c in clients if c in told and told[c].num_examples > 0]
+    sums = [r for r in (a.reply for a in answers) if isinstance(r, Evaluated) and r.num_examples > 0]
     central = known.test or test(state.weights)
     return Evaluation(
         test=central,
         validation=_pooled(sums),
         client_accuracy={r.client: r.correct / r.num_examples for r in sums},
         losses=dict(sorted(losses.items())),
-        known=Known(state.versions.base, central, {r.client: r for r in sums}),
+        known=Known(state.versions.base, central),
     )
 
 
