@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from fedstrata.aggregators.protocol import AggregatorState
-from fedstrata.domain.ids import ClientId, LayerName
+from fedstrata.domain.ids import ClientId
 from fedstrata.domain.reasons import Reason
 from fedstrata.domain.records import Metrics
-from fedstrata.domain.versions import Versions
 from fedstrata.runs.state import ServerState
-from fedstrata.server.evaluation import Evaluation, Known, evaluate_all
+from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.testing.scripted import ScriptedEngine
-from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update, Weights
+from fedstrata.wire.messages import Evaluate, Evaluated, Failure, Reply, Request, Update
 from toys import named
 
 ROWS = {"a": 1, "b": 9, "c": 0}
@@ -28,33 +26,6 @@ def answer(request: Request) -> Reply:
     return Evaluated(
         request.client, request.round, loss_sum=float(2 * rows), correct=CORRECT[request.client], num_examples=rows
     )
-
-
-def test_the_test_at_the_same_weights_is_not_measured_again() -> None:
-    asked: list[str] = []
-
-    def script(request: Request) -> Reply:
-        asked.append(request.client)
-        return answer(request)
-
-    def central(_: Weights) -> Metrics:
-        asked.append("test")
-        return Metrics(1.0, 0.0, 5)
-
-    def measure(state: ServerState, known: Known, *clients: str) -> Evaluation:
-        return evaluate_all(state, named(*clients), engine=ScriptedEngine(script), test=central, known=known)
-
-    versions = Versions.at({LayerName("h"): "x"}, always=[])
-    state = ServerState(3, {}, {}, AggregatorState(), versions)
-    first = measure(state, Known(), "a", "c")
-    again = measure(replace(state, round=4), first.known, "a", "b", "c")
-    assert asked == ["a", "c", "test", "a", "b", "c"]  # clients are asked again, the test is not played again
-    assert again.facts() == measure(state, Known(), "a", "b", "c").facts()
-    asked.clear()
-    moved = replace(state, versions=versions.moved({LayerName("h"): "y"}))
-    assert measure(moved, again.known, "a", "b").facts() == measure(state, Known(), "a", "b").facts()
-    assert asked == ["a", "b", "test"] * 2
-    assert "known" not in first.facts()
 
 
 def test_clients_are_asked_to_be_evaluated_together_as_their_rows_fill_a_pass() -> None:

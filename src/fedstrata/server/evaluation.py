@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.records import Metrics
@@ -25,21 +24,6 @@ CentralTest = Callable[[Weights], Metrics]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the server measured at some weights: measured again, it would be the same.
-
-    Clients are asked again: who answers is no property of the weights, and a run that is resumed asks them, too.
-
-    Attributes:
-        base: Digest of the weights; empty where nothing is known.
-        test: On the central test set.
-    """
-
-    base: str = ""
-    test: Metrics | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What was measured at one point of a run.
 
@@ -48,18 +32,12 @@ class Evaluation:
         validation: On all held-out rows of the clients that answered, as one set; ``None`` if there are none.
         client_accuracy: On each client's held-out rows.
         losses: By reason, how many clients and messages did not count.
-        known: What need not be measured again at the same weights.
     """
 
     test: Metrics
     validation: Metrics | None
     client_accuracy: Mapping[str, float]
     losses: Mapping[str, int] = field(default_factory=dict)
-    known: Known = field(default_factory=Known)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the event log says of it."""
-        return asdict(replace(self, known=Known()), dict_factory=lambda pairs: {k: v for k, v in pairs if k != "known"})
 
 
 def evaluate_all(
@@ -72,11 +50,8 @@ def evaluate_all(
     population: Container[ClientId] | None = None,
     held_out: Mapping[ClientId, int | None] | None = None,
     rows_together: int = 0,
-    known: Known = Known(),
 ) -> Evaluation:
     """Evaluate the present weights centrally, and at clients that hold rows out; say which of them could not.
-
-    What is known of the very same weights is not measured again.
 
     Args:
         state: Round and weights.
@@ -87,9 +62,7 @@ def evaluate_all(
         population: Every client of the run, where others are asked than all.
         held_out: Rows that clients hold out, where that is known.
         rows_together: Held-out rows of clients that share forward passes, at most; 0 evaluates each client alone.
-        known: What an evaluation before found.
     """
-    known = known if state.versions.current and known.base == state.versions.base else Known()
     together = pools(clients, held_out or {}, rows_together)
     losses: Counter[str] = Counter()
 
@@ -111,13 +84,11 @@ def evaluate_all(
         done=lambda client, done: None,
     )
     sums = [r for r in (a.reply for a in answers) if isinstance(r, Evaluated) and r.num_examples > 0]
-    central = known.test or test(state.weights)
     return Evaluation(
-        test=central,
+        test=test(state.weights),
         validation=_pooled(sums),
         client_accuracy={r.client: r.correct / r.num_examples for r in sums},
         losses=dict(sorted(losses.items())),
-        known=Known(state.versions.base, central),
     )
 
 

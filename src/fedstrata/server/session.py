@@ -22,7 +22,7 @@ from fedstrata.runs.folder import Event, LogDigest, round_events
 from fedstrata.runs.journal import FileJournal
 from fedstrata.runs.result_files import write_tables
 from fedstrata.runs.state import Best, ServerState
-from fedstrata.server.evaluation import Evaluation, Known, evaluate_all
+from fedstrata.server.evaluation import Evaluation, evaluate_all
 from fedstrata.server.round import play_round
 from fedstrata.server.setup import RunSetup
 from fedstrata.server.theory import measured
@@ -50,7 +50,6 @@ class Session:
         self.run, self.state, self.journal, self._check = run, state, journal, check
         self._log_bytes, self._digest = log_bytes, LogDigest(run.folder.events)
         self._saved = state
-        self._known = Known()
 
     def play(self) -> tuple[Ended, Mapping[str, Any]]:
         """Play to the end or until told to stop; whatever ends it early, whole rounds are saved before it is passed on.
@@ -76,7 +75,7 @@ class Session:
 
     def _look_before(self) -> None:
         looked = self._evaluate()
-        self._append([{"event": "baseline", **looked.facts()}])
+        self._append([{"event": "baseline", **asdict(looked)}])
         self._announce(looked)
         self.state = replace(self.state, best=self._kept(_better(None, 0, looked), self.state))
 
@@ -211,9 +210,7 @@ class Session:
             population=run.setting.profiles,
             held_out={client: run.setting.profiles[client].held_out for client in asked},
             rows_together=run.rows_together,
-            known=self._known,
         )
-        self._known = looked.known
         if not isfinite(looked.test.loss):
             if state.round == 0:
                 raise TrainingError(f"the test loss is {looked.test.loss} before training; look at the model's weights")
