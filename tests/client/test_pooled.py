@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fedstrata.client.handler import Handler
-from fedstrata.client.pooled import Seen
+from fedstrata.client.seen import Seen
 from fedstrata.domain.ids import ClientId
 from fedstrata.domain.seeds import Seeds
 from fedstrata.errors import ClientError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from fedstrata.client.evaluate import Judged, judge
-from fedstrata.client.pooled import Seen
 from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.seen import Seen
 from fedstrata.data.tensors import FederatedData
 from fedstrata.domain.records import Metrics
 from fedstrata.models.failing import blaming_the_model

@@ -8,7 +8,6 @@ which of its neighbours are asked, on their order, or on the process that they a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -16,36 +15,11 @@ from torch import Tensor
 from fedstrata.client.evaluate import evaluate, judge
 from fedstrata.client.prefix_cache import PrefixCache
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.seen import Seen
 from fedstrata.data.tensors import ClientRows
 from fedstrata.domain.ids import ClientId
 from fedstrata.errors import ClientError, nearest
-from fedstrata.wire.messages import Evaluate, Weights
-
-
-class Seen:
-    """Tells whether weights are the very tensors that were seen before, without keeping them alive.
-
-    Tensors of weights are never changed in place (``wire/messages.py``), so the same objects have the same content.
-
-    Args:
-        weights: What is seen.
-
-    Example:
-        >>> weights = {"w": torch.ones(2)}
-        >>> seen = Seen(weights)
-        >>> seen.again(dict(weights)), seen.again({"w": torch.ones(2)})
-        (True, False)
-    """
-
-    def __init__(self, weights: Weights) -> None:
-        self._tensors: dict[str, ref[Tensor]] = {name: ref(tensor) for name, tensor in weights.items()}
-
-    def again(self, weights: Weights) -> bool:
-        """Return whether these are the same tensors under the same names."""
-        return self._tensors.keys() == weights.keys() and all(
-            found() is weights[name]  # type: ignore[index]
-            for name, found in self._tensors.items()
-        )
+from fedstrata.wire.messages import Evaluate
 
 
 class Pool:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import ceil, prod
-from weakref import ref
 
 import psutil
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from fedstrata.client.prefix_finder import PrefixFinder, assembled, size_of
 from fedstrata.client.prefix_store import PrefixStore
 from fedstrata.client.resident import ResidentModel
+from fedstrata.client.seen import Seen
 from fedstrata.data.tensors import ATTENTION, TensorRows
 from fedstrata.domain.ids import TensorName
 from fedstrata.domain.prefix_use import PrefixState, PrefixUse
@@ -60,8 +60,8 @@ class PrefixCache:
         self.evaluates = evaluates
         self.store = PrefixStore(_fitting(usual_memory() if memory is None else memory, model.device))
         self._finder = PrefixFinder(model)
-        self._versions: dict[object, tuple[ref[Tensor], ...]] = {}
-        self._evaluated: dict[TensorName, ref[Tensor]] = {}
+        self._versions: dict[object, Seen] = {}
+        self._evaluated: Seen | None = None
         self._changed: frozenset[TensorName] | None = None
         self._rows: dict[int, TensorRows] = {}
 
@@ -143,21 +143,17 @@ class PrefixCache:
 
     def _note(self, weights: Weights) -> None:
         """Find out which tensors the training between two evaluations changed: those are other objects."""
-        known = self._evaluated
-        changed = frozenset(
-            name for name, tensor in weights.items() if name not in known or known[name]() is not tensor
-        )
-        if changed:
-            self._changed = changed if known else None
-            self._evaluated = {name: ref(tensor) for name, tensor in weights.items()}
+        if self._evaluated is None:
+            self._evaluated = Seen(weights)
+        elif changed := self._evaluated.changed(weights):
+            self._changed, self._evaluated = changed, Seen(weights)
 
     def _renew(self, group: object, prefix: Prefix, weights: Weights) -> None:
         """Forget what was computed with other weights. Tensors never change in place, so an object is a value."""
-        now = [weights[TensorName(name)] for name in prefix.names if name in weights]
-        known = self._versions.get(group)
-        if known is None or len(known) != len(now) or any(k() is not t for k, t in zip(known, now, strict=True)):
+        now = {TensorName(name): weights[TensorName(name)] for name in prefix.names if name in weights}
+        if group not in self._versions or not self._versions[group].again(now):
             self.store.drop(group)
-            self._versions[group] = tuple(map(ref, now))
+            self._versions[group] = Seen(now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
