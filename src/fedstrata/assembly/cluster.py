@@ -37,7 +37,6 @@ def ray_engine(
     from fedstrata.engines.ray.engine import RayEngine
 
     config, device = loaded.config, resident.device.type
-    gpus = float(device == "cuda") if config.ray.gpus is None else config.ray.gpus
     connection = connect(config.ray.cluster)
     try:
         return RayEngine(
@@ -45,7 +44,7 @@ def ray_engine(
             resident.layers,
             resident.weights(),
             recipe(loaded, states, cache_memory(loaded, os.cpu_count() or 1)),  # a node may have an actor per core
-            need=Need(config.threads, gpus),
+            need=Need(config.threads, config.ray.gpus_on(device)),
             actors=config.workers,
             most=clients,
             device=device,

@@ -23,6 +23,14 @@ class RaySection(Section, frozen=True):
     cluster: str = "auto"
     gpus: float | None = Field(default=None, ge=0, le=1024, allow_inf_nan=False)
 
+    def gpus_on(self, device: str) -> float:
+        """Return the GPUs that an actor reserves whose clients compute on a device.
+
+        Args:
+            device: ``cpu``, ``cuda``, ``mps``, or ``auto``, which reserves none.
+        """
+        return float(device == "cuda") if self.gpus is None else self.gpus
+
     @field_validator("cluster")
     @classmethod
     def _an_address(cls, value: str) -> str:

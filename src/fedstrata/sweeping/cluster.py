@@ -191,5 +191,4 @@ def need_of(job: Job) -> Need:
             f"{job.title}: engine: processes takes all cores of a node; say how many with workers, or use"
             " engine: local, since a cluster plays runs side by side"
         )
-    gpus = float(config.device == "cuda") if config.ray.gpus is None else config.ray.gpus
-    return Need(config.threads * (config.workers or 1), gpus)
+    return Need(config.threads * (config.workers or 1), config.ray.gpus_on(config.device))
