@@ -95,8 +95,8 @@ def handler_of(
     return Handler(resident, data.clients, Seeds(config.seed), config.evaluate.batch_size, trainer, states, cache=cache)
 
 
-def prefix_cache(loaded: Loaded, resident: ResidentModel, memory: int | None = None) -> PrefixCache | None:
-    """Return where outputs of frozen layers are kept, or ``None`` where nothing is to be kept.
+def prefix_cache(loaded: Loaded, resident: ResidentModel, memory: int | None = None) -> PrefixCache:
+    """Return where outputs of frozen layers are kept; without ``cache`` only what is found of the model's order is.
 
     Args:
         loaded: The configuration.
@@ -104,7 +104,7 @@ def prefix_cache(loaded: Loaded, resident: ResidentModel, memory: int | None = N
         memory: Bytes; by default what the configuration says.
     """
     if loaded.config.cache == "off":
-        return None
+        return PrefixCache(resident, 0, evaluates=False)
     return PrefixCache(resident, cache_memory(loaded) if memory is None else memory)
 
 

@@ -97,7 +97,7 @@ def train(
         raise ClientError("there is nothing to train: the mask is empty and no block is 'always'")
     alone = together == 1
     with torch.random.fork_rng(devices=_cuda_of(model)), model.training(weights, mask) as parameters:
-        frozen = _frozen(cache or PrefixCache(model, 0), weights, parameters, rows, indices, plan, together)
+        frozen = _frozen(model, cache, weights, parameters, rows, indices, plan, together)
         _set_mode(model, frozen.settled, alone=alone)
         _seed(model.device, int(rng.integers(2**63)))
         drawn = (
@@ -216,7 +216,8 @@ def _batch(
 
 
 def _frozen(
-    cache: PrefixCache,
+    model: ResidentModel,
+    cache: PrefixCache | None,
     weights: Weights,
     parameters: Mapping[TensorName, nn.Parameter],
     rows: TensorRows,
@@ -226,6 +227,9 @@ def _frozen(
 ) -> _Frozen:
     """Return how the rows go through what lies below the lowest trained layer."""
     dropout = plan.dropout if together == 1 else None
+    if plan.prefix is None and dropout != "trained":
+        return _Frozen(None, PrefixUse())
+    cache = cache or PrefixCache(model, 0)
     settled = cache.settled(rows, parameters) if dropout == "trained" else frozenset()
     if plan.prefix is None:
         return _Frozen(None, PrefixUse(), settled)
